@@ -1,0 +1,36 @@
+// The module: one bind function per file of kernels, and the translation of errors.
+#include "common.hpp"
+
+namespace agd {
+void bind_bases(nb::module_ &);
+void bind_fastq(nb::module_ &);
+void bind_ragged(nb::module_ &);
+void bind_order(nb::module_ &);
+void bind_alignment(nb::module_ &);
+void bind_difference(nb::module_ &);
+void bind_sam(nb::module_ &);
+void bind_bam(nb::module_ &);
+void bind_checksum(nb::module_ &);
+}  // namespace agd
+
+NB_MODULE(_native, m) {
+    m.doc() = "Native kernels of AGD; see agd.kernels.";
+    nb::register_exception_translator([](const std::exception_ptr &p, void *) {
+        try {
+            std::rethrow_exception(p);
+        } catch (const agd::KernelError &e) {
+            nb::object type = nb::module_::import_("agd.errors").attr("KernelError");
+            nb::object error = type(e.what(), e.record, e.offset);
+            PyErr_SetObject(type.ptr(), error.ptr());
+        }
+    });
+    agd::bind_bases(m);
+    agd::bind_fastq(m);
+    agd::bind_ragged(m);
+    agd::bind_order(m);
+    agd::bind_alignment(m);
+    agd::bind_difference(m);
+    agd::bind_sam(m);
+    agd::bind_bam(m);
+    agd::bind_checksum(m);
+}
