@@ -12,7 +12,7 @@ from agd.batch import I32, I64, U8, U16, U32
 class RecordArrays(NamedTuple):
     """SAM records as arrays, in the order in which native kernels take them.
 
-    All offsets are int64, shape (records + 1,); a ragged field of record ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
+    All offsets are int64, shape (records + 1,); ragged field of record ``i``: ``values[offsets[i]:offsets[i + 1]]``.
     Kernels that fill records get arrays with room enough (values may be longer than what is used).
 
     Attributes

@@ -1,0 +1,7 @@
+"""Runners: one primitive, a ``map`` that runs a bounded number of items ahead (:class:`agd.run.Runner`)."""
+
+from agd.run.runner import Runner, Stage, available_cpus
+from agd.run.serial import SerialRunner
+from agd.run.threads import ThreadRunner, bounded_map
+
+__all__ = ["Runner", "SerialRunner", "Stage", "ThreadRunner", "available_cpus", "bounded_map"]

@@ -1,0 +1,98 @@
+"""Threads of this process: kernels, codecs and storage clients all release the GIL."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+from agd.run.runner import A, B, Stage, available_cpus
+
+
+class ThreadRunner:
+    """Runner on two thread pools, one for computing and one for waiting on stores.
+
+    Parameters
+    ----------
+    workers : int, optional
+        Threads that compute; default: the processors that this process may use.
+    io_workers : int, optional
+        Threads that wait for stores; default: 8.
+    """
+
+    def __init__(self, workers: int | None = None, io_workers: int = 8) -> None:
+        self.workers = workers or available_cpus()
+        self._io_workers = io_workers
+        self._pools: dict[str, ThreadPoolExecutor] = {}
+        self._lock = threading.Lock()
+
+    def _pool(self, on: Stage) -> ThreadPoolExecutor:
+        with self._lock:
+            if on not in self._pools:
+                size = self.workers if on == "cpu" else self._io_workers
+                self._pools[on] = ThreadPoolExecutor(size, thread_name_prefix=f"agd-{on}")
+            return self._pools[on]
+
+    def map(
+        self, fn: Callable[[A], B], items: Iterable[A], *, on: Stage = "cpu", ahead: int | None = None,
+        ordered: bool = True,
+    ) -> Iterator[B]:
+        """See :meth:`agd.run.runner.Runner.map`."""
+        size = self.workers if on == "cpu" else self._io_workers
+        pool = self._pool(on)
+        if threading.current_thread().name.startswith(f"agd-{on}"):
+            # An item that maps on its own pool would wait for threads that wait for it.
+            return map(fn, items)
+        return bounded_map(pool.submit, fn, items, max(1, ahead or 2 * size), ordered)
+
+    def close(self) -> None:
+        """Stop the threads; items that have not begun are dropped."""
+        for pool in self._pools.values():
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> ThreadRunner:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def bounded_map(
+    submit: Callable[..., Future[B]], fn: Callable[[A], B], items: Iterable[A], ahead: int, ordered: bool
+) -> Iterator[B]:
+    """Map over any ``concurrent.futures`` style ``submit`` with at most ``ahead`` items in flight."""
+    live: deque[Future[B]] = deque()
+    source = iter(items)
+    try:
+        exhausted = False
+        while True:
+            while not exhausted and len(live) < ahead:
+                try:
+                    live.append(submit(fn, next(source)))
+                except StopIteration:
+                    exhausted = True
+            if not live:
+                return
+            if ordered:
+                future = live.popleft()
+                live.appendleft(future)  # it stays in flight until its result is out, so that an interrupt cancels it
+                result = future.result()
+                live.popleft()
+                del future
+                yield result
+                del result
+            else:
+                done, _ = wait(live, return_when=FIRST_COMPLETED)
+                for future in done:
+                    live.remove(future)
+                    yield future.result()
+                del done, future
+    finally:
+        for future in live:
+            future.cancel()
+        if live:
+            wait(live)
+        close = getattr(source, "close", None)
+        if close is not None:
+            close()
