@@ -157,9 +157,10 @@ class Alignments:
 
     def slice(self, start: int, stop: int) -> Alignments:
         """Records ``start`` to ``stop`` (0-based, half-open); shares the arrays."""
-        fixed = [getattr(self, name)[start:stop] for name in self.FIXED]
+        fixed = {name: getattr(self, name)[start:stop] for name in self.FIXED}
         valid = None if self.valid is None else self.valid[start:stop]
-        return Alignments(*fixed, self.cigar.slice(start, stop), self.tags.slice(start, stop), valid)
+        cigar, tags = self.cigar.slice(start, stop), self.tags.slice(start, stop)
+        return Alignments(**fixed, cigar=cigar, tags=tags, valid=valid)
 
     def replace(self, **changes: Any) -> Alignments:
         """The same alignments with some of the fields exchanged."""
