@@ -1,0 +1,149 @@
+"""A chain of codecs: from a column to the bytes that are stored, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from agd.batch import I64, Alignments, AnyColumn, Column
+from agd.codecs.base import BytesCodec, Codec, Kind, PackCodec, ValuesCodec, describe, make
+from agd.errors import AgdError, CodecError, KernelError
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What a chain makes of a column.
+
+    Attributes
+    ----------
+    sizes : ndarray of int64, shape (records,), or None
+        Record sizes for the relative index; None when the payload knows them itself.
+    data : bytes-like
+        The payload as it is stored.
+    raw_size : int
+        Bytes of the payload before the bytes → bytes steps.
+    """
+
+    sizes: I64 | None
+    data: Any
+    raw_size: int
+
+
+class Chain:
+    """Codecs in the order of encoding.
+
+    Parameters
+    ----------
+    codecs : list of Codec
+        VALUES steps, then at most one PACK step, then BYTES steps.
+    where : str
+        Name of the object for errors.
+    """
+
+    def __init__(self, codecs: list[Codec], where: str = "codec chain") -> None:
+        order = [Kind.VALUES, Kind.PACK, Kind.BYTES]
+        ranks = [order.index(codec.kind) for codec in codecs]
+        if ranks != sorted(ranks) or ranks.count(1) > 1:
+            raise CodecError(where, "codecs", f"cannot follow each other: {' '.join(c.name for c in codecs)}")
+        self.values = [cast(ValuesCodec, c) for c in codecs if c.kind is Kind.VALUES]
+        self.pack = next((cast(PackCodec, c) for c in codecs if c.kind is Kind.PACK), None)
+        self.bytes = [cast(BytesCodec, c) for c in codecs if c.kind is Kind.BYTES]
+        self.where = where
+
+    @staticmethod
+    def from_json(chain: list[dict[str, Any]], where: str = "codec chain") -> Chain:
+        """Chain from the JSON that headers and manifests hold."""
+        return Chain([make(config, where) for config in chain], where)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """JSON for headers and manifests."""
+        steps: list[Codec] = [*self.values, *([self.pack] if self.pack else []), *self.bytes]
+        return [describe(codec) for codec in steps]
+
+    def encode(self, column: AnyColumn) -> Encoded:
+        """Run all steps over a column."""
+        for step in self.values:
+            column = step.encode(column)
+        sizes: I64 | None = None
+        if self.pack is not None:
+            if self.pack.sized:
+                assert isinstance(column, Column)
+                sizes = column.lengths
+            data = self.pack.encode(column)
+        else:
+            if isinstance(column, Alignments):
+                raise CodecError(self.where, "codecs", "no step turns alignments into bytes")
+            column = column.compact()
+            sizes = column.lengths if column.offsets is not None else np.full(
+                len(column), column.values.itemsize, np.int64
+            )  # fmt: skip
+            data = np.ascontiguousarray(column.values)
+        data = memoryview(data).cast("B") if memoryview(data).nbytes else b""
+        raw_size = len(data)
+        for coder in self.bytes:
+            data = coder.encode(data)
+        return Encoded(sizes, data, raw_size)
+
+    def decode(self, data: Any, count: int, sizes: I64 | None, raw_size: int, dtype: str = "") -> AnyColumn:
+        """The column of ``count`` records that was given to ``encode``.
+
+        Raises
+        ------
+        CodecError
+            The payload is not what the chain wrote.
+        """
+        try:
+            return self._decode(data, count, sizes, raw_size, dtype)
+        except KernelError as error:
+            raise CodecError(self.where, "payload", str(error)) from error
+        except CodecError as error:
+            raise type(error)(self.where, error.field, f"{error.where}: {error.reason}") from error
+        except (ValueError, OverflowError) as error:
+            if isinstance(error, AgdError):
+                raise
+            raise CodecError(self.where, "payload", f"cannot be decoded: {error}") from error
+
+    def _decode(self, data: Any, count: int, sizes: I64 | None, raw_size: int, dtype: str) -> AnyColumn:
+        data = decode_bytes(self.bytes, data, raw_size)
+        column: AnyColumn
+        if self.pack is not None:
+            column = self.pack.decode(memoryview(data), count, sizes if self.pack.sized else None)
+        elif sizes is None:
+            raise CodecError("chain", "codecs", "the relative index is absent")
+        else:
+            column = _lay_out(data, count, sizes, dtype)
+        for step in reversed(self.values):
+            column = step.decode(column)
+        if len(column) != count:
+            raise CodecError("chain", "payload", f"{len(column)} records, not {count}")
+        return column
+
+
+def _lay_out(data: Any, count: int, sizes: I64, dtype: str) -> Column:
+    if dtype:
+        values = np.frombuffer(data, dtype)
+        if len(values) != count or (count and int(sizes[0]) != values.itemsize):
+            raise CodecError("chain", "payload", f"{len(values)} numbers for {count} records")
+        return Column(values)
+    total = int(sizes.sum())
+    if len(data) != total:
+        raise CodecError("chain", "payload", f"{len(data)} bytes, the record sizes add up to {total}")
+    return Column.from_lengths(np.frombuffer(data, np.uint8), sizes)
+
+
+def encode_bytes(codecs: list[BytesCodec], data: Any) -> Any:
+    """Run bytes → bytes steps forward."""
+    for codec in codecs:
+        data = codec.encode(data)
+    return data
+
+
+def decode_bytes(codecs: list[BytesCodec], data: Any, size: int) -> Any:
+    """Run bytes → bytes steps backward; the result has ``size`` bytes or it is a CodecError."""
+    for i, codec in enumerate(reversed(codecs)):
+        data = codec.decode(data, size if i == len(codecs) - 1 else None)
+    if len(data) != size:
+        raise CodecError("chain", "payload", f"{len(data)} bytes, not {size}")
+    return data

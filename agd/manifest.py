@@ -1,0 +1,351 @@
+"""The manifest: one JSON document that names every object of a dataset (``spec/manifest.md``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn
+
+import xxhash
+
+from agd.errors import ChecksumError, FormatError, VersionTooNewError, VersionTooOldError
+from agd.types import Orientation, RecordType, Reference, SortOrder
+
+VERSION = 1
+
+#: Key of the newest manifest; the generations are kept beside it.
+MANIFEST_KEY = "manifest.json"
+
+REMEDY = "restore an older generation (manifest-NNNNNN.json) or run 'agd repair' on the dataset"
+
+
+def generation_key(generation: int) -> str:
+    """Key of one generation of the manifest."""
+    return f"manifest-{generation:06d}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSpec:
+    """How a column is stored.
+
+    Attributes
+    ----------
+    type : RecordType
+    codecs : list of dict
+        The codec chain that new chunks are written with; each object records its own.
+    key : str
+        Extension of the objects of this column; differs from the name once the column was renamed or replaced.
+    dtype : str
+        numpy type code of number columns, "" otherwise.
+    """
+
+    type: RecordType
+    codecs: list[dict[str, Any]]
+    key: str
+    dtype: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One stored object: a column of a chunk.
+
+    Attributes
+    ----------
+    bytes : int
+        Size of the object.
+    checksum : str
+        Checksum of its header (which holds those of index and payload), 16 hexadecimal digits.
+    statistics : dict
+        What readers may use to leave the object unread, see ``spec/manifest.md``.
+    """
+
+    bytes: int
+    checksum: str
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive records.
+
+    Attributes
+    ----------
+    first : int
+        Ordinal of the first record.
+    count : int
+        Records.
+    cells : mapping of str to Cell
+        By column name. A column without a cell is null in all records of the chunk.
+    """
+
+    first: int
+    count: int
+    cells: Mapping[str, Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything about a dataset but its records. Immutable: a change makes the next generation.
+
+    Attributes
+    ----------
+    id : str
+        UUID, 32 hexadecimal digits.
+    name : str
+        First part of all object names.
+    generation : int
+        Counts from 1.
+    columns : mapping of str to ColumnSpec
+    chunks : tuple of Chunk
+        Ascending, without gaps.
+    orientation : Orientation
+        Of the bases and qualities.
+    names : str
+        "fastq": the metadata column holds header lines of FASTQ; "sam": it holds QNAME.
+    pairing : str
+        "single", or "interleaved": records 2i and 2i + 1 are the two reads of a pair.
+    sort_order : SortOrder
+    header : str
+        SAM header text, lines ended by a newline; "" for reads that were never aligned.
+    references : tuple of Reference
+        The ``@SQ`` lines of the header.
+    steps : tuple of dict
+        Provenance: one entry a step, oldest first; they become ``@PG`` lines.
+    sources : tuple of dict
+        What was imported: path, format, and what is needed to write it again byte for byte.
+    digest : dict
+        Order-independent digest of the records (``spec/digest.md``).
+    """
+
+    id: str
+    name: str
+    generation: int
+    columns: Mapping[str, ColumnSpec]
+    chunks: tuple[Chunk, ...]
+    orientation: Orientation
+    names: str = "fastq"
+    pairing: str = "single"
+    sort_order: SortOrder = SortOrder.UNKNOWN
+    header: str = ""
+    references: tuple[Reference, ...] = ()
+    steps: tuple[Mapping[str, Any], ...] = ()
+    sources: tuple[Mapping[str, Any], ...] = ()
+    digest: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def records(self) -> int:
+        """Number of records."""
+        return self.chunks[-1].first + self.chunks[-1].count if self.chunks else 0
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all objects but the manifest."""
+        return sum(cell.bytes for chunk in self.chunks for cell in chunk.cells.values())
+
+    def object_key(self, column: str, first: int) -> str:
+        """Key of the object of a column and chunk."""
+        return object_key(self.name, first, self.columns[column].key)
+
+    def next(self, **changes: Any) -> Manifest:
+        """The next generation, with these fields exchanged."""
+        return replace(self, **({"generation": self.generation + 1} | changes))
+
+    def to_bytes(self) -> bytes:
+        """The JSON document, its own checksum included."""
+        document = _to_json(self)
+        return _dump(document | {"checksum": _checksum(document)})
+
+    @staticmethod
+    def from_bytes(data: bytes, where: str) -> Manifest:
+        """Manifest from its JSON document; every field is checked.
+
+        Raises
+        ------
+        FormatError
+            Or one of its kinds: VersionTooNewError, VersionTooOldError, ChecksumError.
+        """
+        try:
+            document = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise FormatError(where, "document", f"not JSON: {error}", REMEDY) from error
+        if not isinstance(document, dict) or document.get("format") != "agd":
+            raise FormatError(where, "format", "this is not an AGD manifest", REMEDY)
+        version = document.get("version")
+        if not isinstance(version, int) or isinstance(version, bool):
+            raise FormatError(where, "version", f"{version!r} is not a version", REMEDY)
+        if version > VERSION:
+            raise VersionTooNewError(where, "version", f"manifest version {version}; this release reads {VERSION}")
+        if version < 1:
+            raise VersionTooOldError(where, "version", f"manifest version {version} is not read any more")
+        if document.pop("checksum", None) != _checksum(document):
+            raise ChecksumError(where, "checksum", "the manifest is damaged or was edited by hand", REMEDY)
+        return _Parser(where).manifest(document)
+
+
+def object_key(name: str, first: int, key: str) -> str:
+    """Key of the object of a column (by its ``key``) and chunk (by its first ordinal)."""
+    return f"{name}-{first:012d}.{key}"
+
+
+def _dump(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _checksum(document: Mapping[str, Any]) -> str:
+    return xxhash.xxh3_64_hexdigest(_dump(document))
+
+
+def _to_json(m: Manifest) -> dict[str, Any]:
+    return {
+        "format": "agd",
+        "version": VERSION,
+        "id": m.id,
+        "name": m.name,
+        "generation": m.generation,
+        "records": m.records,
+        "orientation": m.orientation.name.lower(),
+        "names": m.names,
+        "pairing": m.pairing,
+        "sort_order": m.sort_order.value,
+        "columns": {
+            name: {"type": c.type.name.lower(), "codecs": c.codecs, "key": c.key}
+            | ({"dtype": c.dtype} if c.dtype else {})
+            for name, c in m.columns.items()
+        },
+        "references": [
+            {"name": r.name, "length": r.length} | ({"md5": r.md5} if r.md5 else {}) for r in m.references
+        ],
+        "header": m.header,
+        "steps": list(m.steps),
+        "sources": list(m.sources),
+        "digest": m.digest,
+        "chunks": [
+            {
+                "first": c.first,
+                "count": c.count,
+                "cells": {
+                    name: {"bytes": cell.bytes, "checksum": cell.checksum}
+                    | ({"statistics": cell.statistics} if cell.statistics else {})
+                    for name, cell in c.cells.items()
+                },
+            }
+            for c in m.chunks
+        ],
+    }
+
+
+class _Parser:
+    """Checks a document field by field; an error names the field by its path."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def fail(self, path: str, reason: str) -> NoReturn:
+        raise FormatError(self.where, path, reason, REMEDY)
+
+    def get(self, parent: Mapping[str, Any], path: str, key: str, kind: type | tuple[type, ...]) -> Any:
+        path = f"{path}.{key}" if path else key
+        if key not in parent:
+            self.fail(path, "is missing")
+        value = parent[key]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
+            self.fail(path, f"{value!r:.60} is not of the right type")
+        return value
+
+    def number(self, parent: Mapping[str, Any], path: str, key: str, low: int = 0, high: int = 1 << 62) -> int:
+        value = self.get(parent, path, key, int)
+        if not low <= value <= high:
+            self.fail(f"{path}.{key}" if path else key, f"{value} is out of range")
+        return int(value)
+
+    def choice(self, parent: Mapping[str, Any], path: str, key: str, choices: Mapping[str, Any]) -> Any:
+        value = self.get(parent, path, key, str)
+        if value not in choices:
+            self.fail(f"{path}.{key}" if path else key, f"{value!r:.60} is none of {', '.join(choices)}")
+        return choices[value]
+
+    def digits(self, parent: Mapping[str, Any], path: str, key: str, count: int) -> str:
+        value = self.get(parent, path, key, str)
+        if len(value) != count or set(value) - set("0123456789abcdef"):
+            self.fail(f"{path}.{key}" if path else key, f"{value!r:.60} is not {count} hexadecimal digits")
+        return str(value)
+
+    def dicts(self, parent: Mapping[str, Any], path: str, key: str) -> tuple[dict[str, Any], ...]:
+        value = self.get(parent, path, key, list)
+        for i, entry in enumerate(value):
+            if not isinstance(entry, dict):
+                self.fail(f"{path}.{key}[{i}]" if path else f"{key}[{i}]", "is not an object")
+        return tuple(value)
+
+    def manifest(self, d: dict[str, Any]) -> Manifest:
+        columns = {
+            name: self.column(spec, f"columns.{name}") for name, spec in self.get(d, "", "columns", dict).items()
+        }
+        keys = [column.key for column in columns.values()]
+        if len(set(keys)) != len(keys):
+            self.fail("columns", "two columns share one key")
+        manifest = Manifest(
+            id=self.digits(d, "", "id", 32),
+            name=self.get(d, "", "name", str),
+            generation=self.number(d, "", "generation", 1),
+            columns=columns,
+            chunks=self.chunks(d, columns),
+            orientation=self.choice(d, "", "orientation", {"read": Orientation.READ, "seq": Orientation.SEQ}),
+            names=self.choice(d, "", "names", {"fastq": "fastq", "sam": "sam"}),
+            pairing=self.choice(d, "", "pairing", {"single": "single", "interleaved": "interleaved"}),
+            sort_order=self.choice(d, "", "sort_order", {order.value: order for order in SortOrder}),
+            header=self.get(d, "", "header", str),
+            references=tuple(
+                Reference(
+                    self.get(r, f"references[{i}]", "name", str),
+                    self.number(r, f"references[{i}]", "length", 0, (1 << 31) - 1),
+                    self.digits(r, f"references[{i}]", "md5", 32) if "md5" in r else "",
+                )
+                for i, r in enumerate(self.dicts(d, "", "references"))
+            ),
+            steps=self.dicts(d, "", "steps"),
+            sources=self.dicts(d, "", "sources"),
+            digest=self.get(d, "", "digest", dict),
+        )
+        if self.number(d, "", "records") != manifest.records:
+            self.fail("records", f"{d['records']} records, the chunks have {manifest.records}")
+        if not manifest.name or "/" in manifest.name:
+            self.fail("name", f"{manifest.name!r:.60} is not a name of objects")
+        return manifest
+
+    def column(self, spec: Any, path: str) -> ColumnSpec:
+        if not isinstance(spec, dict):
+            self.fail(path, "is not an object")
+        key = self.get(spec, path, "key", str)
+        if not key or "/" in key:
+            self.fail(f"{path}.key", f"{key!r:.60} is not a key")
+        codecs = list(self.dicts(spec, path, "codecs"))
+        for i, codec in enumerate(codecs):
+            self.get(codec, f"{path}.codecs[{i}]", "name", str)
+        kind = self.choice(spec, path, "type", {t.name.lower(): t for t in RecordType})
+        dtype = self.get(spec, path, "dtype", str) if "dtype" in spec else ""
+        return ColumnSpec(kind, codecs, key, dtype)
+
+    def chunks(self, d: Mapping[str, Any], columns: Mapping[str, ColumnSpec]) -> tuple[Chunk, ...]:
+        chunks, expected = [], 0
+        for i, entry in enumerate(self.dicts(d, "", "chunks")):
+            path = f"chunks[{i}]"
+            first = self.number(entry, path, "first")
+            count = self.number(entry, path, "count", 1)
+            if first != expected:
+                self.fail(f"{path}.first", f"{first}, but the records before it end at {expected}")
+            expected = first + count
+            cells = {}
+            for name, cell in self.get(entry, path, "cells", dict).items():
+                if name not in columns:
+                    self.fail(f"{path}.cells.{name}", "there is no such column")
+                if not isinstance(cell, dict):
+                    self.fail(f"{path}.cells.{name}", "is not an object")
+                cells[name] = Cell(
+                    self.number(cell, f"{path}.cells.{name}", "bytes"),
+                    self.digits(cell, f"{path}.cells.{name}", "checksum", 16),
+                    self.get(cell, f"{path}.cells.{name}", "statistics", dict) if "statistics" in cell else {},
+                )
+            chunks.append(Chunk(first, count, cells))
+        return tuple(chunks)
