@@ -139,7 +139,7 @@ class Manifest:
         return self.chunks[-1].first + self.chunks[-1].count if self.chunks else 0
 
     @property
-    def bytes(self) -> int:
+    def stored_bytes(self) -> int:
         """Bytes of all objects but the manifest."""
         return sum(cell.bytes for chunk in self.chunks for cell in chunk.cells.values())
 

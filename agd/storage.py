@@ -213,11 +213,12 @@ class FsspecStorage:
     def get(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
         """See :meth:`Storage.get`."""
         whole = start == 0 and stop is None
-        return self._retry(
+        data: bytes = self._retry(
             key, "cannot be read",
             lambda: self._fs.cat_file(self._join(key)) if whole
             else self._fs.cat_file(self._join(key), start=start, end=stop),
         )  # fmt: skip
+        return data
 
     def put(self, key: str, data: bytes | memoryview, *, exclusive: bool = False) -> None:
         """See :meth:`Storage.put`."""
@@ -313,9 +314,13 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, (TimeoutError, ConnectionError)):
         return True
     text = f"{type(error).__name__} {error}"
-    marks = ("Timeout", "timed out", "Connection", "EndOfStream", "IncompleteRead", "SlowDown", "InternalError",
-             "ServiceUnavailable", "RequestTimeout", "ServerDisconnected", "ClientOSError", "500", "502", "503", "504")  # fmt: skip
-    return any(mark in text for mark in marks)
+    return any(mark in text for mark in _TRANSIENT)
+
+
+_TRANSIENT = (
+    "Timeout", "timed out", "Connection", "EndOfStream", "IncompleteRead", "SlowDown", "InternalError",
+    "ServiceUnavailable", "ServerDisconnected", "ClientOSError", "500", "502", "503", "504",
+)  # fmt: skip
 
 
 def _is_precondition(error: OSError) -> bool:

@@ -86,14 +86,15 @@ class BytesCodec(Codec, Protocol):
 
 _registry: dict[str, Callable[..., Codec]] = {}
 
-C = TypeVar("C", bound=type)
+C = TypeVar("C", bound=type[Any])
 
 
 def register(codec: C) -> C:
     """Class decorator: make a codec known under its name."""
-    if codec.name in _registry and _registry[codec.name] is not codec:
-        raise ValueError(f"there is a codec {codec.name!r} already")
-    _registry[codec.name] = codec
+    name: str = getattr(codec, "name")  # noqa: B009 (a type variable has no such attribute)
+    if _registry.get(name, codec) is not codec:
+        raise ValueError(f"there is a codec {name!r} already")
+    _registry[name] = codec
     return codec
 
 

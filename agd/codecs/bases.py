@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,10 +21,10 @@ class Base3:
     ascending); ``n`` letters, zero padded to a multiple of 8 bytes; the words of all records.
     """
 
-    name = "base3"
-    version = 1
-    kind = Kind.PACK
-    sized = True
+    name: ClassVar[str] = "base3"
+    version: ClassVar[int] = 1
+    kind: ClassVar[Kind] = Kind.PACK
+    sized: ClassVar[bool] = True
 
     def config(self) -> dict[str, Any]:
         """See :class:`agd.codecs.base.Codec`."""

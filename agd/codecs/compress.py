@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import zlib
-from typing import Any
+from typing import Any, ClassVar
 
 import zstandard
 
@@ -25,9 +25,9 @@ class Zstd:
         -7 (fastest) to 22.
     """
 
-    name = "zstd"
-    version = 1
-    kind = Kind.BYTES
+    name: ClassVar[str] = "zstd"
+    version: ClassVar[int] = 1
+    kind: ClassVar[Kind] = Kind.BYTES
 
     def __init__(self, level: int = 1) -> None:
         if not isinstance(level, int) or not -50 <= level <= 22:
@@ -69,9 +69,9 @@ class Gzip:
         0 to 9.
     """
 
-    name = "gzip"
-    version = 1
-    kind = Kind.BYTES
+    name: ClassVar[str] = "gzip"
+    version: ClassVar[int] = 1
+    kind: ClassVar[Kind] = Kind.BYTES
 
     def __init__(self, level: int = 6) -> None:
         if not isinstance(level, int) or not 0 <= level <= 9:

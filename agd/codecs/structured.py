@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from agd.batch import Alignments, AnyColumn, Column
 from agd.codecs.base import Kind, register
@@ -14,9 +14,9 @@ from agd.kernels import alignments
 class Protobuf:
     """One message ``agd.v1.Alignment`` per record; zero bytes for a null field."""
 
-    name = "protobuf"
-    version = 1
-    kind = Kind.VALUES
+    name: ClassVar[str] = "protobuf"
+    version: ClassVar[int] = 1
+    kind: ClassVar[Kind] = Kind.VALUES
 
     def config(self) -> dict[str, Any]:
         """See :class:`agd.codecs.base.Codec`."""

@@ -17,6 +17,7 @@ from agd.kernels.records import RecordArrays
 
 if TYPE_CHECKING:
     from agd.kernels import _native as active
+    from agd.kernels._native import *  # noqa: F403
 elif os.environ.get("AGD_KERNELS", "native") == "reference":
     from agd.kernels import reference as active
 else:
@@ -31,5 +32,7 @@ else:
 __all__ = ["RecordArrays", "active"]
 
 
-def __getattr__(name: str) -> object:
-    return getattr(active, name)
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        return getattr(active, name)

@@ -1,0 +1,177 @@
+"""One stored object: from a column in memory to the bytes of a chunk file, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from agd import chunkfile
+from agd.batch import I64, Alignments, AnyColumn, Column
+from agd.chunkfile import Header
+from agd.codecs import Chain, Zstd, decode_bytes, encode_bytes
+from agd.codecs.base import BytesCodec, make
+from agd.errors import ChecksumError, ColumnError, FormatError
+from agd.manifest import Cell, ColumnSpec
+from agd.types import Orientation, RecordType
+
+#: Codec chain of the relative index.
+INDEX_CODECS: list[BytesCodec] = [Zstd(level=1)]
+
+#: The columns that AGD knows by name, and how they are stored unless the user says otherwise.
+DEFAULT_CODECS: dict[RecordType, list[dict[str, Any]]] = {
+    RecordType.TEXT: [{"name": "zstd", "level": 1}],
+    RecordType.BASES: [{"name": "base3"}, {"name": "zstd", "level": 1}],
+    RecordType.STRUCTURED: [{"name": "protobuf"}, {"name": "zstd", "level": 1}],
+    RecordType.AUX: [{"name": "zstd", "level": 1}],
+    RecordType.NUMBER: [{"name": "zstd", "level": 1}],
+}
+
+_COLUMN_TYPES = {
+    "bases": RecordType.BASES,
+    "qualities": RecordType.TEXT,
+    "metadata": RecordType.TEXT,
+    "results": RecordType.STRUCTURED,
+    "tags": RecordType.AUX,
+    "duplicates": RecordType.NUMBER,
+}
+
+#: A chunk that touches more references than this keeps one span for each of the first and last, and one for the rest.
+MAX_SPANS = 64
+
+
+def default_spec(name: str, key: str | None = None) -> ColumnSpec:
+    """How a column of this name is stored by default.
+
+    Raises
+    ------
+    ColumnError
+        It is not one of the columns that AGD knows.
+    """
+    kind = RecordType.STRUCTURED if name.startswith("secondary") else _COLUMN_TYPES.get(name)
+    if kind is None:
+        raise ColumnError(f"there is no standard column {name!r}", "say which type it has")
+    return ColumnSpec(kind, DEFAULT_CODECS[kind], key or name, "|u1" if kind is RecordType.NUMBER else "")
+
+
+def encode_cell(
+    column: AnyColumn, name: str, spec: ColumnSpec, *, first: int, dataset_id: str, dataset_name: str,
+    orientation: Orientation,
+) -> tuple[bytes, Cell]:
+    """Bytes of the chunk file of a column, and its entry in the manifest."""
+    chain = Chain.from_json(spec.codecs, name)
+    if isinstance(column, Column) and spec.dtype:
+        column = Column(column.values.astype(spec.dtype, copy=False), column.offsets)
+    encoded = chain.encode(column)
+    if encoded.sizes is None:
+        width, index, total = chunkfile.ABSENT, b"", 0
+    else:
+        width = chunkfile.narrowest_width(encoded.sizes)
+        index = encode_bytes(INDEX_CODECS, chunkfile.pack_index(encoded.sizes, width))
+        total = int(encoded.sizes.sum())
+    header = Header(
+        column=spec.key.split("~")[0], dataset_name=dataset_name, dataset_id=dataset_id, record_type=spec.type,
+        first=first, count=len(column), values=total, index_width=width,
+        codecs=chain.to_json(), index_codecs=[] if width == chunkfile.ABSENT else [
+            {"name": codec.name, **codec.config()} for codec in INDEX_CODECS
+        ],
+        payload_raw=encoded.raw_size, dtype=spec.dtype,
+        orientation=orientation if spec.type is RecordType.BASES else Orientation.NONE,
+    )  # fmt: skip
+    data = chunkfile.frame(header, index, encoded.data)
+    return data, Cell(len(data), header_checksum(data), statistics(spec.type, column))
+
+
+def header_checksum(data: Any) -> str:
+    """Checksum of a chunk file as the manifest notes it: that of its header, which holds those of the rest."""
+    return bytes(data[chunkfile.HEADER_SIZE - 8 : chunkfile.HEADER_SIZE])[::-1].hex()
+
+
+def decode_cell(data: Any, where: str) -> tuple[Header, AnyColumn]:
+    """Header and column of a chunk file; everything in it is verified.
+
+    Raises
+    ------
+    FormatError
+        Or one of its kinds, naming the field.
+    """
+    header, index, payload = chunkfile.unframe(data, where)
+    sizes: I64 | None = None
+    if header.index_width != chunkfile.ABSENT:
+        coders = [make(config, where) for config in header.index_codecs]
+        try:
+            raw = decode_bytes(coders, index, header.index_raw)  # type: ignore[arg-type]
+        except FormatError as error:
+            raise type(error)(where, "relative index", error.reason) from error
+        sizes = chunkfile.unpack_index(raw, header, where)
+    chain = Chain.from_json(header.codecs, where)
+    return header, chain.decode(payload, header.count, sizes, header.payload_raw, header.dtype)
+
+
+def check_header(header: Header, where: str, cell: Cell | None, data: Any, expected: Mapping[str, Any]) -> None:
+    """Compare a header with what the manifest says of its object.
+
+    Raises
+    ------
+    FormatError
+        The object is not the one that the manifest means.
+    """
+    for field, value in expected.items():
+        found = getattr(header, field)
+        if found != value:
+            raise FormatError(where, field, f"{found!r}, but the manifest says {value!r}")
+    if cell is not None and header_checksum(data) != cell.checksum:
+        raise ChecksumError(where, "header checksum", f"{header_checksum(data)}, the manifest says {cell.checksum}")
+
+
+def statistics(kind: RecordType, column: AnyColumn) -> dict[str, Any]:
+    """What readers may use to leave a chunk unread (``spec/manifest.md``)."""
+    if isinstance(column, Alignments):
+        return alignment_statistics(column)
+    if kind is RecordType.BASES and len(column):
+        lengths = column.lengths
+        return {"total": int(lengths.sum()), "min_length": int(lengths.min()), "max_length": int(lengths.max())}
+    return {}
+
+
+def alignment_statistics(alignments: Alignments) -> dict[str, Any]:
+    """Number of records of each flag, and the span of the placed records on each reference.
+
+    Returns
+    -------
+    dict
+        ``flags``: {flag: records}; ``spans``: [[reference, first position, end]] 0-based, half-open, by reference; an
+        unmapped record placed at its mate covers one base, as in a BAM index.
+    """
+    valid = alignments.valid
+    flag = alignments.flag if valid is None else alignments.flag[valid]
+    counts = np.bincount(flag)
+    result: dict[str, Any] = {"flags": {str(f): int(counts[f]) for f in np.flatnonzero(counts)}}
+    placed = alignments.reference >= 0
+    if valid is not None:
+        placed &= valid
+    reference = alignments.reference[placed]
+    start = alignments.position[placed]
+    end = start + np.maximum(reference_lengths(alignments.cigar)[placed], 1)
+    spans = []
+    for r in np.unique(reference).tolist():
+        here = reference == r if len(reference) and (reference[0] != r or reference[-1] != r) else slice(None)
+        spans.append([r, int(start[here].min()), int(end[here].max())])
+        if len(spans) > MAX_SPANS:
+            break
+    if len(spans) <= MAX_SPANS:
+        result["spans"] = spans
+    return result
+
+
+def reference_lengths(cigar: Column) -> I64:
+    """Reference bases that each CIGAR covers (M, D, N, = and X), int64, shape (records,)."""
+    assert cigar.offsets is not None
+    low, high = int(cigar.offsets[0]), int(cigar.offsets[-1])
+    operations = cigar.values[low:high]
+    # Bits 0, 2, 3, 7 and 8 of the mask: the codes of M, D, N, = and X.
+    covered = np.where((0b110001101 >> (operations & 15)) & 1, operations >> 4, 0)
+    total = np.zeros(len(operations) + 1, np.int64)
+    np.cumsum(covered, out=total[1:])
+    return np.asarray(total[cigar.offsets[1:] - low] - total[cigar.offsets[:-1] - low])

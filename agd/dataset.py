@@ -1,0 +1,244 @@
+"""Read a dataset."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from agd import cell as cells
+from agd.batch import Alignments, AnyColumn, Batch, Column
+from agd.errors import ColumnError, DatasetNotFoundError, FormatError, ObjectNotFoundError
+from agd.kernels.ragged import concat_batches
+from agd.manifest import MANIFEST_KEY, Chunk, Manifest, generation_key
+from agd.run import Runner, SerialRunner
+from agd.storage import Storage, open_storage
+from agd.types import Flag, Orientation, RecordType
+
+
+class Dataset:
+    """One generation of a dataset, read only.
+
+    Opening reads the manifest and nothing else. A dataset may be pickled and sent to another process or machine.
+
+    Parameters
+    ----------
+    storage : Storage
+        Where its objects are.
+    manifest : Manifest
+    """
+
+    def __init__(self, storage: Storage, manifest: Manifest) -> None:
+        self.storage = storage
+        self.manifest = manifest
+
+    @staticmethod
+    def open(url: str | os.PathLike[str], *, generation: int | None = None, **options: Any) -> Dataset:
+        """Open the dataset at a url or path.
+
+        Parameters
+        ----------
+        url : str or path
+            ``s.agd``, ``s3://bucket/s.agd``, …; ``s.agd@3`` opens generation 3.
+        generation : int, optional
+            Default: the newest.
+        **options
+            For fsspec: credentials, ``endpoint_url``, ….
+
+        Raises
+        ------
+        DatasetNotFoundError
+            There is none.
+        FormatError
+            Its manifest is damaged.
+        """
+        url = os.fspath(url)
+        base, at, number = url.rpartition("@")
+        if at and number.isdigit():
+            url, generation = base, int(number)
+        storage = open_storage(url, **options)
+        return Dataset(storage, load_manifest(storage, generation))
+
+    @property
+    def url(self) -> str:
+        """Where the dataset is."""
+        return self.storage.url
+
+    @property
+    def name(self) -> str:
+        """Name of the dataset: the first part of its object names."""
+        return self.manifest.name
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return list(self.manifest.columns)
+
+    @property
+    def chunks(self) -> tuple[Chunk, ...]:
+        """Chunks in order."""
+        return self.manifest.chunks
+
+    def __len__(self) -> int:
+        return self.manifest.records
+
+    def __repr__(self) -> str:
+        return f"<agd.Dataset {self.url}: {len(self):,} records, columns {', '.join(self.columns)}>"
+
+    def resolve(self, columns: Sequence[str] | None) -> list[str]:
+        """Check names of columns; None stands for all.
+
+        Raises
+        ------
+        ColumnError
+            A column is not there.
+        """
+        if columns is None:
+            return self.columns
+        for name in columns:
+            if name not in self.manifest.columns:
+                raise ColumnError(f"{self.url}: there is no column {name!r}", f"there are: {', '.join(self.columns)}")
+        return list(dict.fromkeys(columns))
+
+    def fetch(self, chunk: Chunk, columns: Sequence[str] | None = None) -> dict[str, bytes]:
+        """Stored objects of a chunk by column, as they are; what :meth:`decode` takes."""
+        wanted = self.resolve(columns)
+        if "results" in wanted and "duplicates" in self.manifest.columns and "duplicates" not in wanted:
+            wanted.append("duplicates")
+        blobs = {}
+        for name in wanted:
+            if name in chunk.cells:
+                key = self.manifest.object_key(name, chunk.first)
+                try:
+                    blobs[name] = self.storage.get(key)
+                except ObjectNotFoundError as error:
+                    raise FormatError(f"{self.url}/{key}", "object", "is missing") from error
+        return blobs
+
+    def decode(self, chunk: Chunk, blobs: dict[str, bytes], columns: Sequence[str] | None = None) -> Batch:
+        """Columns of a chunk from its stored objects; the marks of the duplicates column are folded into the flags."""
+        wanted = self.resolve(columns)
+        loaded = {name: self._decode(chunk, name, data) for name, data in blobs.items()}
+        for name in wanted:
+            if name not in loaded:
+                loaded[name] = self._null(name, chunk.count)
+        marks = loaded.get("duplicates")
+        results = loaded.get("results")
+        if isinstance(marks, Column) and isinstance(results, Alignments) and "duplicates" in chunk.cells:
+            duplicate = np.where(marks.values & 1, np.uint16(Flag.DUPLICATE), np.uint16(0))
+            flag = (results.flag & np.uint16(0xFFFF ^ Flag.DUPLICATE)) | duplicate
+            loaded["results"] = results.replace(flag=flag.astype(np.uint16))
+        return Batch(chunk.first, {name: loaded[name] for name in wanted})
+
+    def _decode(self, chunk: Chunk, name: str, data: bytes) -> AnyColumn:
+        spec = self.manifest.columns[name]
+        where = f"{self.url}/{self.manifest.object_key(name, chunk.first)}"
+        header, column = cells.decode_cell(data, where)
+        expected = {
+            "dataset_id": self.manifest.id, "column": spec.key.split("~")[0], "record_type": spec.type,
+            "first": chunk.first, "count": chunk.count, "dtype": spec.dtype,
+        }  # fmt: skip
+        if spec.type is RecordType.BASES:
+            expected["orientation"] = self.manifest.orientation
+        cells.check_header(header, where, chunk.cells.get(name), data, expected)
+        return column
+
+    def _null(self, name: str, count: int) -> AnyColumn:
+        spec = self.manifest.columns[name]
+        if spec.type is RecordType.STRUCTURED:
+            return Alignments.null(count)
+        if spec.type is RecordType.NUMBER:
+            return Column(np.zeros(count, spec.dtype))
+        return Column.empty(count)
+
+    def read(self, chunk: Chunk, columns: Sequence[str] | None = None) -> Batch:
+        """Columns of one chunk."""
+        return self.decode(chunk, self.fetch(chunk, columns), columns)
+
+    def batches(
+        self, columns: Sequence[str] | None = None, *, start: int = 0, stop: int | None = None,
+        runner: Runner | None = None, ahead: int | None = None,
+    ) -> Iterator[Batch]:
+        """Records in order, one batch a chunk.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Only the objects of these columns are fetched. Default: all.
+        start, stop : int
+            Ordinals of the records wanted (0-based, half-open).
+        runner : Runner, optional
+            Fetches and decodes chunks ahead. Default: one after the other.
+        ahead : int, optional
+            Chunks in memory at one time.
+        """
+        self.resolve(columns)
+        runner = runner or SerialRunner()
+        stop = len(self) if stop is None else stop
+        chosen = [c for c in self.chunks if c.first < stop and c.first + c.count > start]
+
+        def fetch(chunk: Chunk) -> tuple[Chunk, dict[str, bytes]]:
+            return chunk, self.fetch(chunk, columns)
+
+        def decode(fetched: tuple[Chunk, dict[str, bytes]]) -> Batch:
+            chunk, blobs = fetched
+            batch = self.decode(chunk, blobs, columns)
+            if chunk.first >= start and chunk.first + chunk.count <= stop:
+                return batch
+            return batch.slice(max(0, start - chunk.first), min(chunk.count, stop - chunk.first))
+
+        fetched = runner.map(fetch, chosen, on="io", ahead=ahead)
+        yield from runner.map(decode, fetched, on="cpu", ahead=ahead)
+
+    def __getitem__(self, records: int | slice) -> Batch:
+        """All columns of some records: ``ds[7]``, ``ds[1000:1010]``."""
+        if isinstance(records, int):
+            if not -len(self) <= records < len(self):
+                raise IndexError(f"record {records} of {len(self)}")
+            records = slice(records % len(self), records % len(self) + 1)
+        start, stop, step = records.indices(len(self))
+        if step != 1:
+            raise IndexError("records are read in order: a slice has no step")
+        batches = list(self.batches(start=start, stop=stop))
+        if not batches:
+            return Batch(start, {name: self._null(name, 0) for name in self.columns})
+        return concat_batches(batches)
+
+    @property
+    def orientation(self) -> Orientation:
+        """Strand that the bases are written on."""
+        return self.manifest.orientation
+
+
+def load_manifest(storage: Storage, generation: int | None = None) -> Manifest:
+    """Newest manifest of a dataset, or one generation of it.
+
+    The newest is in ``manifest.json``, unless a writer stopped between publishing a generation and renewing that copy;
+    so a look for the next generation follows.
+
+    Raises
+    ------
+    DatasetNotFoundError
+        There is no manifest.
+    """
+    if generation is not None:
+        return _load(storage, generation_key(generation), f"there is no generation {generation}")
+    try:
+        manifest = _load(storage, MANIFEST_KEY, "there is no dataset")
+    except DatasetNotFoundError:
+        manifest = _load(storage, generation_key(1), "there is no dataset")
+    while storage.size(generation_key(manifest.generation + 1)) is not None:
+        manifest = _load(storage, generation_key(manifest.generation + 1), "gone")
+    return manifest
+
+
+def _load(storage: Storage, key: str, missing: str) -> Manifest:
+    try:
+        data = storage.get(key)
+    except ObjectNotFoundError as error:
+        raise DatasetNotFoundError(
+            f"{storage.url}: {missing} here", "check the path or url; an import that was stopped can be run again"
+        ) from error
+    return Manifest.from_bytes(data, f"{storage.url}/{key}")
