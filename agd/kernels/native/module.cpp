@@ -10,6 +10,7 @@ void bind_alignment(nb::module_ &);
 void bind_difference(nb::module_ &);
 void bind_sam(nb::module_ &);
 void bind_bam(nb::module_ &);
+void bind_tags(nb::module_ &);
 void bind_checksum(nb::module_ &);
 }  // namespace agd
 
@@ -32,5 +33,6 @@ NB_MODULE(_native, m) {
     agd::bind_difference(m);
     agd::bind_sam(m);
     agd::bind_bam(m);
+    agd::bind_tags(m);
     agd::bind_checksum(m);
 }

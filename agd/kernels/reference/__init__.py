@@ -1,12 +1,24 @@
 """Readable numpy reference of every kernel (see :mod:`agd.kernels`)."""
 
 from agd.kernels.reference.alignment import alignment_decode, alignment_encode, alignment_sizes
+from agd.kernels.reference.bam import bam_decode, bam_encode, bam_measure, bam_scan, bam_sizes
 from agd.kernels.reference.ragged import copy_spans, reverse_spans
+from agd.kernels.reference.tags import aux_codes, aux_merge, aux_numbers, aux_spans, aux_validate
 
 __all__ = [
     "alignment_decode",
     "alignment_encode",
     "alignment_sizes",
+    "aux_codes",
+    "aux_merge",
+    "aux_numbers",
+    "aux_spans",
+    "aux_validate",
+    "bam_decode",
+    "bam_encode",
+    "bam_measure",
+    "bam_scan",
+    "bam_sizes",
     "copy_spans",
     "reverse_spans",
 ]
