@@ -1,7 +1,12 @@
 """Runners: one primitive, a ``map`` that runs a bounded number of items ahead (:class:`agd.run.Runner`)."""
 
+from agd.run.memory import default_memory, format_size, items_in_flight, parse_size
+from agd.run.progress import SILENT, Progress
 from agd.run.runner import Runner, Stage, available_cpus
 from agd.run.serial import SerialRunner
 from agd.run.threads import ThreadRunner, bounded_map
 
-__all__ = ["Runner", "SerialRunner", "Stage", "ThreadRunner", "available_cpus", "bounded_map"]
+__all__ = [
+    "SILENT", "Progress", "Runner", "SerialRunner", "Stage", "ThreadRunner", "available_cpus", "bounded_map",
+    "default_memory", "format_size", "items_in_flight", "parse_size",
+]  # fmt: skip

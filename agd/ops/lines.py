@@ -1,0 +1,219 @@
+"""Alignment lines: one record per line of SAM, from reads with further alignments beside them.
+
+Reads as they were imported from FASTQ have one record per read, bases as sequenced, and their supplementary and
+secondary alignments in the columns ``secondary0…``. SAM, BAM and sorted datasets have one record per alignment, bases
+as in SEQ. :func:`to_lines` turns the first into the second; :func:`to_records` makes what the SAM and BAM kernels take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from agd import kernels
+from agd.batch import I64, Alignments, AnyColumn, Batch, Bool, Column
+from agd.kernels.ragged import concat_any, take_any
+from agd.kernels.records import RecordArrays
+from agd.manifest import Manifest
+from agd.types import Flag, Orientation
+
+_REVERSE = np.uint16(Flag.REVERSE)
+_SECONDARY = np.uint16(Flag.SECONDARY)
+_HARD_CLIP = 5
+
+
+def secondary_columns(columns: Sequence[str]) -> list[str]:
+    """Names of the columns of further alignments, in order."""
+    found = [name for name in columns if name.startswith("secondary") and name[9:].isdigit()]
+    return sorted(found, key=lambda name: int(name[9:]))
+
+
+def is_lines(manifest: Manifest) -> bool:
+    """Whether the dataset holds one record per alignment line already."""
+    return manifest.orientation is Orientation.SEQ and not secondary_columns(list(manifest.columns))
+
+
+def to_lines(batch: Batch, orientation: Orientation) -> Batch:
+    """One record per alignment line.
+
+    Parameters
+    ----------
+    batch : Batch
+        With ``results``; ``bases``, ``qualities`` and any other columns may be missing. Where ``results`` is missing,
+        or null, the reads are unmapped.
+    orientation : Orientation
+        Of the bases and qualities of the batch.
+
+    Returns
+    -------
+    Batch
+        Without ``secondaryN``; a read's further alignments follow its primary one. Bases and qualities are as in SEQ:
+        none for secondary alignments, without the hard-clipped ends for supplementary ones (as bwa mem writes them).
+    """
+    extra = secondary_columns(list(batch.columns))
+    alignments, read = _all_alignments(batch, extra)
+    columns: dict[str, AnyColumn] = {}
+    for name, column in batch.columns.items():
+        if name in extra:
+            continue
+        if name == "results":
+            columns[name] = alignments
+        elif name in ("bases", "qualities"):
+            columns[name] = _as_seq(batch.ragged(name), alignments, read, orientation, name == "bases", bool(extra))
+        else:
+            columns[name] = column if read is None else take_any(column, read)
+    columns.setdefault("results", alignments)
+    return Batch(batch.first, columns)
+
+
+def _all_alignments(batch: Batch, extra: list[str]) -> tuple[Alignments, I64 | None]:
+    """Alignments of all lines, and the read of each (None: one line per read)."""
+    count = len(batch)
+    primary = batch.alignments() if "results" in batch else Alignments.null(count)
+    if primary.valid is not None and not primary.valid.all():
+        flag = np.where(primary.valid, primary.flag, np.uint16(Flag.UNMAPPED)).astype(np.uint16)
+        primary = primary.replace(flag=flag)
+    primary = primary.replace(valid=None)
+    reads, parts = [np.arange(count)], [primary]
+    for name in extra:
+        alignments = batch.alignments(name)
+        valid = np.flatnonzero(alignments.valid) if alignments.valid is not None else np.arange(count)
+        if len(valid):
+            reads.append(valid)
+            chosen = take_any(alignments, valid)
+            assert isinstance(chosen, Alignments)
+            parts.append(chosen.replace(valid=None))
+    if len(parts) == 1:
+        return primary, None
+    read = np.concatenate(reads)
+    order = np.argsort(read, kind="stable")
+    merged = take_any(concat_any(parts), order)
+    assert isinstance(merged, Alignments)
+    return merged, read[order]
+
+
+def _as_seq(
+    column: Column, alignments: Alignments, read: I64 | None, orientation: Orientation, complement: bool, trim: bool
+) -> Column:
+    assert column.offsets is not None
+    turn: Bool = (alignments.flag & _REVERSE) != 0
+    if orientation is not Orientation.READ:
+        turn = np.zeros(len(alignments), np.bool_)
+    if read is None and not trim and not turn.any():
+        return column
+    starts = column.offsets[:-1] if read is None else column.offsets[read]
+    ends = column.offsets[1:] if read is None else column.offsets[read + 1]
+    if trim:
+        left, right = _hard_clips(alignments)
+        head, tail = np.where(turn, right, left), np.where(turn, left, right)
+        fits = ends - starts >= head + tail  # missing qualities stay missing
+        starts, ends = starts + np.where(fits, head, 0), ends - np.where(fits, tail, 0)
+        ends = np.where(alignments.flag & _SECONDARY, starts, ends)
+    lengths = ends - starts
+    out = Column.from_lengths(np.empty(int(lengths.sum()), np.uint8), lengths)
+    assert out.offsets is not None
+    kernels.copy_spans(column.values, starts, ends, out.values, out.offsets)
+    kernels.reverse_spans(out.values, out.offsets, turn, complement)
+    return out
+
+
+def _hard_clips(alignments: Alignments) -> tuple[I64, I64]:
+    """Bases that hard clips cut from the left and right end of SEQ."""
+    cigar = alignments.cigar
+    assert cigar.offsets is not None
+    count = len(alignments)
+    left, right = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    has = np.flatnonzero(cigar.offsets[1:] > cigar.offsets[:-1])
+    first = cigar.values[cigar.offsets[has]]
+    last = cigar.values[cigar.offsets[has + 1] - 1]
+    left[has] = np.where(first & 15 == _HARD_CLIP, first >> 4, 0)
+    several = cigar.offsets[has + 1] - cigar.offsets[has] > 1
+    right[has] = np.where((last & 15 == _HARD_CLIP) & several, last >> 4, 0)
+    return left, right
+
+
+def read_names(metadata: Column, names: str, paired: bool) -> tuple[I64, I64]:
+    """Where QNAME stands in each record of the metadata column.
+
+    Parameters
+    ----------
+    metadata : Column
+    names : str
+        "sam": the whole record. "fastq": up to the first white space, without a final ``/1`` or ``/2`` of a pair.
+    paired : bool
+        Whether the reads are mates of each other.
+
+    Returns
+    -------
+    starts, ends : ndarray of int64, shape (records,)
+        Into ``metadata.values``, half-open.
+    """
+    assert metadata.offsets is not None
+    starts, ends = metadata.offsets[:-1], metadata.offsets[1:].copy()
+    if names == "sam" or not len(metadata):
+        return starts, ends
+    blanks = np.flatnonzero(metadata.values <= 32)
+    if len(blanks):
+        place = np.searchsorted(blanks, starts)
+        found = place < len(blanks)
+        ends[found] = np.minimum(ends[found], blanks[place[found]])
+    if paired:
+        long = np.flatnonzero(ends - starts > 2)
+        at = ends[long]
+        values = metadata.values
+        mate = (values[at - 2] == ord("/")) & ((values[at - 1] == ord("1")) | (values[at - 1] == ord("2")))
+        ends[long[mate]] -= 2
+    return starts, ends
+
+
+def to_records(batch: Batch, names: str, paired: bool) -> RecordArrays:
+    """Arrays for the SAM and BAM kernels from alignment lines (see :func:`to_lines`).
+
+    Tags of the ``tags`` column come first, then those of the alignments, which win where both have one.
+    """
+    alignments = batch.alignments()
+    metadata = batch.ragged("metadata") if "metadata" in batch else Column.empty(len(batch))
+    starts, ends = read_names(metadata, names, paired)
+    qname = _cut(metadata, starts, ends)
+    bases = (batch.ragged("bases") if "bases" in batch else Column.empty(len(batch))).compact()
+    qualities = (batch.ragged("qualities") if "qualities" in batch else Column.empty(len(batch))).compact()
+    cigar = alignments.cigar.compact()
+    tags = all_tags(batch).compact()
+    arrays: list[Column] = [qname, cigar, bases, qualities, tags]
+    flat = [array for column in arrays for array in (column.values, column.offsets)]
+    fixed = [np.ascontiguousarray(getattr(alignments, name)) for name in Alignments.FIXED]
+    return RecordArrays(*fixed, *flat)  # type: ignore[arg-type]
+
+
+def _cut(column: Column, starts: I64, ends: I64) -> Column:
+    assert column.offsets is not None
+    if len(column) and (ends == column.offsets[1:]).all():
+        return column.compact()
+    out = Column.from_lengths(np.empty(int((ends - starts).sum()), np.uint8), ends - starts)
+    assert out.offsets is not None
+    kernels.copy_spans(column.values, starts, ends, out.values, out.offsets)
+    return out
+
+
+def all_tags(batch: Batch) -> Column:
+    """Aux fields of every line: those of the ``tags`` column, then the aligner's, which win."""
+    own = batch.alignments().tags
+    if "tags" not in batch:
+        return own
+    imported = batch.ragged("tags")
+    assert own.offsets is not None
+    if own.offsets[-1] == own.offsets[0]:
+        return imported
+    return merge_tags(imported, own)
+
+
+def merge_tags(first: Column, second: Column) -> Column:
+    """Record by record the aux fields of ``first`` and ``second``; a field of ``first`` that ``second`` has is dropped."""
+    first, second = first.compact(), second.compact()
+    assert first.offsets is not None
+    assert second.offsets is not None
+    values = np.empty(len(first.values) + len(second.values), np.uint8)
+    offsets = np.zeros(len(first) + 1, np.int64)
+    kernels.aux_merge(first.values, first.offsets, second.values, second.offsets, values, offsets)
+    return Column(values[: offsets[-1]], offsets)
