@@ -1,1 +1,53 @@
-"""AGD (Aggregate Genomic Data): reads and alignments as a table of columns and chunks."""
+"""AGD (Aggregate Genomic Data): reads and alignments as a table of columns and chunks.
+
+>>> import agd
+>>> ds = agd.open("sample.agd")                                    # doctest: +SKIP
+>>> for batch in ds.batches(["bases", "results"]): ...             # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agd.dataset import Dataset
+
+__version__ = "0.1.0"
+
+#: Public names and the module that each lives in; modules are imported when a name is first used.
+_PUBLIC = {
+    "Dataset": "agd.dataset",
+    "Draft": "agd.draft",
+    "Column": "agd.batch",
+    "Alignments": "agd.batch",
+    "Batch": "agd.batch",
+    "AgdError": "agd.errors",
+    "SerialRunner": "agd.run",
+    "ThreadRunner": "agd.run",
+    "import_fastq": "agd.convert.fastq",
+    "export_fastq": "agd.convert.fastq",
+    "align": "agd.align.align",
+    "sort": "agd.ops.sort",
+    "simulate": "agd.ops.simulate",
+}
+
+__all__ = ["__version__", "open", *_PUBLIC]
+
+
+def open(url: str, **options: Any) -> Dataset:
+    """Open a dataset: see :meth:`agd.dataset.Dataset.open`."""
+    from agd.dataset import Dataset
+
+    return Dataset.open(url, **options)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        import importlib
+
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'agd' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

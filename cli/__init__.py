@@ -1,2 +1,115 @@
-"""Command line of AGD."""
-def main() -> None: ...
+"""The ``agd`` command: one file a verb, imported only when it is called, and one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+#: Verbs in the order of the help text: name → (module, short help).
+VERBS = {
+    "import": ("agd.cli.import_", "Make a dataset from FASTQ, SAM, BAM or CRAM."),
+    "align": ("agd.cli.align", "Align the reads; adds the results column."),
+    "sort": ("agd.cli.sort", "Sort into a new dataset."),
+    "export": ("agd.cli.export", "Write BAM, SAM, CRAM or FASTQ."),
+    "info": ("agd.cli.info", "Show what a dataset holds."),
+    "view": ("agd.cli.view", "Print records as SAM text."),
+    "simulate": ("agd.cli.simulate", "Simulate a genome and read pairs."),
+}
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called: ``agd --version`` must not wait for numpy."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the verbs, in the order of the help text."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of a verb."""
+        if name not in VERBS:
+            return None
+        import importlib
+
+        command: click.Command = importlib.import_module(VERBS[name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+
+@click.command(cls=LazyGroup, context_settings=CONTEXT, invoke_without_command=True)
+@click.option("--version", is_flag=True, help="Show the version and exit.")
+@click.pass_context
+def agd(ctx: click.Context, version: bool) -> None:
+    """Reads and alignments as a table: columns × chunks, in any store.
+
+    \b
+    From reads to BAM:
+      agd import fastq R1.fastq.gz R2.fastq.gz -o s.agd
+      agd align s.agd --reference ref.fa
+      agd sort s.agd -o sorted.agd
+      agd export bam sorted.agd -o out.bam
+    """
+    if version:
+        from agd import __version__
+
+        click.echo(f"agd {__version__}")
+    elif ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line; exit with 0 (done), 1 (failed), 2 (wrong request) or 130 (interrupted)."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(run(arguments))
+
+
+def _terminate(number: int, frame: Any) -> NoReturn:
+    # Like Ctrl-C: every clean-up on the way out runs.
+    raise KeyboardInterrupt
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    try:
+        agd.main(args=None if arguments is None else list(arguments), prog_name="agd", standalone_mode=False)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("\nagd: interrupted; nothing half-written is visible, run the same command again to go on", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough; let the interpreter not fail again when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError:
+        click.echo("agd: error: out of memory\n  remedy: use fewer --threads or a smaller --memory", err=True)
+        return 1
+    except Exception as error:
+        return _explain(error)
+    return 0
+
+
+def _explain(error: Exception) -> int:
+    from agd.errors import AgdError, UsageError
+
+    if isinstance(error, AgdError):
+        click.echo(f"agd: error: {error}", err=True)
+        return 2 if isinstance(error, UsageError) else 1
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"agd: error: {place}{error.strerror}", err=True)
+        return 1
+    raise error

@@ -209,7 +209,7 @@ def all_tags(batch: Batch) -> Column:
 
 
 def merge_tags(first: Column, second: Column) -> Column:
-    """Record by record the aux fields of ``first`` and ``second``; a field of ``first`` that ``second`` has is dropped."""
+    """Aux fields of ``first`` and ``second`` end to end; a field of ``first`` whose tag ``second`` has is dropped."""
     first, second = first.compact(), second.compact()
     assert first.offsets is not None
     assert second.offsets is not None

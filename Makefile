@@ -1,0 +1,32 @@
+# make demo    a tour on simulated reads, or on your own: make demo R1=… R2=… REF=…
+# make test    lint, types, import layers and tests
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint pytest bench sanitize clean
+
+# The environment is made again when what it is made from changes.
+$(STAMP): pyproject.toml $(wildcard agd/kernels/native/*)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "scikit-build-core>=1.1" "nanobind>=3.1" "cmake>=3.24" ninja
+	$(BIN)/python -m pip install --quiet --no-build-isolation -e ".[test,lint,bench]"
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/python examples/demo.py $(if $(R1),--reads1 $(R1)) $(if $(R2),--reads2 $(R2)) $(if $(REF),--reference $(REF))
+
+test: lint pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy -p agd
+	$(BIN)/lint-imports
+
+pytest: $(STAMP)
+	$(BIN)/python -m pytest -n 2
+
+clean:
+	rm -rf $(VENV) build

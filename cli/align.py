@@ -1,0 +1,45 @@
+"""``agd align``: add alignments to a dataset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from agd.cli import CONTEXT
+from agd.cli.common import codec_options, command_line, json_option, report, resources, seconds
+
+
+@click.command("align", context_settings=CONTEXT)
+@click.argument("dataset")
+@click.option("-r", "--reference", required=True, help="FASTA of the reference (path or url); indexed when needed.")
+@click.option("-a", "--aligner", default="minibwa", show_default=True,
+              help="minibwa (in process), or an executable: bwa, bwa-mem2, minimap2, bowtie2, snap-aligner.")
+@click.option("--aligner-args", default="", metavar="ARGS", help="More arguments for an executable.")
+@click.option("-R", "--read-group", metavar="LINE", help=r"@RG line, such as '@RG\tID:s1\tSM:sample'.")
+@click.option("--codec", "codec", multiple=True, metavar="COLUMN=CODECS", help="Codec chain of the results column.")
+@click.option("--overwrite", is_flag=True, help="Replace the alignments that are there.")
+@json_option
+@resources
+def command(
+    dataset: str, reference: str, aligner: str, aligner_args: str, read_group: str | None, codec: tuple[str, ...],
+    overwrite: bool, as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
+) -> None:
+    r"""Align the reads of DATASET; adds the column "results" and rewrites nothing.
+
+    \b
+    Examples:
+      agd align s.agd --reference ref.fa --read-group '@RG\tID:s\tSM:s\tPL:ILLUMINA'
+      agd align s.agd --reference ref.fa --aligner bwa --threads 8
+    """
+    from agd.align.align import align
+    from agd.dataset import Dataset
+
+    result = align(
+        Dataset.open(dataset), reference, aligner=aligner, aligner_args=aligner_args, read_group=read_group,
+        overwrite=overwrite, codecs=codec_options(codec), runner=runner, memory=memory, progress=progress,
+        command=command_line(),
+    )  # fmt: skip
+    share = 100 * result.mapped / max(1, result.reads)
+    report(result, as_json, quiet, f"{dataset}: {result.reads:,} reads, {share:.2f} % mapped in "
+           f"{seconds(result.seconds)}")  # fmt: skip

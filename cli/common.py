@@ -1,0 +1,169 @@
+"""What the verbs share: options, progress bars, reports."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Size(click.ParamType):
+    """A number of bytes such as 512M or 4G."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Bytes."""
+        from agd.errors import UsageError
+        from agd.run import parse_size
+
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_size(value)
+        except UsageError as error:
+            self.fail(error.message, param, ctx)
+
+
+class Count(click.ParamType):
+    """A number of records: 100000, 100k, 5M."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Records."""
+        text = str(value).replace(",", "").lower()
+        factor = {"k": 1_000, "m": 1_000_000}.get(text[-1:], 1)
+        try:
+            return round(float(text.rstrip("km")) * factor)
+        except ValueError:
+            self.fail(f"{value!r} is not a number of records", param, ctx)
+
+
+def resources(function: F) -> F:
+    """Options ``--threads`` and ``--memory``; the verb gets ``runner``, ``memory`` and ``progress``."""
+
+    @click.option("--threads", "-t", type=click.IntRange(1), metavar="N", help="Threads. [default: all processors]")
+    @click.option("--memory", "-m", type=Size(), metavar="SIZE", help="Most memory to use (peak RSS), such as 2G. "
+                  "[default: half of what there is]")
+    @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
+    @functools.wraps(function)
+    def wrapper(*args: Any, threads: int | None, memory: int | None, quiet: bool, **kwargs: Any) -> Any:
+        from agd.run import ThreadRunner
+
+        with ThreadRunner(threads) as runner:
+            return function(
+                *args, runner=runner, memory=memory, progress=make_progress(quiet), quiet=quiet, **kwargs
+            )
+
+    return wrapper  # type: ignore[return-value]
+
+
+def json_option(function: F) -> F:
+    """Option ``--json``: the report as one JSON object on standard output."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")(function)
+
+
+def command_line() -> str:
+    """The command as it was typed, for provenance."""
+    return shlex.join(["agd", *sys.argv[1:]])
+
+
+def make_progress(quiet: bool = False) -> Any:
+    """A progress bar on standard error, or silence where nobody watches."""
+    from agd.run import SILENT
+
+    if quiet or not sys.stderr.isatty() or os.environ.get("TQDM_DISABLE") or os.environ.get("TERM") == "dumb":
+        return SILENT
+    return TqdmProgress()
+
+
+class TqdmProgress:
+    """Progress as one bar a stage, with rate and time to go."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def begin(self, label: str, total: int | None, unit: str = "reads") -> None:
+        """See :class:`agd.run.Progress`."""
+        from tqdm import tqdm
+
+        self.end()
+        colour = None if os.environ.get("NO_COLOR") else "green"
+        self._bar = tqdm(
+            total=total, desc=label, unit=f" {unit}", unit_scale=True, dynamic_ncols=True, file=sys.stderr,
+            leave=False, colour=colour, smoothing=0.1,
+        )  # fmt: skip
+
+    def advance(self, amount: int) -> None:
+        """See :class:`agd.run.Progress`."""
+        if self._bar is not None:
+            self._bar.update(amount)
+
+    def end(self) -> None:
+        """See :class:`agd.run.Progress`."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def report(result: Any, as_json: bool, quiet: bool, text: str) -> None:
+    """Print what a verb has done: JSON on standard output, or one line for people on standard error."""
+    if as_json:
+        click.echo(json.dumps(result.to_json(), indent=2))
+    elif not quiet:
+        click.echo(text, err=True)
+
+
+def seconds(value: float) -> str:
+    """A duration for people."""
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def codec_options(values: tuple[str, ...]) -> dict[str, list[dict[str, Any]]] | None:
+    """Codec chains from options such as ``bases=base3,zstd:3``: names joined by commas, a level after a colon.
+
+    Raises
+    ------
+    click.BadParameter
+        Not of this form.
+    """
+    chains: dict[str, list[dict[str, Any]]] = {}
+    for value in values:
+        column, equals, text = value.partition("=")
+        if not equals or not column:
+            raise click.BadParameter(f"{value!r}: give COLUMN=CODEC[,CODEC…], such as bases=base3,zstd:3")
+        chain: list[dict[str, Any]] = []
+        for part in filter(None, text.split(",")):
+            name, colon, level = part.partition(":")
+            if colon and not level.lstrip("-").isdigit():
+                raise click.BadParameter(f"{value!r}: {level!r} is not a level")
+            if name != "none":
+                chain.append({"name": name, **({"level": int(level)} if colon else {})})
+        chains[column] = chain
+    return chains or None
+
+
+def dataset_options(function: F) -> F:
+    """Options of every verb that writes a dataset: chunk size, codecs, overwriting."""
+    for option in (
+        click.option("--overwrite", is_flag=True, help="Replace what is there."),
+        click.option("--codec", "codec", multiple=True, metavar="COLUMN=CODECS",
+                     help="Codec chain of a column, such as qualities=zstd:3; may be repeated."),
+        click.option("--chunk-records", "-c", type=Count(), default="100k", show_default=True, metavar="N",
+                     help="Records in a chunk."),
+    ):  # fmt: skip
+        function = option(function)
+    return function

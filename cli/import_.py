@@ -1,0 +1,53 @@
+"""``agd import``: make a dataset from the files of other formats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from agd.cli import CONTEXT
+from agd.cli.common import codec_options, command_line, dataset_options, json_option, report, resources, seconds
+
+
+@click.group("import", context_settings=CONTEXT)
+def command() -> None:
+    """Make a dataset from FASTQ, SAM, BAM or CRAM."""
+
+
+@command.command("fastq")
+@click.argument("reads1")
+@click.argument("reads2", required=False)
+@click.option("-o", "--output", required=True, help="Path or url of the new dataset.")
+@click.option("--interleaved", is_flag=True, help="One file holds both reads of each pair in turn.")
+@click.option("--name", help="Name of the dataset. [default: from the output]")
+@dataset_options
+@json_option
+@resources
+def fastq(
+    reads1: str, reads2: str | None, output: str, interleaved: bool, name: str | None, overwrite: bool,
+    codec: tuple[str, ...], chunk_records: int, as_json: bool, runner: Any, memory: int | None, progress: Any,
+    quiet: bool,
+) -> None:
+    """Import reads: one file, the two files of pairs, or one interleaved file.
+
+    Plain, gzip (also BGZF), bzip2 and zstd are told apart by their content; "-" is standard input; any fsspec url
+    will do. The files come back byte for byte with "agd export fastq".
+
+    \b
+    Examples:
+      agd import fastq R1.fastq.gz R2.fastq.gz -o s.agd
+      agd import fastq --interleaved reads.fq.zst -o s3://bucket/s.agd
+      zcat reads.fq.gz | agd import fastq - -o s.agd
+    """
+    from agd.convert.fastq import import_fastq
+
+    result = import_fastq(
+        reads1, reads2, output=output, interleaved=interleaved, name=name, overwrite=overwrite,
+        codecs=codec_options(codec), chunk_records=chunk_records, runner=runner, memory=memory, progress=progress,
+        command=command_line(),
+    )  # fmt: skip
+    from agd.run import format_size
+
+    report(result, as_json, quiet, f"{output}: {result.records:,} reads, {format_size(result.bytes_out)} in "
+           f"{seconds(result.seconds)}")  # fmt: skip

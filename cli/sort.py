@@ -1,0 +1,42 @@
+"""``agd sort``: sort into a new dataset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from agd.cli import CONTEXT
+from agd.cli.common import codec_options, command_line, dataset_options, json_option, report, resources, seconds
+
+
+@click.command("sort", context_settings=CONTEXT)
+@click.argument("dataset")
+@click.option("-o", "--output", required=True, help="Path or url of the sorted dataset.")
+@click.option("--by", default="coordinate", show_default=True, metavar="ORDER",
+              help="coordinate, queryname (natural), queryname-lexicographic, template-coordinate, or tag:XX.")
+@click.option("--tmp", metavar="DIR", help="Where to spill. [default: beside the output]")
+@dataset_options
+@json_option
+@resources
+def command(
+    dataset: str, output: str, by: str, tmp: str | None, overwrite: bool, codec: tuple[str, ...], chunk_records: int,
+    as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
+) -> None:
+    """Sort DATASET into a new dataset with one record per alignment line.
+
+    Orders are those of samtools sort: unmapped records last, ties in the order of the input.
+
+    \b
+    Examples:
+      agd sort s.agd -o sorted.agd
+      agd sort s.agd -o byname.agd --by queryname --memory 2G
+    """
+    from agd.dataset import Dataset
+    from agd.ops.sort import sort
+
+    result = sort(
+        Dataset.open(dataset), output, by=by, tmp=tmp, overwrite=overwrite, codecs=codec_options(codec),
+        chunk_records=chunk_records, runner=runner, memory=memory, progress=progress, command=command_line(),
+    )  # fmt: skip
+    report(result, as_json, quiet, f"{output}: {result.records:,} records by {by} in {seconds(result.seconds)}")

@@ -1,0 +1,1 @@
+"""``agd view``: print records as SAM text."""
