@@ -19,7 +19,7 @@ from agd.batch import Column
 from agd.errors import KernelError
 from agd.kernels import _native, reference
 from agd.types import CIGAR_OPERATIONS
-from support.alignment_text import Genome, SamLine, cigar_column, cigar_text, sam_lines
+from tests.support.alignment_text import Genome, SamLine, cigar_column, cigar_text, sam_lines
 
 OPERATION = st.tuples(st.integers(1, 40), st.sampled_from("MMMMIDNSHP=X"))
 CIGAR = st.lists(OPERATION, max_size=6).map(lambda ops: "".join(f"{n}{op}" for n, op in ops) or "*")
