@@ -1,4 +1,4 @@
-"""The ``agd`` command: one file a verb, imported only when it is called, and one place where errors become exit codes."""
+"""The ``agd`` command: one file a verb, imported when it is called, and one place where errors become exit codes."""
 
 from __future__ import annotations
 

@@ -1,0 +1,83 @@
+"""Walk over the alignment lines of a dataset, chunk by chunk, on all processors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from agd.batch import Batch
+from agd.dataset import Dataset
+from agd.kernels.ragged import take_batch
+from agd.manifest import Chunk
+from agd.ops.lines import secondary_columns, to_lines
+from agd.ops.select import Selection
+from agd.run import Runner
+
+T = TypeVar("T")
+
+
+def line_columns(dataset: Dataset, wanted: Sequence[str] | None = None) -> list[str]:
+    """Columns that are needed to make alignment lines with the columns ``wanted`` (None: all of SAM)."""
+    have = dataset.columns
+    names = ["metadata", "bases", "qualities", "tags"] if wanted is None else list(wanted)
+    extra = secondary_columns(have)
+    needed = [name for name in names if name in have]
+    return list(dict.fromkeys([*needed, *(["results"] if "results" in have else []), *extra])) or have[:1]
+
+
+def scan(
+    dataset: Dataset, fn: Callable[[Batch], T], *, runner: Runner, ahead: int | None = None,
+    columns: Sequence[str] | None = None, selection: Selection | None = None,
+) -> Iterator[T]:
+    """Apply ``fn`` to the wanted alignment lines of every chunk, in order.
+
+    Parameters
+    ----------
+    fn : callable
+        Takes a :class:`agd.batch.Batch` of alignment lines (``results`` always among its columns); runs on the
+        runner's processors, as one task with decoding.
+    columns : sequence of str, optional
+        Columns besides the alignments. Default: all that SAM has.
+    selection : Selection, optional
+        Chunks whose statistics say that they hold nothing wanted are not even fetched.
+
+    Yields
+    ------
+    What ``fn`` returns, one result for each chunk that was read.
+    """
+    selection = selection or Selection()
+    needed = line_columns(dataset, columns)
+    if selection.read_groups and "tags" in dataset.columns and "tags" not in needed:
+        needed.append("tags")
+
+    def fetch(chunk: Chunk) -> tuple[Chunk, dict[str, bytes]]:
+        return chunk, dataset.fetch(chunk, needed)
+
+    def work(fetched: tuple[Chunk, dict[str, bytes]]) -> T:
+        chunk, blobs = fetched
+        lines = to_lines(dataset.decode(chunk, blobs, needed), dataset.orientation)
+        if not selection.everything:
+            mask = selection.mask(lines)
+            if not mask.all():
+                lines = take_batch(lines, np.flatnonzero(mask))
+        return fn(lines)
+
+    chunks = selection.chunks(dataset)
+    fetched = runner.map(fetch, chunks, on="io", ahead=ahead)
+    yield from runner.map(work, fetched, on="cpu", ahead=ahead)
+
+
+def chunk_bytes(dataset: Dataset, columns: Sequence[str] | None = None) -> int:
+    """Rough bytes of the largest chunk once decoded, for the memory budget."""
+    names = line_columns(dataset, columns)
+    worst = 0
+    for chunk in dataset.chunks:
+        total = chunk.count * 200
+        for name in names:
+            if name in chunk.cells:
+                entry = chunk.cells[name]
+                total += int(entry.statistics.get("total", 0)) or 6 * entry.bytes
+        worst = max(worst, total)
+    return worst
