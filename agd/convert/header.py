@@ -28,7 +28,7 @@ def output_header(dataset: Dataset, program: str = "", command: str = "") -> str
         text += "\n"
     if not any(line.startswith("@SQ\t") for line in text.split("\n")) and manifest.references:
         text = with_references(text, manifest.references)
-    if not text.startswith("@HD"):
+    if not text.startswith("@HD") and manifest.names == "fastq":
         order = manifest.sort_order if is_lines(dataset.manifest) else SortOrder.UNSORTED
         text = with_sort_order(text, SortOrder.UNSORTED if order is SortOrder.UNKNOWN else order)
     text = with_steps(text, manifest.steps)

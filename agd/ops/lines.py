@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from agd import kernels
-from agd.batch import I64, Alignments, AnyColumn, Batch, Bool, Column
+from agd.batch import I64, U16, Alignments, AnyColumn, Batch, Bool, Column
 from agd.kernels.ragged import concat_any, take_any
 from agd.kernels.records import RecordArrays
 from agd.manifest import Manifest
@@ -34,7 +34,7 @@ def is_lines(manifest: Manifest) -> bool:
     return manifest.orientation is Orientation.SEQ and not secondary_columns(list(manifest.columns))
 
 
-def to_lines(batch: Batch, orientation: Orientation) -> Batch:
+def to_lines(batch: Batch, orientation: Orientation, paired: bool = False) -> Batch:
     """One record per alignment line.
 
     Parameters
@@ -44,6 +44,8 @@ def to_lines(batch: Batch, orientation: Orientation) -> Batch:
         or null, the reads are unmapped.
     orientation : Orientation
         Of the bases and qualities of the batch.
+    paired : bool
+        Records 2i and 2i + 1 of the dataset are mates; says what the flags of reads without results are.
 
     Returns
     -------
@@ -52,7 +54,7 @@ def to_lines(batch: Batch, orientation: Orientation) -> Batch:
         none for secondary alignments, without the hard-clipped ends for supplementary ones (as bwa mem writes them).
     """
     extra = secondary_columns(list(batch.columns))
-    alignments, read = _all_alignments(batch, extra)
+    alignments, read = _all_alignments(batch, extra, paired)
     columns: dict[str, AnyColumn] = {}
     for name, column in batch.columns.items():
         if name in extra:
@@ -67,12 +69,12 @@ def to_lines(batch: Batch, orientation: Orientation) -> Batch:
     return Batch(batch.first, columns)
 
 
-def _all_alignments(batch: Batch, extra: list[str]) -> tuple[Alignments, I64 | None]:
+def _all_alignments(batch: Batch, extra: list[str], paired: bool) -> tuple[Alignments, I64 | None]:
     """Alignments of all lines, and the read of each (None: one line per read)."""
     count = len(batch)
     primary = batch.alignments() if "results" in batch else Alignments.null(count)
     if primary.valid is not None and not primary.valid.all():
-        flag = np.where(primary.valid, primary.flag, np.uint16(Flag.UNMAPPED)).astype(np.uint16)
+        flag = np.where(primary.valid, primary.flag, unmapped_flags(batch.first, count, paired))
         primary = primary.replace(flag=flag)
     primary = primary.replace(valid=None)
     reads, parts = [np.arange(count)], [primary]
@@ -91,6 +93,13 @@ def _all_alignments(batch: Batch, extra: list[str]) -> tuple[Alignments, I64 | N
     merged = take_any(concat_any(parts), order)
     assert isinstance(merged, Alignments)
     return merged, read[order]
+
+
+def unmapped_flags(first: int, count: int, paired: bool) -> U16:
+    """Flags of reads that were never aligned: 4, or 77 and 141 in turn for pairs (by the parity of the ordinal)."""
+    if not paired:
+        return np.full(count, Flag.UNMAPPED, np.uint16)
+    return np.where((first + np.arange(count)) % 2, 141, 77).astype(np.uint16)
 
 
 def _as_seq(
@@ -133,7 +142,7 @@ def _hard_clips(alignments: Alignments) -> tuple[I64, I64]:
     return left, right
 
 
-def read_names(metadata: Column, names: str, paired: bool) -> tuple[I64, I64]:
+def read_names(metadata: Column, names: str, paired: Bool) -> tuple[I64, I64]:
     """Where QNAME stands in each record of the metadata column.
 
     Parameters
@@ -141,8 +150,8 @@ def read_names(metadata: Column, names: str, paired: bool) -> tuple[I64, I64]:
     metadata : Column
     names : str
         "sam": the whole record. "fastq": up to the first white space, without a final ``/1`` or ``/2`` of a pair.
-    paired : bool
-        Whether the reads are mates of each other.
+    paired : ndarray of bool, shape (records,)
+        Which reads have a mate.
 
     Returns
     -------
@@ -158,8 +167,8 @@ def read_names(metadata: Column, names: str, paired: bool) -> tuple[I64, I64]:
         place = np.searchsorted(blanks, starts)
         found = place < len(blanks)
         ends[found] = np.minimum(ends[found], blanks[place[found]])
-    if paired:
-        long = np.flatnonzero(ends - starts > 2)
+    long = np.flatnonzero(paired & (ends - starts > 2))
+    if len(long):
         at = ends[long]
         values = metadata.values
         mate = (values[at - 2] == ord("/")) & ((values[at - 1] == ord("1")) | (values[at - 1] == ord("2")))
@@ -167,14 +176,14 @@ def read_names(metadata: Column, names: str, paired: bool) -> tuple[I64, I64]:
     return starts, ends
 
 
-def to_records(batch: Batch, names: str, paired: bool) -> RecordArrays:
+def to_records(batch: Batch, names: str) -> RecordArrays:
     """Arrays for the SAM and BAM kernels from alignment lines (see :func:`to_lines`).
 
     Tags of the ``tags`` column come first, then those of the alignments, which win where both have one.
     """
     alignments = batch.alignments()
     metadata = batch.ragged("metadata") if "metadata" in batch else Column.empty(len(batch))
-    starts, ends = read_names(metadata, names, paired)
+    starts, ends = read_names(metadata, names, (alignments.flag & np.uint16(Flag.PAIRED)) != 0)
     qname = _cut(metadata, starts, ends)
     bases = (batch.ragged("bases") if "bases" in batch else Column.empty(len(batch))).compact()
     qualities = (batch.ragged("qualities") if "qualities" in batch else Column.empty(len(batch))).compact()

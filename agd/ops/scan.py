@@ -57,7 +57,8 @@ def scan(
 
     def work(fetched: tuple[Chunk, dict[str, bytes]]) -> T:
         chunk, blobs = fetched
-        lines = to_lines(dataset.decode(chunk, blobs, needed), dataset.orientation)
+        paired = dataset.manifest.pairing == "interleaved"
+        lines = to_lines(dataset.decode(chunk, blobs, needed), dataset.orientation, paired)
         if not selection.everything:
             mask = selection.mask(lines)
             if not mask.all():
