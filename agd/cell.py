@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agd import chunkfile
 from agd.batch import I64, Alignments, AnyColumn, Column
 from agd.chunkfile import Header
 from agd.codecs import Chain, Zstd, decode_bytes, encode_bytes
-from agd.codecs.base import BytesCodec, make
-from agd.errors import ChecksumError, ColumnError, FormatError
+from agd.codecs.base import BytesCodec
+from agd.errors import ChecksumError, CodecError, ColumnError, FormatError
 from agd.manifest import Cell, ColumnSpec
 from agd.types import Orientation, RecordType
 
@@ -61,8 +62,10 @@ def encode_cell(
 ) -> tuple[bytes, Cell]:
     """Bytes of the chunk file of a column, and its entry in the manifest."""
     chain = Chain.from_json(spec.codecs, name)
+    if not _is_of(spec.type, column):
+        raise ColumnError(f"these are no records of the type {spec.type.name.lower()}, which column {name!r} has")
     if isinstance(column, Column) and spec.dtype:
-        column = Column(column.values.astype(spec.dtype, copy=False), column.offsets)
+        column = Column(_cast(column.values, spec.dtype, name))
     encoded = chain.encode(column)
     if encoded.sizes is None:
         width, index, total = chunkfile.ABSENT, b"", 0
@@ -83,6 +86,21 @@ def encode_cell(
     return data, Cell(len(data), header_checksum(data), statistics(spec.type, column))
 
 
+def _is_of(kind: RecordType, column: AnyColumn) -> bool:
+    if isinstance(column, Alignments):
+        return kind is RecordType.STRUCTURED
+    return kind is not RecordType.STRUCTURED and (kind is RecordType.NUMBER) == (column.offsets is None)
+
+
+def _cast(values: NDArray[Any], dtype: str, name: str) -> NDArray[Any]:
+    if values.dtype == np.dtype(dtype):
+        return values
+    cast = values.astype(dtype)
+    if not np.array_equal(cast, values, equal_nan=values.dtype.kind == "f"):
+        raise ColumnError(f"column {name!r} holds numbers that {dtype} cannot", "choose a wider type")
+    return cast
+
+
 def header_checksum(data: Any) -> str:
     """Checksum of a chunk file as the manifest notes it: that of its header, which holds those of the rest."""
     return bytes(data[chunkfile.HEADER_SIZE - 8 : chunkfile.HEADER_SIZE])[::-1].hex()
@@ -99,14 +117,19 @@ def decode_cell(data: Any, where: str) -> tuple[Header, AnyColumn]:
     header, index, payload = chunkfile.unframe(data, where)
     sizes: I64 | None = None
     if header.index_width != chunkfile.ABSENT:
-        coders = [make(config, where) for config in header.index_codecs]
+        coders = Chain.from_json(header.index_codecs, where)
+        if coders.values or coders.pack:
+            raise CodecError(where, "index codecs", "only codecs from bytes to bytes may stand here")
         try:
-            raw = decode_bytes(coders, index, header.index_raw)  # type: ignore[arg-type]
+            raw = decode_bytes(coders.bytes, index, header.index_raw)
         except FormatError as error:
             raise type(error)(where, "relative index", error.reason) from error
         sizes = chunkfile.unpack_index(raw, header, where)
     chain = Chain.from_json(header.codecs, where)
-    return header, chain.decode(payload, header.count, sizes, header.payload_raw, header.dtype)
+    column = chain.decode(payload, header.count, sizes, header.payload_raw, header.dtype)
+    if not _is_of(header.record_type, column):
+        raise CodecError(where, "payload codecs", f"give no records of the type {header.record_type.name.lower()}")
+    return header, column
 
 
 def check_header(header: Header, where: str, cell: Cell | None, data: Any, expected: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ import xxhash
 
 from agd.batch import I64
 from agd.errors import ChecksumError, FormatError, TruncatedError, VersionTooNewError, VersionTooOldError
-from agd.types import Orientation, RecordType
+from agd.types import MAX_CHUNK_RECORDS, NUMBER_DTYPES, Orientation, RecordType
 
 MAGIC = b"\x89AGD\r\n\x1a\n"
 VERSION = 1
@@ -150,7 +150,7 @@ def unpack_index(raw: Any, header: Header, where: str) -> I64:
     """Record sizes, int64, shape (count,), from the decoded relative index; their sum is checked."""
     if header.index_width == EQUAL:
         size = struct.unpack("<Q", raw)[0]
-        if size * header.count != header.values:
+        if size * header.count != header.values or (size and not header.count):
             raise FormatError(where, "relative index", f"{header.count} sizes of {size} do not make {header.values}")
         return np.full(header.count, size, np.int64)
     stored = np.frombuffer(raw, f"<u{header.index_width}")
@@ -186,7 +186,14 @@ def index_raw_size(width: int, count: int) -> int:
 
 
 def pack_header(header: Header) -> bytes:
-    """The 1,024 bytes of a header, its own checksum included."""
+    """The 1,024 bytes of a header, its own checksum included.
+
+    Raises
+    ------
+    FormatError
+        A field has a value that :func:`parse_header` would refuse.
+    """
+    _check_fields(header, f"{header.column} of {header.dataset_name}")
     raw = _STRUCT.pack(
         MAGIC, VERSION, HEADER_SIZE, header.record_type, header.orientation, header.index_width, 0,
         header.first, header.count, header.index_stored, header.index_raw, header.payload_stored, header.payload_raw,
@@ -238,24 +245,33 @@ def parse_header(data: Any, where: str) -> Header:
     _check(where, "header size", header_size == HEADER_SIZE, header_size)
     _check(where, "record type", record_type in set(RecordType), record_type)
     _check(where, "orientation", orientation in set(Orientation), orientation)
-    _check(where, "orientation", (record_type == RecordType.BASES) == (orientation != 0), orientation)
-    _check(where, "index width", width in WIDTHS, width)
     _check(where, "reserved", reserved == 0, reserved)
-    _check(where, "record count", count <= MAX_DECODED, count)
-    _check(where, "first ordinal", first + count < 1 << 63, first)
-    _check(where, "index raw size", index_raw == index_raw_size(width, count), index_raw)
-    _check(where, "payload raw size", payload_raw <= MAX_DECODED, payload_raw)
-    _check(where, "values", values <= MAX_DECODED, values)
-    return Header(
+    header = Header(
         column=_untext(column, where, "column name"),
         dataset_name=_untext(dataset_name, where, "dataset name"),
         dataset_id=uuid.UUID(bytes=dataset_id).hex,
         record_type=RecordType(record_type), first=first, count=count, values=values, index_width=width,
         codecs=_unchain(codecs, where, "payload codecs"), index_codecs=_unchain(index_codecs, where, "index codecs"),
-        payload_raw=payload_raw, orientation=Orientation(orientation), dtype=_dtype(dtype, record_type, where),
+        payload_raw=payload_raw, orientation=Orientation(orientation), dtype=_untext(dtype, where, "dtype"),
         index_raw=index_raw, index_stored=index_stored, payload_stored=payload_stored,
         index_checksum=index_checksum, payload_checksum=payload_checksum,
     )  # fmt: skip
+    _check_fields(header, where)
+    return header
+
+
+def _check_fields(h: Header, where: str) -> None:
+    _check(where, "orientation", (h.record_type is RecordType.BASES) == (h.orientation != 0), h.orientation)
+    _check(where, "index width", h.index_width in WIDTHS, h.index_width)
+    _check(where, "record count", 0 <= h.count <= MAX_CHUNK_RECORDS, h.count)
+    _check(where, "first ordinal", 0 <= h.first < (1 << 63) - h.count, h.first)
+    _check(where, "index raw size", h.index_raw == index_raw_size(h.index_width, h.count), h.index_raw)
+    _check(where, "index stored size", h.index_width != ABSENT or h.index_stored == 0, h.index_stored)
+    _check(where, "payload raw size", 0 <= h.payload_raw <= MAX_DECODED, h.payload_raw)
+    _check(where, "values", 0 <= h.values <= (0 if h.index_width == ABSENT else MAX_DECODED), h.values)
+    _check(where, "column name", bool(h.column), repr(h.column))
+    _check(where, "dtype", (h.record_type is RecordType.NUMBER) == bool(h.dtype), repr(h.dtype))
+    _check(where, "dtype", h.dtype in ("", *NUMBER_DTYPES), repr(h.dtype))
 
 
 def _check(where: str, field: str, ok: bool, value: object) -> None:
@@ -282,18 +298,6 @@ def _unchain(data: bytes, where: str, field: str) -> CodecChain:
         raise FormatError(where, field, "not a JSON list of codecs")
     return chain
 
-
-def _dtype(data: bytes, record_type: int, where: str) -> str:
-    text = _untext(data, where, "dtype")
-    if (record_type == RecordType.NUMBER) != bool(text):
-        raise FormatError(where, "dtype", f"{text!r} is not possible here")
-    if text and text not in NUMBER_DTYPES:
-        raise FormatError(where, "dtype", f"{text!r} is none of {', '.join(NUMBER_DTYPES)}")
-    return text
-
-
-#: Types of the values of number columns.
-NUMBER_DTYPES = ("|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f4", "<f8")
 
 
 def unframe(data: Any, where: str, *, check_payload: bool = True) -> tuple[Header, memoryview, memoryview]:

@@ -8,6 +8,12 @@ from dataclasses import dataclass
 #: Records in a chunk unless the user says otherwise (pairs are never split).
 DEFAULT_CHUNK_RECORDS = 100_000
 
+#: No chunk has more records than this: what a file says is checked against it before memory is taken for it.
+MAX_CHUNK_RECORDS = 1 << 24
+
+#: Types of the values of number columns (numpy type codes).
+NUMBER_DTYPES = ("|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f4", "<f8")
+
 #: A chunk is closed early when its largest column reaches this many decoded bytes, so that long reads stay bounded.
 DEFAULT_CHUNK_BYTES = 64 * 1024 * 1024
 

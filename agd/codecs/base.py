@@ -79,8 +79,8 @@ class BytesCodec(Codec, Protocol):
         """Encoded bytes-like object."""
         ...
 
-    def decode(self, data: Any, size: int | None) -> Any:
-        """The ``size`` bytes that were given to ``encode``; never allocates more than that (None: unknown, bounded)."""
+    def decode(self, data: Any, limit: int) -> Any:
+        """The bytes that were given to ``encode``; CodecError, and no memory taken, if they are more than ``limit``."""
         ...
 
 
@@ -122,7 +122,7 @@ def make(config: dict[str, Any], where: str) -> Codec:
         raise UnknownCodecError(where, "codecs", f"there is no codec {name!r} here; known: {', '.join(_registry)}")
     kind = _registry[name]
     known = getattr(kind, "version", 1)
-    if not isinstance(version, int) or not 1 <= version <= known:
+    if type(version) is not int or not 1 <= version <= known:
         raise UnknownCodecError(where, "codecs", f"codec {name!r} version {version!r}; this release has {known}")
     try:
         return kind(**settings)

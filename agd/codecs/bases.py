@@ -64,7 +64,7 @@ class Base3:
         kernels.base3_unpack(words, sizes, values)
         if exceptions:
             positions = np.frombuffer(data, "<u8", exceptions, 8)
-            if int(positions[-1]) >= total or (np.diff(positions.astype(np.int64)) <= 0).any():
+            if int(positions.max()) >= total or (positions[1:] <= positions[:-1]).any():
                 raise CodecError("base3", "exceptions", "positions do not ascend within the bases")
-            values[positions] = np.frombuffer(data, np.uint8, exceptions, 8 + 8 * exceptions)
+            values[positions.astype(np.int64)] = np.frombuffer(data, np.uint8, exceptions, 8 + 8 * exceptions)
         return Column.from_lengths(values, sizes)

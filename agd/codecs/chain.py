@@ -69,7 +69,8 @@ class Chain:
         sizes: I64 | None = None
         if self.pack is not None:
             if self.pack.sized:
-                assert isinstance(column, Column)
+                if not isinstance(column, Column) or column.offsets is None:
+                    raise CodecError(self.where, "codecs", f"{self.pack.name} takes records of letters or bytes only")
                 sizes = column.lengths
             data = self.pack.encode(column)
         else:
@@ -109,6 +110,8 @@ class Chain:
         data = decode_bytes(self.bytes, data, raw_size)
         column: AnyColumn
         if self.pack is not None:
+            if self.pack.sized and sizes is None:
+                raise CodecError("chain", "codecs", "the relative index is absent")
             column = self.pack.decode(memoryview(data), count, sizes if self.pack.sized else None)
         elif sizes is None:
             raise CodecError("chain", "codecs", "the relative index is absent")
@@ -124,7 +127,7 @@ class Chain:
 def _lay_out(data: Any, count: int, sizes: I64, dtype: str) -> Column:
     if dtype:
         values = np.frombuffer(data, dtype)
-        if len(values) != count or (count and int(sizes[0]) != values.itemsize):
+        if len(values) != count or (sizes != values.itemsize).any():
             raise CodecError("chain", "payload", f"{len(values)} numbers for {count} records")
         return Column(values)
     total = int(sizes.sum())
@@ -143,7 +146,8 @@ def encode_bytes(codecs: list[BytesCodec], data: Any) -> Any:
 def decode_bytes(codecs: list[BytesCodec], data: Any, size: int) -> Any:
     """Run bytes → bytes steps backward; the result has ``size`` bytes or it is a CodecError."""
     for i, codec in enumerate(reversed(codecs)):
-        data = codec.decode(data, size if i == len(codecs) - 1 else None)
+        # What lies between two steps is hardly larger than what goes in, even where nothing can be compressed.
+        data = codec.decode(data, size if i == len(codecs) - 1 else 2 * size + (1 << 16))
     if len(data) != size:
         raise CodecError("chain", "payload", f"{len(data)} bytes, not {size}")
     return data

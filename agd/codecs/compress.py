@@ -11,8 +11,8 @@ import zstandard
 from agd.codecs.base import Kind, register
 from agd.errors import CodecError
 
-#: A payload whose size is not known beforehand may grow to this many bytes, no further.
-UNKNOWN_SIZE_LIMIT = 1 << 33
+#: Bytes that a block of Zstandard takes at least, and that it decodes to at most (RFC 8878, section 3.1.1.2).
+MIN_BLOCK, MAX_BLOCK = 4, 128 << 10
 
 
 @register
@@ -22,7 +22,7 @@ class Zstd:
     Parameters
     ----------
     level : int
-        -7 (fastest) to 22.
+        -50 (fastest) to 22.
     """
 
     name: ClassVar[str] = "zstd"
@@ -30,7 +30,7 @@ class Zstd:
     kind: ClassVar[Kind] = Kind.BYTES
 
     def __init__(self, level: int = 1) -> None:
-        if not isinstance(level, int) or not -50 <= level <= 22:
+        if type(level) is not int or not -50 <= level <= 22:
             raise ValueError(f"level {level!r} is not one of -50 to 22")
         self.level = level
         self._local = threading.local()
@@ -47,12 +47,14 @@ class Zstd:
         compressed: bytes = self._local.compressor.compress(data)
         return compressed
 
-    def decode(self, data: Any, size: int | None) -> bytes:
+    def decode(self, data: Any, limit: int) -> bytes:
         """See :class:`agd.codecs.base.BytesCodec`."""
         try:
             declared = zstandard.frame_content_size(data)
-            if declared < 0 or declared > UNKNOWN_SIZE_LIMIT or (size is not None and declared != size):
-                raise CodecError("zstd", "payload", f"the frame declares {declared} bytes, not {size}")
+            if not 0 <= declared <= limit:
+                raise CodecError("zstd", "payload", f"the frame declares {declared} bytes, more than {limit}")
+            if declared > (len(data) // MIN_BLOCK + 1) * MAX_BLOCK:
+                raise CodecError("zstd", "payload", f"{len(data)} bytes cannot hold the {declared} that are declared")
             decompressed: bytes = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise CodecError("zstd", "payload", str(error)) from error
@@ -74,7 +76,7 @@ class Gzip:
     kind: ClassVar[Kind] = Kind.BYTES
 
     def __init__(self, level: int = 6) -> None:
-        if not isinstance(level, int) or not 0 <= level <= 9:
+        if type(level) is not int or not 0 <= level <= 9:
             raise ValueError(f"level {level!r} is not one of 0 to 9")
         self.level = level
 
@@ -87,14 +89,15 @@ class Gzip:
         engine = zlib.compressobj(self.level, zlib.DEFLATED, 31)
         return engine.compress(data) + engine.flush()
 
-    def decode(self, data: Any, size: int | None) -> bytes:
+    def decode(self, data: Any, limit: int) -> bytes:
         """See :class:`agd.codecs.base.BytesCodec`."""
-        limit = UNKNOWN_SIZE_LIMIT if size is None else size
         engine = zlib.decompressobj(31)
         try:
             out = engine.decompress(data, limit + 1)
         except zlib.error as error:
             raise CodecError("gzip", "payload", str(error)) from error
-        if (size is not None and len(out) != size) or not engine.eof or engine.unused_data:
-            raise CodecError("gzip", "payload", f"not one member of {size} bytes")
+        if len(out) > limit:
+            raise CodecError("gzip", "payload", f"inflates to more than {limit} bytes")
+        if not engine.eof or engine.unused_data:
+            raise CodecError("gzip", "payload", "not one whole member")
         return out

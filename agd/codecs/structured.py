@@ -24,7 +24,8 @@ class Protobuf:
 
     def encode(self, column: AnyColumn) -> Column:
         """See :class:`agd.codecs.base.ValuesCodec`."""
-        assert isinstance(column, Alignments)
+        if not isinstance(column, Alignments):
+            raise CodecError("protobuf", "codecs", "takes alignments only")
         return alignments.encode(column)
 
     def decode(self, column: AnyColumn) -> Alignments:
