@@ -1,0 +1,81 @@
+"""Choose and join records of columns; the loops are kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from agd import kernels
+from agd.batch import I64, Alignments, AnyColumn, Batch, Column
+
+
+def take(column: Column, index: I64) -> Column:
+    """Records of a column in the order of an index.
+
+    Parameters
+    ----------
+    column : Column
+    index : ndarray of int64, shape (records,)
+        0-based; a record may be taken any number of times.
+
+    Returns
+    -------
+    Column
+        Of its own arrays, offsets from 0.
+    """
+    if column.offsets is None:
+        return Column(column.values[index])
+    starts, ends = column.offsets[index], column.offsets[index + 1]
+    offsets = np.zeros(len(index) + 1, np.int64)
+    np.cumsum(ends - starts, out=offsets[1:])
+    values = np.empty(int(offsets[-1]), column.values.dtype)
+    kernels.copy_spans(column.values, starts, ends, values, offsets)
+    return Column(values, offsets)
+
+
+def take_any(column: AnyColumn, index: I64) -> AnyColumn:
+    """As :func:`take`, for alignments too."""
+    if isinstance(column, Column):
+        return take(column, index)
+    fixed = [getattr(column, name)[index] for name in Alignments.FIXED]
+    valid = None if column.valid is None else column.valid[index]
+    return Alignments(*fixed, take(column.cigar, index), take(column.tags, index), valid)
+
+
+def take_batch(batch: Batch, index: I64, first: int = 0) -> Batch:
+    """Records of all columns of a batch; the result begins at the ordinal ``first``."""
+    return Batch(first, {name: take_any(column, index) for name, column in batch.columns.items()})
+
+
+def concat(columns: Sequence[Column]) -> Column:
+    """Records of several columns of one kind end to end (at least one column)."""
+    if len(columns) == 1:
+        return columns[0]
+    parts = [column.compact() for column in columns]
+    values = np.concatenate([part.values for part in parts])
+    if any(part.offsets is None for part in parts):
+        return Column(values)
+    return Column.from_lengths(values, np.concatenate([part.lengths for part in parts]))
+
+
+def concat_any(columns: Sequence[AnyColumn]) -> AnyColumn:
+    """As :func:`concat`, for alignments too."""
+    if isinstance(columns[0], Column):
+        return concat([column for column in columns if isinstance(column, Column)])
+    parts = [column for column in columns if isinstance(column, Alignments)]
+    if len(parts) == 1:
+        return parts[0]
+    fixed = [np.concatenate([getattr(part, name) for part in parts]) for name in Alignments.FIXED]
+    valid = None
+    if any(part.valid is not None for part in parts):
+        valid = np.concatenate([np.ones(len(p), np.bool_) if p.valid is None else p.valid for p in parts])
+    return Alignments(
+        *fixed, concat([part.cigar for part in parts]), concat([part.tags for part in parts]), valid
+    )  # fmt: skip
+
+
+def concat_batches(batches: Sequence[Batch]) -> Batch:
+    """Batches of the same columns end to end (at least one); begins at the ordinal of the first."""
+    names = list(batches[0].columns)
+    return Batch(batches[0].first, {name: concat_any([batch[name] for batch in batches]) for name in names})
