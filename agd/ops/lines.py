@@ -192,7 +192,7 @@ def to_records(batch: Batch, names: str) -> RecordArrays:
     arrays: list[Column] = [qname, cigar, bases, qualities, tags]
     flat = [array for column in arrays for array in (column.values, column.offsets)]
     fixed = [np.ascontiguousarray(getattr(alignments, name)) for name in Alignments.FIXED]
-    return RecordArrays(*fixed, *flat)  # type: ignore[arg-type]
+    return RecordArrays(*fixed, *flat)
 
 
 def _cut(column: Column, starts: I64, ends: I64) -> Column:
