@@ -12,6 +12,7 @@ from typing import Any
 
 from agd import cell as cells
 from agd.batch import AnyColumn
+from agd.codecs import Chain
 from agd.dataset import Dataset, load_manifest
 from agd.errors import (
     ConflictError,
@@ -181,7 +182,10 @@ class Draft:
         except FormatError:
             return None
         spec = self.columns[column]
-        if (header.dataset_id, header.first, header.codecs) != (self.id, first, spec.codecs):
+        codecs = Chain.from_json(spec.codecs, key).to_json()
+        expected = (self.id, spec.key.split("~")[0], first, spec.type, codecs, spec.dtype)
+        h = header
+        if (h.dataset_id, h.column, h.first, h.record_type, h.codecs, h.dtype) != expected:
             return None
         if count is not None and header.count != count:
             return None
@@ -206,8 +210,10 @@ class Draft:
         ordered = tuple(sorted(chunks, key=lambda c: c.first))
         for _ in range(MAX_COMMITS):
             manifest = self._new(ordered, fields) if self.base is None else self._merge(ordered, fields)
+            key, data = generation_key(manifest.generation), manifest.to_bytes()
+            Manifest.from_bytes(data, f"{self.storage.url}/{key}")  # what cannot be read again is never published
             try:
-                self.storage.put(generation_key(manifest.generation), manifest.to_bytes(), exclusive=True)
+                self.storage.put(key, data, exclusive=True)
             except ObjectExistsError:
                 if self.base is None:
                     raise DatasetExistsError(f"{self.storage.url}: another writer has made a dataset here") from None

@@ -10,12 +10,15 @@ from typing import Any, NoReturn
 import xxhash
 
 from agd.errors import ChecksumError, FormatError, VersionTooNewError, VersionTooOldError
-from agd.types import Orientation, RecordType, Reference, SortOrder
+from agd.types import MAX_CHUNK_RECORDS, NUMBER_DTYPES, Orientation, RecordType, Reference, SortOrder
 
 VERSION = 1
 
 #: Key of the newest manifest; the generations are kept beside it.
 MANIFEST_KEY = "manifest.json"
+
+#: Most bytes in the name of a dataset and in the key of a column, so that object names fit any file system.
+MAX_NAME = 128
 
 REMEDY = "restore an older generation (manifest-NNNNNN.json) or run 'agd repair' on the dataset"
 
@@ -166,7 +169,9 @@ class Manifest:
             Or one of its kinds: VersionTooNewError, VersionTooOldError, ChecksumError.
         """
         try:
-            document = json.loads(data)
+            document = json.loads(data, parse_constant=_refuse)
+            noted = document.pop("checksum", None) if isinstance(document, dict) else None
+            found = _checksum(document)
         except (ValueError, RecursionError) as error:
             raise FormatError(where, "document", f"not JSON: {error}", REMEDY) from error
         if not isinstance(document, dict) or document.get("format") != "agd":
@@ -178,7 +183,7 @@ class Manifest:
             raise VersionTooNewError(where, "version", f"manifest version {version}; this release reads {VERSION}")
         if version < 1:
             raise VersionTooOldError(where, "version", f"manifest version {version} is not read any more")
-        if document.pop("checksum", None) != _checksum(document):
+        if noted != found:
             raise ChecksumError(where, "checksum", "the manifest is damaged or was edited by hand", REMEDY)
         return _Parser(where).manifest(document)
 
@@ -188,11 +193,15 @@ def object_key(name: str, first: int, key: str) -> str:
     return f"{name}-{first:012d}.{key}"
 
 
-def _dump(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+def _dump(document: Any) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _checksum(document: Mapping[str, Any]) -> str:
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
+
+
+def _checksum(document: Any) -> str:
     return xxhash.xxh3_64_hexdigest(_dump(document))
 
 
@@ -287,7 +296,7 @@ class _Parser:
             self.fail("columns", "two columns share one key")
         manifest = Manifest(
             id=self.digits(d, "", "id", 32),
-            name=self.get(d, "", "name", str),
+            name=self.word(d, "", "name"),
             generation=self.number(d, "", "generation", 1),
             columns=columns,
             chunks=self.chunks(d, columns),
@@ -310,21 +319,26 @@ class _Parser:
         )
         if self.number(d, "", "records") != manifest.records:
             self.fail("records", f"{d['records']} records, the chunks have {manifest.records}")
-        if not manifest.name or "/" in manifest.name:
-            self.fail("name", f"{manifest.name!r:.60} is not a name of objects")
         return manifest
+
+    def word(self, parent: Mapping[str, Any], path: str, key: str) -> str:
+        """A part of the names of objects."""
+        value = self.get(parent, path, key, str)
+        if not value or "/" in value or not value.isprintable() or len(value.encode()) > MAX_NAME:
+            self.fail(f"{path}.{key}" if path else key, f"{value!r:.60} is not a part of object names")
+        return str(value)
 
     def column(self, spec: Any, path: str) -> ColumnSpec:
         if not isinstance(spec, dict):
             self.fail(path, "is not an object")
-        key = self.get(spec, path, "key", str)
-        if not key or "/" in key:
-            self.fail(f"{path}.key", f"{key!r:.60} is not a key")
+        key = self.word(spec, path, "key")
         codecs = list(self.dicts(spec, path, "codecs"))
         for i, codec in enumerate(codecs):
             self.get(codec, f"{path}.codecs[{i}]", "name", str)
         kind = self.choice(spec, path, "type", {t.name.lower(): t for t in RecordType})
         dtype = self.get(spec, path, "dtype", str) if "dtype" in spec else ""
+        if (kind is RecordType.NUMBER) != bool(dtype) or dtype not in ("", *NUMBER_DTYPES):
+            self.fail(f"{path}.dtype", f"{dtype!r:.60} is not possible here")
         return ColumnSpec(kind, codecs, key, dtype)
 
     def chunks(self, d: Mapping[str, Any], columns: Mapping[str, ColumnSpec]) -> tuple[Chunk, ...]:
@@ -332,7 +346,7 @@ class _Parser:
         for i, entry in enumerate(self.dicts(d, "", "chunks")):
             path = f"chunks[{i}]"
             first = self.number(entry, path, "first")
-            count = self.number(entry, path, "count", 1)
+            count = self.number(entry, path, "count", 1, MAX_CHUNK_RECORDS)
             if first != expected:
                 self.fail(f"{path}.first", f"{first}, but the records before it end at {expected}")
             expected = first + count
@@ -345,7 +359,23 @@ class _Parser:
                 cells[name] = Cell(
                     self.number(cell, f"{path}.cells.{name}", "bytes"),
                     self.digits(cell, f"{path}.cells.{name}", "checksum", 16),
-                    self.get(cell, f"{path}.cells.{name}", "statistics", dict) if "statistics" in cell else {},
+                    self.statistics(cell, f"{path}.cells.{name}") if "statistics" in cell else {},
                 )
             chunks.append(Chunk(first, count, cells))
         return tuple(chunks)
+
+    def statistics(self, cell: Mapping[str, Any], path: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.get(cell, path, "statistics", dict)
+        path = f"{path}.statistics"
+        for key in ("total", "min_length", "max_length"):
+            if key in found:
+                self.number(found, path, key)
+        flags = self.get(found, path, "flags", dict) if "flags" in found else {}
+        for flag in flags:
+            if not (flag.isascii() and flag.isdigit() and len(flag) <= 5 and int(flag) < 1 << 16):
+                self.fail(f"{path}.flags", f"{flag!r:.60} is no flag")
+            self.number(flags, f"{path}.flags", flag)
+        for i, span in enumerate(self.get(found, path, "spans", list) if "spans" in found else ()):
+            if not (isinstance(span, list) and len(span) == 3 and all(type(n) is int and n >= 0 for n in span)):
+                self.fail(f"{path}.spans[{i}]", f"{span!r:.60} is not a reference, a start and an end")
+        return found
