@@ -67,11 +67,16 @@ def with_references(text: str, references: Iterable[Reference]) -> str:
 
 
 def with_line(text: str, line: str) -> str:
-    """The header with one more line, unless it is there already; a line of the same kind and ID is replaced."""
-    new = parse_line(line)
-    same = (new[""], new.get("ID"))
-    kept = [old for old in text.split("\n") if old and (parse_line(old)[""], parse_line(old).get("ID")) != same]
-    return "".join(f"{x}\n" for x in [*kept, line])
+    """The header with one more line; a line of the same kind and ID is replaced, a comment (``@CO``) never."""
+    lines = [old for old in text.split("\n") if old]
+    if not line.startswith("@CO\t"):
+        new = parse_line(line)
+        lines = [old for old in lines if old.startswith("@CO\t") or _identity(parse_line(old)) != _identity(new)]
+    return "".join(f"{x}\n" for x in [*lines, line])
+
+
+def _identity(tags: Mapping[str, str]) -> tuple[str, str]:
+    return tags[""], tags.get("SN" if tags[""] == "SQ" else "ID", "")
 
 
 def with_sort_order(text: str, order: SortOrder) -> str:
@@ -110,6 +115,8 @@ def sort_order_of(text: str) -> SortOrder:
 
 def with_program(text: str, name: str, version: str, command: str) -> str:
     """The header with one more ``@PG`` line, chained to each last one of those that are there."""
+    if text and not text.endswith("\n"):
+        text += "\n"
     programs = lines_of(text, "PG")
     used = {p.get("ID", "") for p in programs}
     followed = {p.get("PP") for p in programs}

@@ -13,7 +13,7 @@ DEFAULT_SHARE = 0.5
 #: What the interpreter and the libraries need before any data are loaded, in bytes.
 BASE = 96 << 20
 
-_UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def parse_size(text: str) -> int:
@@ -24,19 +24,19 @@ def parse_size(text: str) -> int:
     UsageError
         It is no size.
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([BKMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(?:([KMGT])(?:i?B)?|B)?\s*", text, re.IGNORECASE)
     if not match:
         raise UsageError(f"{text!r} is not a size", "give one such as 512M or 4G")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
+    return int(float(match[1]) * _UNITS[(match[2] or "").upper()])
 
 
 def format_size(size: float) -> str:
     """A size for people: three digits and a binary unit."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.3g} {unit}"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if round(size) < 1024 or unit == "TiB":
+            break
         size /= 1024
-    return f"{size:.3g} TiB"
+    return f"{size:.3g} {unit}" if size < 99.95 and unit != "B" else f"{size:.0f} {unit}"
 
 
 def available_memory() -> int:
