@@ -8,7 +8,7 @@ from agd.run.runner import A, B, Stage
 
 
 class SerialRunner:
-    """Runner without any concurrency: ``map`` is the builtin ``map``."""
+    """Runner without any concurrency: ``map`` is the builtin ``map``, which closing stops."""
 
     workers = 1
 
@@ -17,7 +17,7 @@ class SerialRunner:
         ordered: bool = True,
     ) -> Iterator[B]:
         """See :meth:`agd.run.runner.Runner.map`."""
-        return map(fn, items)
+        return serial_map(fn, items)
 
     def close(self) -> None:
         """Nothing to stop."""
@@ -27,3 +27,13 @@ class SerialRunner:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def serial_map(fn: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+    """The builtin ``map`` as a generator: closing it closes ``items`` too."""
+    try:
+        yield from map(fn, items)
+    finally:
+        close = getattr(items, "close", None)
+        if close is not None:
+            close()

@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from agd.run.runner import A, B, Stage, available_cpus
+from agd.run.serial import serial_map
+
+#: Stages of the items that the current thread is in the middle of, outermost first.
+_inside = threading.local()
 
 
 class ThreadRunner:
@@ -41,10 +45,19 @@ class ThreadRunner:
         """See :meth:`agd.run.runner.Runner.map`."""
         size = self.workers if on == "cpu" else self._io_workers
         pool = self._pool(on)
-        if threading.current_thread().name.startswith(f"agd-{on}"):
-            # An item that maps on its own pool would wait for threads that wait for it.
-            return map(fn, items)
-        return bounded_map(pool.submit, fn, items, max(1, ahead or 2 * size), ordered)
+        outer: tuple[Stage, ...] = getattr(_inside, "stages", ())
+        if on in outer:
+            # An item that maps on a pool that it is itself waited for on would wait for threads that wait for it.
+            return serial_map(fn, items)
+
+        def run(item: A) -> B:
+            _inside.stages = (*outer, on)
+            try:
+                return fn(item)
+            finally:
+                _inside.stages = ()
+
+        return bounded_map(pool.submit, run, items, max(1, ahead or 2 * size), ordered)
 
     def close(self) -> None:
         """Stop the threads; items that have not begun are dropped."""
