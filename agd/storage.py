@@ -159,22 +159,23 @@ class LocalStorage:
     def size(self, key: str) -> int | None:
         """See :meth:`Storage.size`."""
         try:
-            return os.stat(self._join(key)).st_size
-        except (FileNotFoundError, NotADirectoryError):
+            with _local_errors(self._join(key), "cannot be looked up"):
+                return os.stat(self._join(key)).st_size
+        except ObjectNotFoundError:
             return None
 
     def delete(self, key: str) -> None:
         """See :meth:`Storage.delete`."""
-        with _local_errors(self._join(key), "cannot be removed"), contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(ObjectNotFoundError), _local_errors(self._join(key), "cannot be removed"):
             os.unlink(self._join(key))
 
     def keys(self) -> Iterator[str]:
         """See :meth:`Storage.keys`."""
-        try:
+        names: list[str] = []
+        with contextlib.suppress(ObjectNotFoundError), _local_errors(self._path, "cannot be listed"):
             with os.scandir(self._path) as entries:
-                yield from sorted(entry.name for entry in entries if entry.is_file())
-        except FileNotFoundError:
-            return
+                names = sorted(entry.name for entry in entries if entry.is_file())
+        yield from names
 
 
 class FsspecStorage:
@@ -334,7 +335,7 @@ def _is_precondition(error: OSError) -> bool:
 def _local_errors(path: str, what: str) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ObjectNotFoundError(f"{path}: not found") from error
     except FileExistsError as error:
         raise ObjectExistsError(f"{path}: is there already") from error
@@ -344,6 +345,10 @@ def _local_errors(path: str, what: str) -> Iterator[None]:
             errno.EDQUOT: "free some of the quota, then run the same command again",
             errno.EACCES: "check the permissions of the folder",
             errno.EROFS: "the disk is read only; choose another place",
+            errno.EPERM: "this file system may have no hard links, which publishing needs; choose another place",
+            errno.EOPNOTSUPP: "this file system may have no hard links, which publishing needs; choose another place",
+            errno.EFBIG: "the file system, or a limit of the shell (ulimit -f), does not allow files of this size",
+            errno.EIO: "the disk or network mount failed; run the same command again",
         }.get(error.errno or 0, "")
         raise StorageError(f"{path}: {what}: {error.strerror or error}", remedy) from error
 
