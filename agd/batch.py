@@ -229,6 +229,7 @@ class Batch:
         return column
 
     def slice(self, start: int, stop: int) -> Batch:
-        """Records ``start`` to ``stop`` of the batch (0-based, half-open)."""
-        stop = min(stop, len(self))
+        """Records ``start`` to ``stop`` of the batch (0-based, half-open); what lies outside of it is left out."""
+        start = min(max(start, 0), len(self))
+        stop = max(start, min(stop, len(self)))
         return Batch(self.first + start, {name: c.slice(start, stop) for name, c in self.columns.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -176,7 +177,7 @@ class Dataset:
         """
         self.resolve(columns)
         runner = runner or SerialRunner()
-        stop = len(self) if stop is None else stop
+        start, stop, _ = slice(max(start, 0), stop).indices(len(self))
         chosen = [c for c in self.chunks if c.first < stop and c.first + c.count > start]
 
         def fetch(chunk: Chunk) -> tuple[Chunk, dict[str, bytes]]:
@@ -194,11 +195,13 @@ class Dataset:
 
     def __getitem__(self, records: int | slice) -> Batch:
         """All columns of some records: ``ds[7]``, ``ds[1000:1010]``."""
-        if isinstance(records, int):
+        if not isinstance(records, slice):
+            records = operator.index(records)
             if not -len(self) <= records < len(self):
                 raise IndexError(f"record {records} of {len(self)}")
             records = slice(records % len(self), records % len(self) + 1)
         start, stop, step = records.indices(len(self))
+        stop = max(start, stop)
         if step != 1:
             raise IndexError("records are read in order: a slice has no step")
         batches = list(self.batches(start=start, stop=stop))
