@@ -194,7 +194,7 @@ def object_key(name: str, first: int, key: str) -> str:
 
 
 def _dump(document: Any) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "surrogatepass")
 
 
 def _refuse(constant: str) -> NoReturn:

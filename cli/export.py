@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import json_option, report, resources, seconds
+from agd.cli.common import command_line, json_option, report, resources, seconds
+from agd.cli.view import make_selection, selection_options
 
 
 @click.group("export", context_settings=CONTEXT)
@@ -42,3 +43,65 @@ def fastq(
         Dataset.open(dataset), output, output2, singletons=singletons, runner=runner, memory=memory, progress=progress
     )
     report(result, as_json, quiet, f"{output}: {result.records:,} reads in {seconds(result.seconds)}")
+
+
+@command.command("bam")
+@click.argument("dataset")
+@click.argument("regions", nargs=-1)
+@click.option("-o", "--output", required=True, help='File or url; "-" for standard output.')
+@click.option("-l", "--level", type=click.IntRange(0, 12), default=6, show_default=True, help="Compression level.")
+@click.option("--index/--no-index", default=None, help="Write an index beside it. [default: if sorted by coordinate]")
+@selection_options
+@json_option
+@resources
+def bam(
+    dataset: str, regions: tuple[str, ...], output: str, level: int, index: bool | None, as_json: bool, runner: Any,
+    memory: int | None, progress: Any, quiet: bool, **conditions: Any,
+) -> None:
+    """Write DATASET, or what overlaps REGIONS of it, as BAM, with an index where it is sorted by coordinate.
+
+    \b
+    Examples:
+      agd export bam sorted.agd -o out.bam
+      agd export bam sorted.agd chr20:10,000,000-10,100,000 -o - | samtools flagstat -
+    """
+    from agd.convert.bam_out import export_bam
+    from agd.dataset import Dataset
+
+    ds = Dataset.open(dataset)
+    result = export_bam(
+        ds, output, level=level, index=index, selection=make_selection(ds, regions, **conditions), runner=runner,
+        memory=memory, progress=progress, command=command_line(),
+    )  # fmt: skip
+    extra = f" and {result.index}" if result.index else ""
+    report(result, as_json and output != "-", quiet or output == "-",
+           f"{output}{extra}: {result.records:,} records in {seconds(result.seconds)}")  # fmt: skip
+
+
+@command.command("sam")
+@click.argument("dataset")
+@click.argument("regions", nargs=-1)
+@click.option("-o", "--output", default="-", show_default=True, help="File or url; compressed by its suffix.")
+@selection_options
+@json_option
+@resources
+def sam(
+    dataset: str, regions: tuple[str, ...], output: str, as_json: bool, runner: Any, memory: int | None,
+    progress: Any, quiet: bool, **conditions: Any,
+) -> None:
+    """Write DATASET, or what overlaps REGIONS of it, as SAM text with its header.
+
+    \b
+    Example:
+      agd export sam sorted.agd -o out.sam.gz
+    """
+    from agd.convert.sam_out import export_sam
+    from agd.dataset import Dataset
+
+    ds = Dataset.open(dataset)
+    result = export_sam(
+        ds, output, selection=make_selection(ds, regions, **conditions), runner=runner, memory=memory,
+        progress=progress, command=command_line(),
+    )  # fmt: skip
+    report(result, as_json and output != "-", quiet or output == "-",
+           f"{output}: {result.records:,} records in {seconds(result.seconds)}")  # fmt: skip

@@ -15,6 +15,13 @@ def command() -> None:
     """Make a dataset from FASTQ, SAM, BAM or CRAM."""
 
 
+def _report(result: Any, output: str, as_json: bool, quiet: bool) -> None:
+    from agd.run import format_size
+
+    report(result, as_json, quiet, f"{output}: {result.records:,} records, {format_size(result.bytes_out)} in "
+           f"{seconds(result.seconds)}")  # fmt: skip
+
+
 @command.command("fastq")
 @click.argument("reads1")
 @click.argument("reads2", required=False)
@@ -47,7 +54,58 @@ def fastq(
         codecs=codec_options(codec), chunk_records=chunk_records, runner=runner, memory=memory, progress=progress,
         command=command_line(),
     )  # fmt: skip
-    from agd.run import format_size
+    _report(result, output, as_json, quiet)
 
-    report(result, as_json, quiet, f"{output}: {result.records:,} reads, {format_size(result.bytes_out)} in "
-           f"{seconds(result.seconds)}")  # fmt: skip
+
+@command.command("bam")
+@click.argument("source")
+@click.option("-o", "--output", required=True, help="Path or url of the new dataset.")
+@click.option("--name", help="Name of the dataset. [default: from the output]")
+@dataset_options
+@json_option
+@resources
+def bam(
+    source: str, output: str, name: str | None, overwrite: bool, codec: tuple[str, ...], chunk_records: int,
+    as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
+) -> None:
+    """Import BAM: every record, every tag in its order, the header.
+
+    \b
+    Examples:
+      agd import bam in.bam -o s.agd
+      cat in.bam | agd import bam - -o s.agd
+    """
+    from agd.convert.bam_in import import_bam
+
+    result = import_bam(
+        source, output, name=name, overwrite=overwrite, codecs=codec_options(codec), chunk_records=chunk_records,
+        runner=runner, memory=memory, progress=progress, command=command_line(),
+    )  # fmt: skip
+    _report(result, output, as_json, quiet)
+
+
+@command.command("sam")
+@click.argument("source")
+@click.option("-o", "--output", required=True, help="Path or url of the new dataset.")
+@click.option("--name", help="Name of the dataset. [default: from the output]")
+@dataset_options
+@json_option
+@resources
+def sam(
+    source: str, output: str, name: str | None, overwrite: bool, codec: tuple[str, ...], chunk_records: int,
+    as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
+) -> None:
+    """Import SAM text: every record, every tag in its order, the header.
+
+    \b
+    Examples:
+      agd import sam in.sam -o s.agd
+      cat in.sam | agd import sam - -o s.agd
+    """
+    from agd.convert.sam_in import import_sam
+
+    result = import_sam(
+        source, output, name=name, overwrite=overwrite, codecs=codec_options(codec), chunk_records=chunk_records,
+        runner=runner, memory=memory, progress=progress, command=command_line(),
+    )  # fmt: skip
+    _report(result, output, as_json, quiet)

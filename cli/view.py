@@ -1,1 +1,102 @@
 """``agd view``: print records as SAM text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from agd.cli import CONTEXT
+from agd.cli.common import command_line, resources
+
+
+class FlagBits(click.ParamType):
+    """A set of SAM flags: 2308, 0x904, or names such as SECONDARY,SUPPLEMENTARY."""
+
+    name = "flags"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The bits."""
+        if isinstance(value, int):
+            return value
+        from agd.types import Flag
+
+        try:
+            return int(value, 0)
+        except ValueError:
+            pass
+        names = {"UNMAP": "UNMAPPED", "MUNMAP": "MATE_UNMAPPED", "MREVERSE": "MATE_REVERSE", "DUP": "DUPLICATE",
+                 "QCFAIL": "QC_FAIL"}  # fmt: skip
+        bits = 0
+        for part in value.upper().split(","):
+            try:
+                bits |= Flag[names.get(part, part)]
+            except KeyError:
+                self.fail(f"{part!r} is not a flag", param, ctx)
+        return bits
+
+
+def selection_options(function: Any) -> Any:
+    """Options that choose records; the verb gets them as keywords of :func:`make_selection`."""
+    for option in (
+        click.option("--rg", "read_groups", multiple=True, metavar="ID", help="Only this read group; may be repeated."),
+        click.option("-q", "--min-mapq", type=click.IntRange(0, 255), default=0, metavar="N",
+                     help="Only with at least this mapping quality."),
+        click.option("-F", "--exclude-flags", "exclude", type=FlagBits(), default=0, metavar="FLAGS",
+                     help="Only with none of these flags, such as 2308 or SECONDARY,DUPLICATE."),
+        click.option("-f", "--require-flags", "require", type=FlagBits(), default=0, metavar="FLAGS",
+                     help="Only with all of these flags."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def make_selection(
+    dataset: Any, regions: tuple[str, ...], require: int, exclude: int, min_mapq: int, read_groups: tuple[str, ...]
+) -> Any:
+    """Selection from the options."""
+    from agd.ops.select import Selection, parse_region
+
+    return Selection(
+        tuple(parse_region(region, dataset.manifest.references) for region in regions), require, exclude, min_mapq,
+        tuple(group.encode() for group in read_groups),
+    )  # fmt: skip
+
+
+@click.command("view", context_settings=CONTEXT)
+@click.argument("dataset")
+@click.argument("regions", nargs=-1)
+@selection_options
+@click.option("-c", "--count", is_flag=True, help="Print the number of records only.")
+@click.option("-h", "--with-header", is_flag=True, help="Print the header too.")
+@click.option("-H", "--header-only", is_flag=True, help="Print the header only.")
+@click.option("--head", type=click.IntRange(0), metavar="N", help="Print the first N wanted records.")
+@click.option("-o", "--output", default="-", show_default=True, help="File to write.")
+@resources
+def command(
+    dataset: str, regions: tuple[str, ...], count: bool, with_header: bool, header_only: bool, head: int | None,
+    output: str, runner: Any, memory: int | None, progress: Any, quiet: bool, **conditions: Any,
+) -> None:
+    """Print the records of DATASET as SAM text, all of them or those that overlap REGIONS.
+
+    A region is NAME, NAME:START or NAME:START-END (1-based, closed, commas allowed), or * for records without a place.
+    In a dataset sorted by coordinate only the chunks that can hold wanted records are read.
+
+    \b
+    Examples:
+      agd view sorted.agd chr20:10,000,000-10,000,500
+      agd view sorted.agd -c -F 2308 -q 30
+      agd view s3://bucket/s.agd --head 5
+    """
+    from agd.convert.sam_out import count_records, export_sam
+    from agd.dataset import Dataset
+
+    ds = Dataset.open(dataset)
+    selection = make_selection(ds, regions, **conditions)
+    if count:
+        click.echo(count_records(ds, selection, runner=runner))
+        return
+    export_sam(
+        ds, output, header=with_header or header_only, records=not header_only, head=head, selection=selection,
+        runner=runner, memory=memory, program="agd view" if with_header or header_only else "", command=command_line(),
+    )  # fmt: skip

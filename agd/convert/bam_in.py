@@ -1,0 +1,172 @@
+"""Import BAM: BGZF blocks are inflated in parallel and records decoded by a kernel."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from agd import kernels
+from agd.batch import U8
+from agd.convert.records import ImportReport, RawChunk, Source, cut, header_references, import_records
+from agd.convert.streams import InputStream, open_input
+from agd.errors import InputError, KernelError
+from agd.kernels.records import RecordArrays
+from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Reference
+
+MAGIC = b"BAM\1"
+
+#: No header of a BAM file is believed that claims to be larger than this, in bytes.
+MAX_HEADER = 1 << 30
+
+#: Bytes of uncompressed BAM that are read at a time.
+BLOCK = 8 << 20
+
+
+def import_bam(
+    path: str, output: str, *, name: str | None = None, chunk_records: int = DEFAULT_CHUNK_RECORDS,
+    chunk_bytes: int = DEFAULT_CHUNK_BYTES, codecs: Mapping[str, list[dict[str, Any]]] | None = None,
+    overwrite: bool = False, runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT,
+    command: str = "",
+) -> ImportReport:
+    """Import a BAM file: every record, every tag, the header text.
+
+    Parameters
+    ----------
+    path : str
+        A path, any url, or "-" for standard input.
+    output : str
+        Path or url of the new dataset.
+    chunk_records, chunk_bytes : int
+        A chunk ends after so many records, or so many bytes of uncompressed BAM.
+
+    Raises
+    ------
+    InputError
+        The file is damaged; says where. Nothing is left behind.
+    """
+    runner = runner or ThreadRunner()
+    ahead = items_in_flight(memory or default_memory(), 4 * min(chunk_bytes, chunk_records * 700), runner.workers)
+    with open_input(path, runner) as stream:
+        reader = BamReader(path, stream)
+        source = Source(
+            path, "bam", reader.header, reader.references, reader.chunks(chunk_records, chunk_bytes), reader.decode
+        )
+        plan = {
+            "operation": "import bam", "source": path, "chunk_records": chunk_records, "chunk_bytes": chunk_bytes,
+            "codecs": dict(codecs or {}),
+        }  # fmt: skip
+        return import_records(
+            source, output, plan=plan, name=name, codecs=codecs, overwrite=overwrite, runner=runner, ahead=ahead,
+            progress=progress, command=command,
+        )
+
+
+class BamReader:
+    """Header and records of an uncompressed BAM stream.
+
+    Parameters
+    ----------
+    path : str
+        For errors.
+    stream : InputStream
+        Of uncompressed bytes; read from where it is.
+
+    Attributes
+    ----------
+    header : str
+    references : tuple of Reference
+    """
+
+    def __init__(self, path: str, stream: InputStream) -> None:
+        self.path = path
+        self._stream = stream
+        self._offset = 0
+        if self._exactly(4, "magic") != MAGIC:
+            raise InputError(path, "this is not a BAM file", offset=0, remedy="check the path; SAM and CRAM have verbs "
+                             "of their own")  # fmt: skip
+        text = self._exactly(self._length("header text"), "header text").split(b"\0", 1)[0]
+        try:
+            self.header = text.decode()
+        except UnicodeDecodeError:
+            # The specification asks for UTF-8 but older files hold other things; they must come back as they were.
+            self.header = text.decode("utf-8", "surrogateescape")
+        if self.header and not self.header.endswith("\n"):
+            self.header += "\n"
+        listed = [self._reference() for _ in range(self._length("number of references", MAX_HEADER // 9))]
+        self.references = self._agree(listed)
+
+    def _exactly(self, size: int, what: str) -> bytes:
+        data = bytes(self._stream.read(size))
+        while len(data) < size:
+            more = bytes(self._stream.read(size - len(data)))
+            if not more:
+                raise InputError(
+                    self.path, f"the file ends in the {what}", offset=self._offset + len(data),
+                    remedy="the file is truncated: fetch or make it again",
+                )
+            data += more
+        self._offset += size
+        return data
+
+    def _length(self, what: str, most: int = MAX_HEADER) -> int:
+        value = int(struct.unpack("<i", self._exactly(4, what))[0])
+        if not 0 <= value <= most:
+            raise InputError(self.path, f"the length of the {what} is {value}", offset=self._offset - 4)
+        return value
+
+    def _reference(self) -> Reference:
+        name = self._exactly(self._length("name of a reference", 1 << 16), "name of a reference")
+        return Reference(name.rstrip(b"\0").decode("utf-8", "replace"), self._length("length of a reference", 1 << 31))
+
+    def _agree(self, listed: list[Reference]) -> tuple[Reference, ...]:
+        """References of the binary list, with the MD5 of the header text; the two must not contradict each other."""
+        described = {r.name: r for r in header_references(self.path, self.header)}
+        if described and [(r.name, r.length) for r in listed] != [(r.name, r.length) for r in described.values()]:
+            raise InputError(self.path, "the @SQ lines of the header and the list of references differ")
+        return tuple(described.get(r.name, r) for r in listed)
+
+    def chunks(self, records: int, limit: int) -> Iterator[RawChunk]:
+        """Raw records in order: each chunk holds ``(buffer, offsets)`` for the BAM kernels."""
+        rest: U8 = np.empty(0, np.uint8)
+        offsets = np.empty(records + 1, np.int64)
+        first, final = 0, False
+        while not final or len(rest):
+            # Read until a whole chunk is at hand.
+            parts, size = [rest], len(rest)
+            count = consumed = 0
+            while True:
+                buffer = np.concatenate(parts) if len(parts) > 1 else parts[0]
+                parts = [buffer]
+                try:
+                    count, consumed = kernels.bam_scan(buffer, final, offsets)
+                except KernelError as error:
+                    raise InputError(
+                        self.path, error.reason, record=first + error.record + 1,
+                        remedy="the file is truncated or damaged: fetch or make it again",
+                    ) from error
+                if count == records or consumed >= limit or final:
+                    break
+                block = self._stream.read(max(BLOCK, size))
+                final = not len(block)
+                if len(block):
+                    parts.append(np.frombuffer(block, np.uint8))
+                    size += len(block)
+            if not count:
+                break
+            count = cut(offsets[: count + 1], records, limit)
+            end = int(offsets[count])
+            yield RawChunk(first, count, (buffer[:end], offsets[: count + 1].copy()))
+            first += count
+            rest = buffer[end:].copy() if final or end < len(buffer) else np.empty(0, np.uint8)
+
+    def decode(self, raw: RawChunk) -> RecordArrays:
+        """Arrays of the records of a raw chunk."""
+        buffer, offsets = raw.data
+        sizes = kernels.bam_measure(buffer, offsets)
+        records = RecordArrays.allocate(raw.count, *sizes)
+        kernels.bam_decode(buffer, offsets, len(self.references), records)
+        return records

@@ -1,0 +1,201 @@
+"""What the importers of SAM, BAM and CRAM share: from chunks of raw records to a dataset of alignment lines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from agd import __version__
+from agd.batch import Alignments, AnyColumn, Batch, Column
+from agd.draft import Draft, columns_of
+from agd.errors import InputError, KernelError
+from agd.kernels.records import RecordArrays
+from agd.manifest import Chunk, ColumnSpec
+from agd.ops.digest import Digest, digest_records
+from agd.run import SILENT, Progress, Runner
+from agd.samheader import references_of, sort_order_of
+from agd.types import Orientation, Reference
+
+T = TypeVar("T")
+
+#: Columns of imported alignments.
+COLUMNS = ("bases", "qualities", "metadata", "results", "tags")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import has done.
+
+    Attributes
+    ----------
+    records, chunks : int
+    bytes_in, bytes_out : int
+        Of the source as it is stored (0: unknown), and of all objects.
+    seconds : float
+    digest : dict
+    """
+
+    records: int
+    chunks: int
+    bytes_in: int
+    bytes_out: int
+    seconds: float
+    digest: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class RawChunk:
+    """Consecutive records of a source, not decoded yet.
+
+    Attributes
+    ----------
+    first : int
+        Ordinal of the first record.
+    count : int
+    data : object
+        What the decoder of the format takes.
+    """
+
+    first: int
+    count: int
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file of records that is being imported.
+
+    Attributes
+    ----------
+    path : str
+        As the user gave it.
+    format : str
+        "sam", "bam" or "cram".
+    header : str
+        Header text.
+    references : tuple of Reference
+    chunks : iterable of RawChunk
+        Read once, in order.
+    decode : callable
+        From a RawChunk to RecordArrays; runs on any thread.
+    """
+
+    path: str
+    format: str
+    header: str
+    references: tuple[Reference, ...]
+    chunks: Iterable[RawChunk]
+    decode: Callable[[RawChunk], RecordArrays]
+
+
+def column_specs(codecs: Mapping[str, list[dict[str, Any]]] | None) -> dict[str, ColumnSpec]:
+    """Specs of the columns of imported alignments, with the codec chains that the user asked for."""
+    specs = columns_of(COLUMNS)
+    for name, chain in (codecs or {}).items():
+        if name in specs:
+            specs[name] = ColumnSpec(specs[name].type, chain, specs[name].key, specs[name].dtype)
+    return specs
+
+
+def header_references(path: str, text: str) -> tuple[Reference, ...]:
+    """References of a header text; InputError if it is damaged."""
+    try:
+        return references_of(text)
+    except ValueError as error:
+        raise InputError(path, str(error), remedy="mend the header, with 'samtools reheader' for example") from error
+
+
+def import_records(
+    source: Source, output: str, *, plan: Mapping[str, Any], name: str | None = None,
+    codecs: Mapping[str, list[dict[str, Any]]] | None = None, overwrite: bool = False, runner: Runner,
+    ahead: int | None, progress: Progress = SILENT, command: str = "", bytes_in: int = 0,
+) -> ImportReport:
+    """Import records; nothing is visible before all of them are stored, and nothing is left when it fails."""
+    start = time.perf_counter()
+    draft = Draft.create(
+        output, column_specs(codecs), plan, orientation=Orientation.SEQ, name=name, overwrite=overwrite
+    )
+    written: list[str] = []
+
+    def work(raw: RawChunk) -> tuple[RawChunk, dict[str, tuple[bytes, Any]], Digest]:
+        try:
+            records = source.decode(raw)
+        except KernelError as error:
+            place = raw.first + error.record + 1 if error.record >= 0 else -1
+            raise InputError(source.path, error.reason, record=place) from error
+        cells = {name: draft.encode(name, raw.first, c) for name, c in to_batch(raw.first, records).columns.items()}
+        return raw, cells, digest_records(records)
+
+    def store(done: tuple[RawChunk, dict[str, tuple[bytes, Any]], Digest]) -> tuple[Chunk, Digest]:
+        raw, cells, digest = done
+        for column, (data, _) in cells.items():
+            written.append(draft.key(column, raw.first))
+            draft.store(column, raw.first, data)
+        return Chunk(raw.first, raw.count, {column: cell for column, (_, cell) in cells.items()}), digest
+
+    chunks: list[Chunk] = []
+    total = Digest()
+    progress.begin("import", None, "records")
+    try:
+        for chunk, digest in runner.map(
+            store, runner.map(work, source.chunks, on="cpu", ahead=ahead), on="io", ahead=ahead
+        ):
+            chunks.append(chunk)
+            total.add(digest)
+            progress.advance(chunk.count)
+        step = {
+            "program": f"agd import {source.format}", "version": __version__, "command": command,
+            "parameters": dict(plan),
+        }  # fmt: skip
+        dataset = draft.commit(
+            chunks, names="sam", pairing="single", sort_order=sort_order_of(source.header), header=source.header,
+            references=source.references, steps=(step,),
+            sources=({"path": source.path, "format": source.format, "records": sum(c.count for c in chunks)},),
+            digest=total.to_json(),
+        )  # fmt: skip
+    except Exception:
+        draft.abandon(written)
+        raise
+    finally:
+        progress.end()
+    return ImportReport(
+        records=len(dataset), chunks=len(chunks), bytes_in=bytes_in, bytes_out=dataset.manifest.stored_bytes,
+        seconds=time.perf_counter() - start, digest=total.to_json(),
+    )  # fmt: skip
+
+
+def to_batch(first: int, records: RecordArrays) -> Batch:
+    """Columns of a dataset from the arrays of the kernels; the arrays are shared."""
+    r = records
+    alignments = Alignments(
+        r.flag, r.reference, r.position, r.mapping_quality, r.mate_reference, r.mate_position, r.template_length,
+        Column(r.cigar[: r.cigar_offsets[-1]], r.cigar_offsets), Column.empty(len(r.flag)),
+    )  # fmt: skip
+    columns: dict[str, AnyColumn] = {
+        "bases": Column(r.bases[: r.base_offsets[-1]], r.base_offsets),
+        "qualities": Column(r.qualities[: r.quality_offsets[-1]], r.quality_offsets),
+        "metadata": Column(r.names[: r.name_offsets[-1]], r.name_offsets),
+        "results": alignments,
+        "tags": Column(r.tags[: r.tag_offsets[-1]], r.tag_offsets),
+    }
+    return Batch(first, columns)
+
+
+def cut(offsets: np.ndarray[Any, np.dtype[np.int64]], records: int, limit: int) -> int:
+    """Records of the next chunk: ``records``, or fewer where they come to more than ``limit`` bytes (at least one).
+
+    Parameters
+    ----------
+    offsets : ndarray of int64
+        Byte offset of each record that is at hand, and the end of the last one.
+    """
+    last = min(records, len(offsets) - 1)
+    return max(1, min(last, int(np.searchsorted(offsets, offsets[0] + limit, "right")) - 1)) if last else 0

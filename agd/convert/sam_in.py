@@ -1,0 +1,148 @@
+"""Import SAM text: lines are cut into chunks and parsed by a kernel on all processors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from agd import kernels
+from agd.batch import U8, Column
+from agd.convert.records import ImportReport, RawChunk, Source, header_references, import_records
+from agd.convert.streams import InputStream, open_input
+from agd.errors import InputError
+from agd.kernels.records import RecordArrays
+from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS
+
+#: Bytes of text that are read at a time.
+BLOCK = 8 << 20
+NEWLINE = ord("\n")
+
+
+def import_sam(
+    path: str, output: str, *, name: str | None = None, chunk_records: int = DEFAULT_CHUNK_RECORDS,
+    chunk_bytes: int = DEFAULT_CHUNK_BYTES, codecs: Mapping[str, list[dict[str, Any]]] | None = None,
+    overwrite: bool = False, runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT,
+    command: str = "",
+) -> ImportReport:
+    """Import SAM text, plain or compressed; see :func:`agd.convert.bam_in.import_bam` for the parameters.
+
+    Raises
+    ------
+    InputError
+        A line is damaged; says which. Nothing is left behind.
+    """
+    runner = runner or ThreadRunner()
+    ahead = items_in_flight(memory or default_memory(), 4 * min(chunk_bytes, chunk_records * 700), runner.workers)
+    with open_input(path, runner) as stream:
+        reader = SamReader(path, stream)
+        source = Source(
+            path, "sam", reader.header, reader.references, reader.chunks(chunk_records, chunk_bytes), reader.decode
+        )
+        plan = {
+            "operation": "import sam", "source": path, "chunk_records": chunk_records, "chunk_bytes": chunk_bytes,
+            "codecs": dict(codecs or {}),
+        }  # fmt: skip
+        return import_records(
+            source, output, plan=plan, name=name, codecs=codecs, overwrite=overwrite, runner=runner, ahead=ahead,
+            progress=progress, command=command,
+        )
+
+
+class SamReader:
+    """Header and lines of a SAM stream.
+
+    Attributes
+    ----------
+    header : str
+    references : tuple of Reference
+    """
+
+    def __init__(self, path: str, stream: InputStream) -> None:
+        self.path = path
+        self._stream = stream
+        self._final = False
+        self._rest = b""
+        self.header = self._read_header()
+        self.references = header_references(path, self.header)
+        names = Column.from_list([r.name.encode() for r in self.references])
+        assert names.offsets is not None
+        self._names, self._name_offsets = names.values, names.offsets
+
+    def _read_header(self) -> str:
+        lines: list[bytes] = []
+        text = b""
+        while True:
+            end = text.find(b"\n")
+            if end < 0 and not self._final:
+                block = bytes(self._stream.read(BLOCK))
+                self._final = not block
+                text += block
+                continue
+            if not text.startswith(b"@"):
+                break
+            line, text = (text[:end], text[end + 1 :]) if end >= 0 else (text, b"")
+            lines.append(line.rstrip(b"\r"))
+        self._rest = text
+        return b"".join(line + b"\n" for line in lines).decode("utf-8", "surrogateescape")
+
+    def chunks(self, records: int, limit: int) -> Iterator[RawChunk]:
+        """Lines in order: each chunk holds the text of whole lines, without blank ones at the end."""
+        first = 0
+        rest: U8 = np.frombuffer(self._rest, np.uint8)
+        line = self.header.count("\n") + 1
+        while len(rest) or not self._final:
+            parts, size, lines = [rest], len(rest), int(np.count_nonzero(rest == NEWLINE))
+            while lines < records and size < limit and not self._final:
+                block = np.frombuffer(self._stream.read(BLOCK), np.uint8)
+                self._final = not len(block)
+                parts.append(block)
+                size += len(block)
+                lines += int(np.count_nonzero(block == NEWLINE))
+            text = np.concatenate(parts)
+            if not len(text):
+                return
+            ends = np.flatnonzero(text == NEWLINE) + 1
+            if self._final and (not len(ends) or ends[-1] != len(text)):
+                ends = np.append(ends, len(text))
+            if not len(ends):
+                limit = 2 * size  # one line is longer than a chunk
+                rest = text
+                continue
+            count = min(records, max(1, int(np.searchsorted(ends, limit, "right"))), len(ends))
+            end = int(ends[count - 1])
+            yield RawChunk(first, count, (text[:end], line))
+            first += count
+            line += count
+            rest = text[end:]
+
+    def decode(self, raw: RawChunk) -> RecordArrays:
+        """Arrays of the records of a raw chunk.
+
+        Raises
+        ------
+        InputError
+            With the line.
+        """
+        text, line = raw.data
+        capacity = kernels.sam_capacity(text)
+        records = RecordArrays.allocate(*capacity)
+        from agd.errors import KernelError
+
+        try:
+            count = kernels.sam_parse(text, self._names, self._name_offsets, records, True)[0]
+        except KernelError as error:
+            place = raw.first + max(0, error.record) + 1
+            raise InputError(self.path, error.reason, record=place, line=line + max(0, error.record)) from error
+        if count != raw.count:
+            raise InputError(self.path, "blank lines between records", line=line + count)
+        return trim(records, count)
+
+
+def trim(records: RecordArrays, count: int) -> RecordArrays:
+    """The first ``count`` records of arrays with room for more."""
+    fixed = [array[:count] for array in records[:7]]
+    ragged = [array if i % 2 == 0 else array[: count + 1] for i, array in enumerate(records[7:])]
+    return RecordArrays(*fixed, *ragged)  # type: ignore[arg-type]

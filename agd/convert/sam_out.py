@@ -1,0 +1,100 @@
+"""Export SAM text: records are formatted by a kernel on all processors."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from agd import kernels
+from agd.batch import Batch, Column
+from agd.convert.bam_out import ExportReport
+from agd.convert.header import output_header
+from agd.convert.streams import open_output
+from agd.dataset import Dataset
+from agd.kernels.ragged import take_batch
+from agd.ops.digest import Digest, check_digest, digest_records
+from agd.ops.lines import to_records
+from agd.ops.scan import chunk_bytes, scan
+from agd.ops.select import Selection
+from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+
+
+def export_sam(
+    dataset: Dataset, output: str, *, header: bool = True, records: bool = True, head: int | None = None,
+    selection: Selection | None = None, runner: Runner | None = None, memory: int | None = None,
+    progress: Progress = SILENT, program: str = "agd export sam", command: str = "",
+) -> ExportReport:
+    """Write SAM text.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    output : str
+        A path (compressed when it ends in .gz, .bz2 or .zst), any url, or "-" for standard output.
+    header, records : bool
+        Which parts to write.
+    head : int, optional
+        Write the first so many wanted records only.
+    selection : Selection, optional
+        Records wanted. Default: all.
+    program : str
+        Name for the ``@PG`` line of the export; "" for none.
+    """
+    start = time.perf_counter()
+    runner = runner or ThreadRunner()
+    ahead = items_in_flight(memory or default_memory(), 5 * chunk_bytes(dataset), runner.workers)
+    if head is not None:
+        ahead = 1
+    whole = head is None and records and (selection is None or selection.everything)
+    manifest = dataset.manifest
+    names = Column.from_list([r.name.encode() for r in manifest.references])
+    assert names.offsets is not None
+    reference_names, reference_offsets = names.values, names.offsets
+
+    def encode(lines: Batch) -> tuple[int, Any, Digest]:
+        if head is not None and len(lines) > head:
+            lines = take_batch(lines, np.arange(head))
+        arrays = to_records(lines, manifest.names)
+        text = np.empty(kernels.sam_format_bound(arrays, reference_names, reference_offsets), np.uint8)
+        size = kernels.sam_format(arrays, reference_names, reference_offsets, text)
+        return len(lines), text[:size], digest_records(arrays) if whole else Digest()
+
+    total = size = 0
+    digest = Digest()
+    progress.begin("export", len(dataset))
+    try:
+        with open_output(output) as out:
+            if header:
+                text = output_header(dataset, program, command).encode("utf-8", "surrogateescape")
+                out.write(text)
+                size += len(text)
+            if records and head != 0:
+                for count, data, part in scan(dataset, encode, runner=runner, ahead=ahead, selection=selection):
+                    if head is not None and total + count > head:
+                        count = head - total
+                        data = _first_lines(data, count)
+                    out.write(data)
+                    total += count
+                    size += len(data)
+                    digest.add(part)
+                    progress.advance(count)
+                    if head is not None and total >= head:
+                        break
+            if whole:
+                check_digest(dataset, digest)
+    finally:
+        progress.end()
+    return ExportReport(total, size, time.perf_counter() - start)
+
+
+def _first_lines(text: Any, count: int) -> Any:
+    ends = np.flatnonzero(text == ord("\n"))
+    return text[: ends[count - 1] + 1] if count else text[:0]
+
+
+def count_records(dataset: Dataset, selection: Selection, *, runner: Runner | None = None) -> int:
+    """Number of wanted records; reads only the columns that the conditions ask for."""
+    columns = ["tags"] if selection.read_groups else []
+    return sum(scan(dataset, len, runner=runner or ThreadRunner(), columns=columns, selection=selection))
