@@ -40,3 +40,10 @@ def nm_md(
     genome: U8, contig_offsets: I64, reference: I32, position: I64, cigar: U32, cigar_offsets: I64, bases: U8,
     base_offsets: I64, nm: I32, md: U8, md_offsets: I64,
 ) -> int: ...
+
+# reads.cpp
+def name_mismatch(text1: U8, starts1: I64, ends1: I64, text2: U8, starts2: I64, ends2: I64) -> int: ...
+def fastq_format(
+    metadata: U8, metadata_offsets: I64, bases: U8, bases_offsets: I64, qualities: U8, quality_offsets: I64,
+    records: I64, crlf: bool, missing: int, out: U8,
+) -> int: ...

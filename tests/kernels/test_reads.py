@@ -1,0 +1,122 @@
+"""Names of mates, and FASTQ text."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agd.batch import Column
+from agd.errors import KernelError
+from agd.kernels import _native, reference
+
+
+def mismatch(kernels: ModuleType, left: list[bytes], right: list[bytes]) -> int:
+    a, b = Column.from_list(left), Column.from_list(right)
+    assert a.offsets is not None
+    assert b.offsets is not None
+    return int(
+        kernels.name_mismatch(a.values, a.offsets[:-1], a.offsets[1:], b.values, b.offsets[:-1], b.offsets[1:])
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "same"),
+    [
+        (b"a", b"a", True),
+        (b"a/1", b"a/2", True),
+        (b"a/1", b"a", True),
+        (b"a 1:N:0", b"a 2:N:0", True),
+        (b"a\tx", b"a y", True),
+        (b"a/1 x", b"a/2\ty", True),
+        (b"", b"", True),
+        (b"a", b"b", False),
+        (b"a", b"aa", False),
+        (b"a/3", b"a/4", False),
+        (b"/1", b"/2", False),
+        (b"a/1/1", b"a/1", False),
+        (b"", b"a", False),
+    ],
+)
+def test_name_mismatch(kernels: ModuleType, one: bytes, two: bytes, same: bool) -> None:
+    assert mismatch(kernels, [b"r", one], [b"r", two]) == (-1 if same else 1)
+
+
+def test_name_mismatch_takes_any_stride(kernels: ModuleType) -> None:
+    column = Column.from_list([b"a/1", b"a/2", b"b", b"b x", b"c", b"d"])
+    assert column.offsets is not None
+    spans = np.stack([column.offsets[:-1], column.offsets[1:]], axis=1)
+    args = (column.values, spans[0::2, 0], spans[0::2, 1], column.values, spans[1::2, 0], spans[1::2, 1])
+    assert kernels.name_mismatch(*args) == 2
+
+
+def test_name_mismatch_checks_its_spans(kernels: ModuleType) -> None:
+    text = np.zeros(4, np.uint8)
+    zero, five = np.zeros(1, np.int64), np.full(1, 5, np.int64)
+    with pytest.raises(KernelError, match="outside of the text"):
+        kernels.name_mismatch(text, zero, five, text, zero, zero)
+    with pytest.raises(KernelError, match="outside of the text"):
+        kernels.name_mismatch(text, -zero - 1, zero, text, zero, zero)
+    with pytest.raises(KernelError, match="differ in number"):
+        kernels.name_mismatch(text, zero, zero, text, np.zeros(2, np.int64), np.zeros(2, np.int64))
+    with pytest.raises(KernelError, match="differ in number"):
+        kernels.name_mismatch(text, zero, np.zeros(2, np.int64), text, zero, zero)
+
+
+def format_all(
+    kernels: ModuleType, names: list[bytes], bases: list[bytes], quals: list[bytes], index: list[int],
+    crlf: bool = False, room: int = 1 << 16,
+) -> bytes:
+    n, b, q = Column.from_list(names), Column.from_list(bases), Column.from_list(quals)
+    out = np.full(room, 7, np.uint8)
+    size = kernels.fastq_format(
+        n.values, n.offsets, b.values, b.offsets, q.values, q.offsets, np.array(index, np.int64), crlf, 34, out
+    )
+    assert (out[size:] == 7).all()
+    return out[:size].tobytes()
+
+
+def test_fastq_format(kernels: ModuleType) -> None:
+    names, bases, quals = [b"r/1 x", b"p\nplus", b"", b"m"], [b"ACGT", b"N", b"", b"AC"], [b"IIII", b"#", b"", b""]
+    assert format_all(kernels, names, bases, quals, [0, 1]) == b"@r/1 x\nACGT\n+\nIIII\n@p\nN\n+plus\n#\n"
+    assert format_all(kernels, names, bases, quals, [3, 2]) == b'@m\nAC\n+\n""\n@\n\n+\n\n'
+    assert format_all(kernels, names, bases, quals, [1], crlf=True) == b"@p\r\nN\r\n+plus\r\n#\r\n"
+    assert format_all(kernels, names, bases, quals, []) == b""
+
+
+def test_fastq_format_refuses(kernels: ModuleType) -> None:
+    with pytest.raises(KernelError, match="differ in length"):
+        format_all(kernels, [b"r"], [b"ACG"], [b"I"], [0])
+    with pytest.raises(KernelError, match="differ in length"):
+        format_all(kernels, [b"r", b"s"], [b"ACG"], [b"III"], [0])
+    with pytest.raises(KernelError, match="no such record"):
+        format_all(kernels, [b"r"], [b"ACG"], [b"III"], [1])
+    for room in range(13):
+        with pytest.raises(KernelError, match="too small"):
+            format_all(kernels, [b"r"], [b"ACG"], [b"III"], [0], room=room)
+    assert len(format_all(kernels, [b"r"], [b"ACG"], [b"III"], [0], room=13)) == 13
+
+
+TEXT = st.binary(max_size=12)
+
+
+@given(st.lists(st.tuples(TEXT, TEXT, st.booleans()), max_size=12), st.booleans())
+def test_format_agrees(records: list[tuple[bytes, bytes, bool]], crlf: bool) -> None:
+    names, bases = [r[0] for r in records], [r[1] for r in records]
+    quals = [r[1][::-1] if r[2] else b"" for r in records]
+    index = list(range(len(records)))[::-1]
+    assert format_all(_native, names, bases, quals, index, crlf) == format_all(
+        reference, names, bases, quals, index, crlf
+    )
+
+
+NAME = st.text("a/12 \t", max_size=5).map(str.encode)
+
+
+@given(st.lists(st.tuples(NAME, NAME), max_size=12))
+def test_mismatch_agrees(pairs: list[tuple[bytes, bytes]]) -> None:
+    left, right = [p[0] for p in pairs], [p[1] for p in pairs]
+    assert mismatch(_native, left, right) == mismatch(reference, left, right)
