@@ -194,7 +194,9 @@ def object_key(name: str, first: int, key: str) -> str:
 
 
 def _dump(document: Any) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "surrogatepass")
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    # Bytes of a SAM header that are no UTF-8 are lone surrogates in Python: \udcXX in JSON, which stays valid UTF-8.
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _refuse(constant: str) -> NoReturn:
