@@ -38,9 +38,9 @@ def take_any(column: AnyColumn, index: I64) -> AnyColumn:
     """As :func:`take`, for alignments too."""
     if isinstance(column, Column):
         return take(column, index)
-    fixed = [getattr(column, name)[index] for name in Alignments.FIXED]
+    fixed = {name: getattr(column, name)[index] for name in Alignments.FIXED}
     valid = None if column.valid is None else column.valid[index]
-    return Alignments(*fixed, take(column.cigar, index), take(column.tags, index), valid)
+    return Alignments(**fixed, cigar=take(column.cigar, index), tags=take(column.tags, index), valid=valid)
 
 
 def take_batch(batch: Batch, index: I64, first: int = 0) -> Batch:
@@ -66,13 +66,12 @@ def concat_any(columns: Sequence[AnyColumn]) -> AnyColumn:
     parts = [column for column in columns if isinstance(column, Alignments)]
     if len(parts) == 1:
         return parts[0]
-    fixed = [np.concatenate([getattr(part, name) for part in parts]) for name in Alignments.FIXED]
+    fixed = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Alignments.FIXED}
     valid = None
     if any(part.valid is not None for part in parts):
         valid = np.concatenate([np.ones(len(p), np.bool_) if p.valid is None else p.valid for p in parts])
-    return Alignments(
-        *fixed, concat([part.cigar for part in parts]), concat([part.tags for part in parts]), valid
-    )  # fmt: skip
+    cigar, tags = concat([part.cigar for part in parts]), concat([part.tags for part in parts])
+    return Alignments(**fixed, cigar=cigar, tags=tags, valid=valid)
 
 
 def concat_batches(batches: Sequence[Batch]) -> Batch:

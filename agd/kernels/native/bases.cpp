@@ -1,7 +1,288 @@
+// Packing of bases into two or three bits, and the letters that do not fit into them.
+//
+// Bits 1 and 2 of the letters' ASCII codes tell A 0, C 1, T 2, G 3 apart, which is the base3 code already; N needs a
+// correction. So eight letters at a time are coded and squeezed together in one 64-bit word, without tables.
 #include "common.hpp"
+#include "vector.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
 
 namespace agd {
 
-void bind_bases(nb::module_ &) {}
+static_assert(std::endian::native == std::endian::little, "packed words are little-endian");
+
+static constexpr int PER_WORD = 21;
+static constexpr uint64_t END = 7;
+static constexpr uint64_t LOW = 0x0101010101010101;
+
+static AGD_INLINE bool is_acgt(uint8_t c) { return c == 'A' || c == 'C' || c == 'G' || c == 'T'; }
+
+// Whether p[0:n] holds a letter that is not one of ACGTN (or ACGT).
+template <bool WITH_N> AGD_INLINE bool other_letters(const uint8_t *p, int64_t n) {
+    const auto bad = [](const Block &b) __attribute__((always_inline)) {
+        Block good = (Block)(b == 'A') | (Block)(b == 'C') | (Block)(b == 'G') | (Block)(b == 'T');
+        if (WITH_N) good |= (Block)(b == 'N');
+        return (Block)~good;
+    };
+    return any_of(p, n, bad, [](uint8_t c) __attribute__((always_inline)) { return !(is_acgt(c) || (WITH_N && c == 'N')); });
+}
+AGD_MULTIVERSION static bool has_no_code3(const uint8_t *p, int64_t n) { return other_letters<true>(p, n); }
+AGD_MULTIVERSION static bool has_no_code2(const uint8_t *p, int64_t n) { return other_letters<false>(p, n); }
+
+// Copies n letters with those that have no code replaced; returns how many these are.
+template <bool WITH_N> static int64_t clean(const uint8_t *from, int64_t n, uint8_t *to) {
+    int64_t others = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const bool good = is_acgt(from[i]) || (WITH_N && from[i] == 'N');
+        to[i] = good ? from[i] : (WITH_N ? 'N' : 'A');
+        others += !good;
+    }
+    return others;
+}
+
+// Eight of ACGTN to 24 bits.
+static AGD_INLINE uint64_t pack3_8(const uint8_t *p) {
+    uint64_t x = (load64(p) >> 1) & 0x0707070707070707;
+    const uint64_t n = (x >> 2) & LOW;
+    x ^= n | n << 1;  // N came out as 7, and is 4
+    x = (x | x >> 5) & 0x003F003F003F003F;
+    x = (x | x >> 10) & 0x00000FFF00000FFF;
+    return (x | x >> 20) & 0xFFFFFF;
+}
+
+// 21 of ACGTN to a word; reads 24 bytes.
+static AGD_INLINE uint64_t pack3_word(const uint8_t *p) {
+    return pack3_8(p) | pack3_8(p + 8) << 24 | (pack3_8(p + 16) & 0x7FFF) << 48;
+}
+
+// A record of ACGTN; reads up to `readable`, which is at least p + n. Returns the end of its words.
+static uint64_t *pack3_record(const uint8_t *p, int64_t n, const uint8_t *readable, uint64_t *words) {
+    for (; n >= PER_WORD && readable - p >= 24; n -= PER_WORD, p += PER_WORD) *words++ = pack3_word(p);
+    for (;; n -= PER_WORD, p += PER_WORD) {  // what remains: one word, or two at the end of the array
+        const int64_t part = std::min<int64_t>(n, PER_WORD);
+        uint8_t buffer[24] = {};
+        const uint8_t *from = p;
+        if (readable - p < 24) from = (const uint8_t *)std::memcpy(buffer, p, (size_t)part);
+        const uint64_t word = pack3_word(from);
+        if (part == PER_WORD) {
+            *words++ = word;
+            continue;
+        }
+        *words++ = (word & ((1ull << (3 * part)) - 1)) | END << (3 * part);
+        return words;
+    }
+}
+
+// Packs records; returns how many bases are not one of ACGTN (these are packed as N).
+int64_t base3_pack(In<uint8_t> values, In<int64_t> offsets, Out<uint64_t> words) {
+    nb::gil_scoped_release unlocked;
+    check_offsets(offsets.data(), offsets.size(), (int64_t)values.size(), "offsets outside of the values");
+    const int64_t records = (int64_t)offsets.size() - 1;
+    const int64_t *bounds = offsets.data();
+    int64_t needed = 0, others = 0;
+    for (int64_t i = 0; i < records; i++) needed += (bounds[i + 1] - bounds[i]) / PER_WORD + 1;
+    require(needed == (int64_t)words.size(), "number of words does not fit the records");
+    const uint8_t *start = values.data(), *readable = start + values.size();
+    uint64_t *word = words.data();
+    std::string cleaned;
+    for (int64_t i = 0; i < records; i++) {
+        const uint8_t *p = start + bounds[i];
+        const int64_t n = bounds[i + 1] - bounds[i];
+        if (!has_no_code3(p, n)) {
+            word = pack3_record(p, n, readable, word);
+            continue;
+        }
+        cleaned.resize((size_t)n);
+        uint8_t *copy = (uint8_t *)cleaned.data();
+        others += clean<true>(p, n, copy);
+        word = pack3_record(copy, n, copy + n, word);
+    }
+    return others;
+}
+
+// Letters of four three-bit codes.
+static const uint32_t *letters_of_four() {
+    static const auto table = [] {
+        std::array<uint32_t, 4096> t{};
+        for (uint32_t codes = 0; codes < 4096; codes++)
+            for (int i = 0; i < 4; i++) t[codes] |= (uint32_t)(uint8_t)"ACTGN???"[codes >> (3 * i) & 7] << (8 * i);
+        return t;
+    }();
+    return table.data();
+}
+
+// 21 letters.
+static AGD_INLINE void unpack3_word(const uint32_t *table, uint64_t word, uint8_t *out) {
+    for (int i = 0; i < 5; i++) std::memcpy(out + 4 * i, table + (word >> (12 * i) & 4095), 4);
+    out[20] = (uint8_t)table[word >> 60];
+}
+
+// Whether a word holds a code above 4 (which is none of ACGTN), or its highest bit is set.
+static AGD_INLINE bool bad_codes(uint64_t word) {
+    const uint64_t fours = word & 0x4924924924924924;
+    return (word & (fours >> 1 | fours >> 2)) != 0 || word >> 63;
+}
+
+void base3_unpack(In<uint64_t> words, In<int64_t> lengths, Out<uint8_t> out) {
+    nb::gil_scoped_release unlocked;
+    const uint32_t *table = letters_of_four();
+    const int64_t size = (int64_t)words.size(), room = (int64_t)out.size();
+    const uint64_t *word = words.data();
+    int64_t used = 0, written = 0;
+    for (int64_t i = 0; i < (int64_t)lengths.size(); i++) {
+        const int64_t n = lengths.data()[i], whole = n / PER_WORD, rest = n % PER_WORD;
+        require(n >= 0 && n <= room - written, "lengths do not fit the output", i);
+        require(whole + 1 <= size - used, "number of words does not fit the records", i);
+        const uint64_t *w = word + used;
+        uint8_t *to = out.data() + written;
+        bool bad = false;
+        for (int64_t k = 0; k < whole; k++, to += PER_WORD) {
+            bad |= bad_codes(w[k]);
+            unpack3_word(table, w[k], to);
+        }
+        const uint64_t last = w[whole], low = last & ((1ull << (3 * rest)) - 1);
+        require(!bad && !bad_codes(low), "a word holds a code that is no base, or ends early", i);
+        require(last >> (3 * rest) == END, "no end code after the last base, or padding that is not zero", i);
+        uint8_t letters[PER_WORD];
+        if (room - (written + n - rest) >= PER_WORD) {  // what is written too much belongs to the next record
+            unpack3_word(table, low, to);
+        } else {
+            unpack3_word(table, low, letters);
+            std::memcpy(to, letters, (size_t)rest);
+        }
+        used += whole + 1;
+        written += n;
+    }
+    require(used == size, "number of words does not fit the records", (int64_t)lengths.size() - 1);
+    require(written == room, "lengths do not fit the output", (int64_t)lengths.size() - 1);
+}
+
+// Eight of ACGT to 16 bits: A 0, C 1, G 2, T 3.
+static AGD_INLINE uint16_t pack2_8(const uint8_t *p) {
+    uint64_t x = (load64(p) >> 1) & 0x0303030303030303;
+    x ^= (x >> 1) & LOW;  // T and G came out as 2 and 3
+    x = (x | x >> 6) & 0x000F000F000F000F;
+    x = (x | x >> 12) & 0x000000FF000000FF;
+    return (uint16_t)(x | x >> 24);
+}
+
+// Packs the bases of all records end to end; returns how many are not one of ACGT (these are packed as A).
+int64_t base2_pack(In<uint8_t> values, In<int64_t> offsets, Out<uint8_t> out) {
+    nb::gil_scoped_release unlocked;
+    check_offsets(offsets.data(), offsets.size(), (int64_t)values.size(), "offsets outside of the values");
+    const uint8_t *p = values.data() + offsets.data()[0];
+    int64_t n = offsets.data()[offsets.size() - 1] - offsets.data()[0], others = 0;
+    require((int64_t)out.size() == (n + 3) / 4, "size of the output does not fit the bases");
+    uint8_t *to = out.data(), letters[256];
+    for (; n > 0; n -= 256, p += 256, to += 64) {
+        const int64_t part = std::min<int64_t>(n, 256);
+        const uint8_t *from = p;
+        if (part < 256 || has_no_code2(p, part)) {
+            std::memset(letters, 'A', sizeof(letters));
+            others += clean<false>(p, part, letters);
+            from = letters;
+        }
+        uint16_t packed[32];
+        for (int i = 0; i < 32; i++) packed[i] = pack2_8(from + 8 * i);
+        std::memcpy(to, packed, (size_t)(part + 3) / 4);
+    }
+    return others;
+}
+
+// Letters of four two-bit codes.
+static const uint32_t *letters_of_byte() {
+    static const auto table = [] {
+        std::array<uint32_t, 256> t{};
+        for (uint32_t codes = 0; codes < 256; codes++)
+            for (int i = 0; i < 4; i++) t[codes] |= (uint32_t)(uint8_t)"ACGT"[codes >> (2 * i) & 3] << (8 * i);
+        return t;
+    }();
+    return table.data();
+}
+
+void base2_unpack(In<uint8_t> data, int64_t count, Out<uint8_t> out) {
+    nb::gil_scoped_release unlocked;
+    require(count >= 0 && (int64_t)out.size() == count, "number of bases does not fit the output");
+    require((int64_t)data.size() == count / 4 + (count % 4 != 0), "size of the data does not fit the number of bases");
+    const uint32_t *table = letters_of_byte();
+    const int64_t whole = count / 4, rest = count % 4;
+    for (int64_t i = 0; i < whole; i++) std::memcpy(out.data() + 4 * i, table + data.data()[i], 4);
+    if (!rest) return;
+    require(data.data()[whole] >> (2 * rest) == 0, "padding that is not zero", -1, whole);
+    std::memcpy(out.data() + 4 * whole, table + data.data()[whole], (size_t)rest);
+}
+
+// Lists the bases that are not one of ACGTN.
+int64_t base3_exceptions(In<uint8_t> values, Out<int64_t> positions, Out<uint8_t> letters) {
+    nb::gil_scoped_release unlocked;
+    const uint8_t *p = values.data();
+    const int64_t n = (int64_t)values.size();
+    const int64_t capacity = (int64_t)std::min(positions.size(), letters.size());
+    int64_t found = 0;
+    for (int64_t start = 0; start < n; start += 256) {
+        const int64_t end = std::min(n, start + 256);
+        if (!has_no_code3(p + start, end - start)) continue;
+        for (int64_t i = start; i < end; i++) {
+            if (is_acgt(p[i]) || p[i] == 'N') continue;
+            if (found < capacity) {
+                positions.data()[found] = i;
+                letters.data()[found] = p[i];
+            }
+            found++;
+        }
+    }
+    return found;
+}
+
+// Lists the runs of equal letters that are none of `keep`.
+int64_t exception_runs(In<uint8_t> values, In<uint8_t> keep, Out<int64_t> starts, Out<int64_t> lengths,
+                       Out<uint8_t> letters) {
+    nb::gil_scoped_release unlocked;
+    std::array<bool, 256> kept{};
+    for (size_t i = 0; i < keep.size(); i++) kept[keep.data()[i]] = true;
+    const uint8_t *p = values.data();
+    const int64_t n = (int64_t)values.size();
+    const int64_t capacity = (int64_t)std::min({starts.size(), lengths.size(), letters.size()});
+    int64_t found = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (kept[p[i]]) continue;
+        const int64_t start = i;
+        while (i + 1 < n && p[i + 1] == p[start]) i++;
+        if (found < capacity) {
+            starts.data()[found] = start;
+            lengths.data()[found] = i + 1 - start;
+            letters.data()[found] = p[start];
+        }
+        found++;
+    }
+    return found;
+}
+
+// Writes runs of equal letters; the inverse of exception_runs.
+void fill_runs(Out<uint8_t> values, In<int64_t> starts, In<int64_t> lengths, In<uint8_t> letters) {
+    nb::gil_scoped_release unlocked;
+    require(starts.size() == lengths.size() && starts.size() == letters.size(), "runs differ in number");
+    const int64_t size = (int64_t)values.size();
+    for (int64_t i = 0; i < (int64_t)starts.size(); i++) {
+        const int64_t start = starts.data()[i], length = lengths.data()[i];
+        require(start >= 0 && length >= 0 && start <= size && length <= size - start, "run outside of the values", i, start);
+        std::memset(values.data() + start, letters.data()[i], (size_t)length);
+    }
+}
+
+void bind_bases(nb::module_ &m) {
+    const auto values = nb::arg("values").noconvert(), out = nb::arg("out").noconvert();
+    const auto positions = nb::arg("positions").noconvert(), letters = nb::arg("letters").noconvert();
+    m.def("base3_pack", &base3_pack, values, nb::arg("offsets"), nb::arg("words").noconvert());
+    m.def("base3_unpack", &base3_unpack, nb::arg("words").noconvert(), nb::arg("lengths"), out);
+    m.def("base3_exceptions", &base3_exceptions, values, positions, letters);
+    m.def("base2_pack", &base2_pack, values, nb::arg("offsets"), out);
+    m.def("base2_unpack", &base2_unpack, nb::arg("data").noconvert(), nb::arg("count"), out);
+    m.def("exception_runs", &exception_runs, values, nb::arg("keep"), nb::arg("starts").noconvert(),
+          nb::arg("lengths").noconvert(), letters);
+    m.def("fill_runs", &fill_runs, values, nb::arg("starts"), nb::arg("lengths"), nb::arg("letters"));
+}
 
 }  // namespace agd

@@ -2,7 +2,18 @@
 
 from agd.kernels.reference.alignment import alignment_decode, alignment_encode, alignment_sizes
 from agd.kernels.reference.bam import bam_decode, bam_encode, bam_measure, bam_scan, bam_sizes
+from agd.kernels.reference.bases import (
+    base2_pack,
+    base2_unpack,
+    base3_exceptions,
+    base3_pack,
+    base3_unpack,
+    exception_runs,
+    fill_runs,
+)
 from agd.kernels.reference.difference import md_bound, nm_md, reference_spans, unclipped_ends
+from agd.kernels.reference.fastq import fastq_scan
+from agd.kernels.reference.order import argsort_bytes, argsort_u64, coordinate_keys, name_keys
 from agd.kernels.reference.ragged import copy_spans, reverse_spans
 from agd.kernels.reference.reads import fastq_format, name_mismatch
 from agd.kernels.reference.tags import aux_codes, aux_merge, aux_numbers, aux_spans, aux_validate
@@ -11,6 +22,8 @@ __all__ = [
     "alignment_decode",
     "alignment_encode",
     "alignment_sizes",
+    "argsort_bytes",
+    "argsort_u64",
     "aux_codes",
     "aux_merge",
     "aux_numbers",
@@ -21,9 +34,19 @@ __all__ = [
     "bam_measure",
     "bam_scan",
     "bam_sizes",
+    "base2_pack",
+    "base2_unpack",
+    "base3_exceptions",
+    "base3_pack",
+    "base3_unpack",
+    "coordinate_keys",
     "copy_spans",
+    "exception_runs",
     "fastq_format",
+    "fastq_scan",
+    "fill_runs",
     "md_bound",
+    "name_keys",
     "name_mismatch",
     "nm_md",
     "reference_spans",

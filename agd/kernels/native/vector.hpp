@@ -1,0 +1,56 @@
+// Blocks of 32 bytes in the vector extension of gcc and clang, and functions compiled for several instruction sets.
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+// The loader picks the AVX2 version where the processor has it; elsewhere the default one is all there is. Sanitized
+// builds go without: the resolvers run before the sanitizer does.
+#define AGD_MULTIVERSION
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && defined(__has_attribute)
+#if __has_attribute(target_clones)
+#undef AGD_MULTIVERSION
+#define AGD_MULTIVERSION __attribute__((target_clones("avx2", "default")))
+#endif
+#endif
+
+#define AGD_INLINE inline __attribute__((always_inline))
+
+namespace agd {
+
+using Block = uint8_t __attribute__((vector_size(32), aligned(1), may_alias));
+
+// Whether any bit of a block is set.
+AGD_INLINE bool any(const Block &block) {
+    uint64_t part[4];
+    std::memcpy(part, &block, 32);
+    return (part[0] | part[1] | part[2] | part[3]) != 0;
+}
+
+AGD_INLINE uint64_t load64(const uint8_t *p) {
+    uint64_t x;
+    std::memcpy(&x, p, 8);
+    return x;
+}
+
+// Whether bad(block) has a bit set for any block of p[0:n]; one(byte) is the same for a single byte. The last block
+// overlaps the one before it, so nothing outside of p[0:n] is read.
+template <class OfBlock, class OfByte>
+AGD_INLINE bool any_of(const uint8_t *p, int64_t n, const OfBlock &bad, const OfByte &one) {
+    if (n < 32) {
+        bool found = false;
+        for (int64_t i = 0; i < n; i++) found |= one(p[i]);
+        return found;
+    }
+    Block found{}, block;
+    for (int64_t i = 0; i + 32 <= n; i += 32) {
+        std::memcpy(&block, p + i, 32);
+        found |= bad(block);
+    }
+    std::memcpy(&block, p + n - 32, 32);
+    found |= bad(block);
+    return any(found);
+}
+
+}  // namespace agd
