@@ -7,7 +7,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from agd import cell as cells
@@ -60,6 +60,7 @@ class Draft:
         self.base = base
         self.resumed = resumed
         self._record_key = record_key
+        self._late: set[str] = set()
 
     # Threads and processes share a draft by its attributes, which are small and do not change.
 
@@ -136,6 +137,17 @@ class Draft:
         _, resumed = _begin(dataset.storage, record_key, record)
         return Draft(dataset.storage, record_key, base.id, base.name, base.orientation, keys, base, resumed)
 
+    def declare(self, column: str, spec: ColumnSpec) -> None:
+        """Add a column that may turn out to be needed; it is published only if a chunk has a cell of it.
+
+        Declaring a column again changes nothing, so that any thread may do it when it meets the first value.
+        """
+        if column in self.columns:
+            return
+        key = spec.key if self.base is None else _free_key(self.base, spec.key, column in self.base.columns)
+        self._late.add(column)
+        self.columns[column] = ColumnSpec(spec.type, spec.codecs, key, spec.dtype)
+
     def key(self, column: str, first: int) -> str:
         """Key of the object of a column and chunk."""
         return object_key(self.name, first, self.columns[column].key)
@@ -191,13 +203,15 @@ class Draft:
             return None
         return Cell(len(data), cells.header_checksum(data), cells.statistics(spec.type, values))
 
-    def commit(self, chunks: Iterable[Chunk], **fields: Any) -> Dataset:
+    def commit(self, chunks: Iterable[Chunk], *, drop: Sequence[str] = (), **fields: Any) -> Dataset:
         """Publish: one new generation of the manifest, all or nothing.
 
         Parameters
         ----------
         chunks : iterable of Chunk
             With the cells of this draft's columns; for a new dataset these are all cells.
+        drop : sequence of str
+            Columns that the new generation is without, because the columns of this draft make them wrong.
         **fields
             Further fields of :class:`agd.manifest.Manifest`. For an existing dataset ``steps`` are added to what is
             there; other fields take the place of what is there.
@@ -208,8 +222,10 @@ class Draft:
             Another writer has published one of the columns, or has changed a field that this draft sets.
         """
         ordered = tuple(sorted(chunks, key=lambda c: c.first))
+        used = {name for chunk in ordered for name in chunk.cells}
+        self.columns = {n: spec for n, spec in self.columns.items() if n not in self._late or n in used}
         for _ in range(MAX_COMMITS):
-            manifest = self._new(ordered, fields) if self.base is None else self._merge(ordered, fields)
+            manifest = self._new(ordered, fields) if self.base is None else self._merge(ordered, fields, drop)
             key, data = generation_key(manifest.generation), manifest.to_bytes()
             Manifest.from_bytes(data, f"{self.storage.url}/{key}")  # what cannot be read again is never published
             try:
@@ -229,10 +245,11 @@ class Draft:
             orientation=self.orientation, **fields,
         )  # fmt: skip
 
-    def _merge(self, chunks: tuple[Chunk, ...], fields: Mapping[str, Any]) -> Manifest:
+    def _merge(self, chunks: tuple[Chunk, ...], fields: Mapping[str, Any], drop: Sequence[str]) -> Manifest:
         assert self.base is not None
         latest = load_manifest(self.storage)
-        for name in self.columns:
+        replaced = {*self.columns, *drop}
+        for name in sorted(replaced):
             if (name in latest.columns) != (name in self.base.columns) or (
                 name in latest.columns and latest.columns[name] != self.base.columns[name]
             ):
@@ -247,9 +264,9 @@ class Draft:
             elif now not in (before, value):
                 raise ConflictError(f"{self.storage.url}: another writer has just changed the {field}")
         return latest.next(
-            columns=dict(latest.columns) | self.columns,
+            columns={n: spec for n, spec in latest.columns.items() if n not in drop} | self.columns,
             chunks=tuple(
-                Chunk(old.first, old.count, _merge_cells(old.cells, new.cells, self.columns))
+                Chunk(old.first, old.count, _merge_cells(old.cells, new.cells, replaced))
                 for old, new in zip(latest.chunks, chunks, strict=True)
             ),
             **changes,
@@ -265,8 +282,8 @@ class Draft:
                 os.rmdir(self.storage.url)
 
 
-def _merge_cells(old: Mapping[str, Cell], new: Mapping[str, Cell], columns: Mapping[str, Any]) -> dict[str, Cell]:
-    return {name: c for name, c in old.items() if name not in columns} | dict(new)
+def _merge_cells(old: Mapping[str, Cell], new: Mapping[str, Cell], replaced: Collection[str]) -> dict[str, Cell]:
+    return {name: c for name, c in old.items() if name not in replaced} | dict(new)
 
 
 def _begin(storage: Storage, key: str, record: dict[str, Any]) -> tuple[dict[str, Any], bool]:
