@@ -1,0 +1,324 @@
+"""Add alignments to a dataset: one column of results, nothing is rewritten."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from agd import samheader
+from agd.align.aligner import Aligned, ChunkAligner, Reads, Request, StreamAligner, load_aligner
+from agd.align.reference import Genome, load_genome
+from agd.batch import Alignments, AnyColumn, Batch, Bool, Column
+from agd.cell import default_spec
+from agd.dataset import Dataset
+from agd.draft import Draft
+from agd.errors import AlignerError, ColumnError, UsageError
+from agd.kernels.ragged import take_any
+from agd.manifest import Cell, Chunk, ColumnSpec
+from agd.ops.lines import secondary_columns
+from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.types import Flag, Orientation
+
+#: Bytes in memory per byte of bases while a chunk is aligned: text, hits, alignments and their encoded form.
+_EXPANSION = 12
+
+#: The name under which a chunk's cells travel from the encoding to the storing stage.
+_Encoded = dict[str, tuple[bytes, Cell]]
+
+
+@dataclass(frozen=True, slots=True)
+class AlignReport:
+    """What was aligned.
+
+    Attributes
+    ----------
+    reads, mapped, proper : int
+        Reads in all, mapped, and mapped in proper pairs; primary alignments only.
+    supplementary, secondary : int
+        Further alignments.
+    chunks, resumed : int
+        Chunks in all, and those kept from an earlier run that was stopped.
+    aligner, version : str
+    parameters : dict
+        What the aligner used.
+    seconds : float
+        Wall time.
+    """
+
+    reads: int
+    mapped: int
+    proper: int
+    supplementary: int
+    secondary: int
+    chunks: int
+    resumed: int
+    aligner: str
+    version: str
+    parameters: dict[str, Any]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+def align(
+    dataset: Dataset, reference: str, *, aligner: str = "minibwa", read_group: str | None = None,
+    aligner_args: str = "", overwrite: bool = False, codecs: Mapping[str, list[dict[str, Any]]] | None = None,
+    runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT, command: str = "",
+) -> AlignReport:
+    r"""Align the reads of a dataset and add the columns ``results`` and, where needed, ``secondary0…``.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Reads as sequenced (from FASTQ).
+    reference : str
+        FASTA, path or url. An index is built where there is none.
+    aligner : str
+        "minibwa", or a program: see :func:`agd.align.aligner.aligner_names`.
+    read_group : str, optional
+        ``@RG`` line, tabs as such or as ``\t``.
+    aligner_args : str
+        Options of the aligner's own, as on its command line.
+    overwrite : bool
+        Replace alignments that are there; duplicate marks, which were found by them, go.
+    codecs : mapping of str to codec chain, optional
+        For ``results``; the further alignments are stored alike.
+    runner, memory, progress, command
+        As in all operations; a program gets as many threads as the runner has workers.
+
+    Returns
+    -------
+    AlignReport
+
+    Raises
+    ------
+    UsageError
+        The dataset holds alignments already, or no reads as sequenced.
+    AlignerError
+        The aligner is missing or failed; the dataset is as it was.
+    """
+    started = time.monotonic()
+    runner = runner or ThreadRunner()
+    _check(dataset, overwrite)
+    genome = load_genome(reference)
+    line = samheader.read_group_line(read_group) if read_group else ""
+    tool = load_aligner(aligner)(Request(genome, line, aligner_args, runner, progress))
+    if "bases" not in dataset.columns:
+        raise ColumnError(f"{dataset.url}: there is no column 'bases'", "import the reads again")
+    columns = [name for name in tool.columns if name in dataset.columns]
+    job = _Job(dataset, columns, tool, runner, _ahead(dataset, memory, runner, genome))
+    plan = {
+        "operation": "align", "reference": genome.digest, "read_group": line, "codecs": dict(codecs or {}),
+        **tool.plan(),
+    }  # fmt: skip
+    stale = [n for n in ("duplicates", *secondary_columns(dataset.columns)) if n in dataset.columns]
+    job.begin(Draft.extend(dataset, {"results": _spec("results", codecs)}, plan, replace=overwrite), codecs)
+    try:
+        tool.prepare(Reads(job.sample, dataset.manifest.pairing == "interleaved", dataset.manifest.names))
+        chunks = job.run(progress)
+    except (AlignerError, UsageError):
+        job.abandon()
+        raise
+    except BaseException:
+        if not isinstance(tool, ChunkAligner):
+            job.abandon()
+        raise
+    header = samheader.with_references(dataset.manifest.header, genome.contigs)
+    parameters = tool.parameters()
+    job.draft.commit(
+        chunks, drop=[n for n in stale if n not in job.draft.columns],
+        header=samheader.with_line(header, line) if line else header, references=genome.contigs,
+        steps=_steps(tool, genome, parameters, command),
+    )  # fmt: skip
+    return _report(chunks, job.resumed, tool, parameters, time.monotonic() - started)
+
+
+def _check(dataset: Dataset, overwrite: bool) -> None:
+    if "results" in dataset.columns and not overwrite and dataset.orientation is Orientation.READ:
+        raise UsageError(f"{dataset.url}: the reads are aligned already", "use --overwrite to align them again")
+    if dataset.orientation is not Orientation.READ:
+        raise UsageError(
+            f"{dataset.url}: holds alignment lines, not reads as they were sequenced",
+            "write the reads with 'agd export fastq', import those, and align that dataset",
+        )
+
+
+def _spec(name: str, codecs: Mapping[str, list[dict[str, Any]]] | None) -> ColumnSpec:
+    spec = default_spec(name)
+    chain = (codecs or {}).get("results")
+    if chain is None:
+        return spec
+    return ColumnSpec(spec.type, [{"name": "protobuf"}, *[c for c in chain if c["name"] != "protobuf"]], spec.key)
+
+
+def _ahead(dataset: Dataset, memory: int | None, runner: Runner, genome: Genome) -> int:
+    largest = max((c.cells["bases"].statistics.get("total", 0) for c in dataset.chunks), default=0)
+    records = max((c.count for c in dataset.chunks), default=0)
+    item = int(largest) * _EXPANSION + records * 400
+    # The index of a BWT aligner takes about five bytes a base, the genome one.
+    return items_in_flight(memory or default_memory(), item, runner.workers, fixed=4 * len(genome.bases))
+
+
+class _Job:
+    """One run: the reads go through the aligner into the draft."""
+
+    draft: Draft
+
+    def __init__(
+        self, dataset: Dataset, columns: list[str], tool: ChunkAligner | StreamAligner, runner: Runner, ahead: int
+    ) -> None:
+        self.dataset, self.columns, self.tool, self.runner, self.ahead = dataset, columns, tool, runner, ahead
+        self.codecs: Mapping[str, list[dict[str, Any]]] | None = None
+        self.resumed = 0
+
+    def begin(self, draft: Draft, codecs: Mapping[str, list[dict[str, Any]]] | None) -> None:
+        """Take the draft that the results go to."""
+        self.draft, self.codecs = draft, codecs
+
+    def abandon(self) -> None:
+        """Remove what was stored: it is of no use to another run."""
+        firsts = [chunk.first for chunk in self.dataset.chunks]
+        self.draft.abandon(self.draft.key(name, first) for name in self.draft.columns for first in firsts)
+
+    def sample(self, reads: int) -> Iterator[Batch]:
+        """The first reads of the dataset."""
+        return self.dataset.batches(self.columns, stop=min(reads, len(self.dataset)), runner=self.runner)
+
+    def run(self, progress: Progress) -> list[Chunk]:
+        """Align everything; the chunks with their new cells."""
+        progress.begin("aligning", len(self.dataset))
+        done: list[Chunk] = []
+        source = self._chunkwise(done) if isinstance(self.tool, ChunkAligner) else self._streamed(self.tool)
+        try:
+            for chunk in self.runner.map(self._store, source, on="io", ahead=self.ahead):
+                done.append(chunk)
+                progress.advance(chunk.count)
+        finally:
+            progress.end()
+        return sorted(done, key=lambda c: c.first)
+
+    def _chunkwise(self, done: list[Chunk]) -> Iterator[tuple[Chunk, _Encoded]]:
+        todo = []
+        for chunk, cells in self.runner.map(self._kept, self.dataset.chunks, on="io"):
+            if cells is None:
+                todo.append(chunk)
+            else:
+                done.append(Chunk(chunk.first, chunk.count, cells))
+        self.resumed = len(done)
+        fetched = self.runner.map(self._fetch, todo, on="io", ahead=self.ahead)
+        return self.runner.map(self._align, fetched, on="cpu", ahead=self.ahead)
+
+    def _streamed(self, tool: StreamAligner) -> Iterator[tuple[Chunk, _Encoded]]:
+        batches = self.dataset.batches(self.columns, runner=self.runner, ahead=min(2, self.ahead))
+        results = tool.align_stream(batches)
+        return self.runner.map(
+            lambda pair: (pair[0], self._encode(pair[0].first, pair[1])),
+            zip(self.dataset.chunks, results, strict=True), on="cpu", ahead=self.ahead,
+        )  # fmt: skip
+
+    def _kept(self, chunk: Chunk) -> tuple[Chunk, dict[str, Cell] | None]:
+        """Cells that an earlier run of the same plan has stored: ``results`` is stored last, so it vouches for all."""
+        results = self.draft.finished("results", chunk.first, chunk.count) if self.draft.resumed else None
+        if results is None:
+            return chunk, None
+        cells, number = {"results": results}, 0
+        while True:
+            name = f"secondary{number}"
+            self.draft.declare(name, self._further(name))
+            cell = self.draft.finished(name, chunk.first, chunk.count)
+            if cell is None:
+                return chunk, cells
+            cells[name] = cell
+            number += 1
+
+    def _further(self, name: str) -> ColumnSpec:
+        return _spec(name, self.codecs)
+
+    def _fetch(self, chunk: Chunk) -> tuple[Chunk, dict[str, bytes]]:
+        return chunk, self.dataset.fetch(chunk, self.columns)
+
+    def _align(self, fetched: tuple[Chunk, dict[str, bytes]]) -> tuple[Chunk, _Encoded]:
+        chunk, blobs = fetched
+        assert isinstance(self.tool, ChunkAligner)
+        aligned = self.tool.align_batch(self.dataset.decode(chunk, blobs, self.columns))
+        return chunk, self._encode(chunk.first, aligned)
+
+    def _encode(self, first: int, aligned: Aligned) -> _Encoded:
+        encoded = {}
+        for number, column in enumerate(layers(aligned)):
+            name = f"secondary{number}"
+            self.draft.declare(name, self._further(name))
+            encoded[name] = self.draft.encode(name, first, column)
+        encoded["results"] = self.draft.encode("results", first, aligned.primary)
+        return encoded
+
+    def _store(self, item: tuple[Chunk, _Encoded]) -> Chunk:
+        chunk, encoded = item
+        for name, (data, _) in encoded.items():
+            self.draft.store(name, chunk.first, data)
+        return Chunk(chunk.first, chunk.count, {name: cell for name, (_, cell) in encoded.items()})
+
+
+def layers(aligned: Aligned) -> Iterator[Alignments]:
+    """Further alignments as columns: the first ones of all reads, then the second ones, …; null where there is none."""
+    count = len(aligned.primary)
+    read = aligned.read
+    rank = np.arange(len(read)) - np.searchsorted(read, read)
+    for number in range(int(rank.max(initial=-1)) + 1):
+        chosen = np.flatnonzero(rank == number)
+        valid = np.zeros(count, np.bool_)
+        valid[read[chosen]] = True
+        yield _masked(take_any(aligned.further, chosen), valid)
+
+
+def _masked(some: AnyColumn, valid: Bool) -> Alignments:
+    """Alignments of the reads where ``valid`` holds, spread over all reads."""
+    count = len(valid)
+    null = Alignments.null(count)
+    changes: dict[str, Any] = {"valid": valid}
+    for name in Alignments.FIXED:
+        changes[name] = getattr(null, name).copy()
+        changes[name][valid] = getattr(some, name)
+    for name in ("cigar", "tags"):
+        column: Column = getattr(some, name).compact()
+        lengths = np.zeros(count, np.int64)
+        lengths[valid] = column.lengths
+        changes[name] = Column.from_lengths(column.values, lengths)
+    return null.replace(**changes)
+
+
+def _steps(
+    tool: ChunkAligner | StreamAligner, genome: Genome, parameters: dict[str, Any], command: str
+) -> tuple[dict[str, Any], ...]:
+    about = {
+        "aligner": tool.name, "aligner_version": tool.version, "reference": genome.url,
+        "reference_digest": genome.digest, **parameters,
+    }  # fmt: skip
+    return ({"program": "agd align", "version": version("agd"), "command": command, "parameters": about},)
+
+
+def _report(
+    chunks: list[Chunk], resumed: int, tool: ChunkAligner | StreamAligner, parameters: dict[str, Any], seconds: float
+) -> AlignReport:
+    mapped = proper = supplementary = secondary = 0
+    for chunk in chunks:
+        for name, cell in chunk.cells.items():
+            for text, number in cell.statistics.get("flags", {}).items():
+                flag = int(text)
+                if name == "results":
+                    mapped += number * (not flag & Flag.UNMAPPED)
+                    proper += number * (flag & (Flag.UNMAPPED | Flag.PROPER_PAIR) == Flag.PROPER_PAIR)
+                else:
+                    supplementary += number * bool(flag & Flag.SUPPLEMENTARY)
+                    secondary += number * bool(flag & Flag.SECONDARY)
+    return AlignReport(
+        sum(c.count for c in chunks), mapped, proper, supplementary, secondary, len(chunks), resumed, tool.name,
+        tool.version, parameters, seconds,
+    )  # fmt: skip

@@ -1,0 +1,284 @@
+"""The default aligner: minibwa, inside this process."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.metadata
+import itertools
+import os
+import shlex
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import minibwa
+import numpy as np
+
+from agd.align.aligner import Aligned, Reads, Request
+from agd.align.finish import collect, finish
+from agd.align.reference import Genome
+from agd.batch import Batch
+from agd.errors import AlignerError, UsageError
+from agd.ops.lines import read_names
+
+#: Reads at the beginning of a dataset that tell the insert size: those of 10,000 pairs.
+SAMPLE_READS = 20_000
+
+#: Pairs (or reads) mapped between two conversions of hits to arrays: bounds what hit objects take.
+SLICE = 2048
+
+
+class InsertSize(NamedTuple):
+    """Distance of the outer ends of pairs, bases: mean, standard deviation, and the bounds of a proper pair."""
+
+    mean: int
+    deviation: int
+    low: int
+    high: int
+
+
+#: What minibwa assumes itself; used where too few pairs tell better.
+DEFAULT_INSERT_SIZE = InsertSize(400, 100, 50, 800)
+
+
+class Minibwa:
+    """Aligns chunk by chunk; every pair on its own, so that results do not depend on chunks or threads.
+
+    The insert size is estimated once, from the first pairs of the dataset, and then fixed.
+
+    Parameters
+    ----------
+    request : Request
+        ``arguments``: ``--preset adap|sr|lr``, ``--secondary`` (keep secondary alignments), ``--min-seed N``,
+        ``--insert-size MEAN,DEVIATION,LOW,HIGH``.
+    """
+
+    name = "minibwa"
+    columns = ("bases", "metadata")
+
+    def __init__(self, request: Request) -> None:
+        self.version = importlib.metadata.version("minibwa")
+        self._request = request
+        self._arguments = _parse(request.arguments)
+        self._contigs = {c.name: i for i, c in enumerate(request.genome.contigs)}
+        self.insert_size: InsertSize | None = None
+
+    def plan(self) -> dict[str, Any]:
+        """See :class:`agd.align.aligner.AlignerBase`."""
+        return {"aligner": self.name, "version": self.version, "arguments": self._request.arguments}
+
+    def prepare(self, reads: Reads) -> None:
+        """Load the index, built first if there is none, and estimate the insert size."""
+        self._index = load_index(self._request)
+        self._paired, self._names = reads.paired, reads.names
+        self._options = self._make_options(None)
+        if reads.paired:
+            self.insert_size = self._arguments.insert_size or self._estimate(reads)
+            self._options = self._make_options(self.insert_size)
+
+    def _make_options(self, insert_size: InsertSize | None) -> Any:
+        options = minibwa.Opts(self._arguments.preset)
+        if self._arguments.min_seed:
+            options.set_min_seed_len(self._arguments.min_seed)
+        if insert_size:
+            options.set_paired(True)
+            options.set_pe_insert_size(*insert_size)
+        return options
+
+    def parameters(self) -> dict[str, Any]:
+        """See :class:`agd.align.aligner.AlignerBase`."""
+        sizes = {"insert_size": list(self.insert_size)} if self.insert_size else {}
+        return {"arguments": self._request.arguments, **sizes}
+
+    def align_batch(self, batch: Batch) -> Aligned:
+        """See :class:`agd.align.aligner.ChunkAligner`."""
+        results: list[list[Any]] = []
+        for part in self._map(batch):
+            results += part
+        bases = batch.ragged("bases")
+        found = finish(
+            collect(results, self._contigs), bases, self._request.genome, read_group=self._request.read_group_id,
+            paired=self._paired, secondary=self._arguments.secondary,
+        )  # fmt: skip
+        return Aligned(*found)
+
+    def _map(self, batch: Batch) -> Iterator[list[list[Any]]]:
+        reads, names = _texts(batch, self._names, self._paired)
+        index, options = self._index, self._options
+        for i in range(0, len(reads), 2 * SLICE):
+            some, named = reads[i : i + 2 * SLICE], names[i : i + 2 * SLICE]
+            if not self._paired:
+                yield minibwa.map_many(index, options, named, some)
+                continue
+            hits: list[list[Any]] = []
+            map_pair, extend = minibwa.map_pair, hits.extend
+            for n1, n2, s1, s2 in zip(named[::2], named[1::2], some[::2], some[1::2], strict=True):
+                extend(map_pair(index, options, n1, s1, n2, s2))
+            yield hits
+
+    def _estimate(self, reads: Reads) -> InsertSize:
+        """Insert size from pairs that both map uniquely, each read on its own (the method of bwa's ``mem_pestat``)."""
+        distances = []
+        options = self._make_options(None)
+        for batch in reads.sample(SAMPLE_READS):
+            texts, names = _texts(batch, reads.names, True)
+            pieces = [(names[i : i + 1000], texts[i : i + 1000]) for i in range(0, len(texts), 1000)]
+            mapped = self._request.runner.map(lambda p: minibwa.map_many(self._index, options, *p), pieces, on="cpu")
+            hits = [_unique(h) for piece in mapped for h in piece]
+            for first, second in zip(hits[::2], hits[1::2], strict=True):
+                if first and second and first.contig == second.contig and first.reverse != second.reverse:
+                    left, right = (second, first) if first.reverse else (first, second)
+                    distances.append(right.ref_end - left.ref_start)
+        return insert_size_of(np.array(distances, np.int64))
+
+
+def insert_size_of(distances: np.ndarray[Any, np.dtype[np.int64]]) -> InsertSize:
+    """Robust mean, deviation and bounds, as ``mem_pestat`` of bwa computes them.
+
+    Parameters
+    ----------
+    distances : ndarray of int64
+        Outer distances of pairs in FR orientation, bases; those below 1 or of 10,000 and more are left out. Fewer than
+        20 give :data:`DEFAULT_INSERT_SIZE`.
+    """
+    d = np.sort(distances[(distances > 0) & (distances < 10_000)])
+    if len(d) < 20:
+        return DEFAULT_INSERT_SIZE
+    p25, _, p75 = (int(d[int(q * len(d) + 0.499)]) for q in (0.25, 0.5, 0.75))
+    spread = p75 - p25
+    inner = d[(d >= max(1, p25 - 2 * spread)) & (d <= p75 + 2 * spread)]
+    mean = float(inner.mean())
+    deviation = float(np.sqrt(((inner - mean) ** 2).mean()))
+    low = min(p25 - 3 * spread, int(mean - 4 * deviation + 0.499))
+    high = max(p75 + 3 * spread, int(mean + 4 * deviation + 0.499))
+    return InsertSize(round(mean), max(1, round(deviation)), max(1, low), high)
+
+
+def _unique(hits: list[Any]) -> Any:
+    """The hit of a read that has one and only one that is not secondary, of quality 10 or more."""
+    chosen = [h for h in hits if not h.is_secondary]
+    return chosen[0] if len(chosen) == 1 and chosen[0].mapq >= 10 else None
+
+
+def _texts(batch: Batch, names: str, paired: bool) -> tuple[list[str], list[str]]:
+    """Reads and their names. minibwa refuses empty reads; the single N that stands for one never maps.
+
+    The names matter: where several places fit a read equally well, minibwa chooses by a hash of the name.
+    """
+    bases = batch.ragged("bases").compact()
+    assert bases.offsets is not None
+    text = bases.values.tobytes().decode("latin-1")
+    cuts = bases.offsets.tolist()
+    reads = [text[a:b] or "N" for a, b in itertools.pairwise(cuts)]
+    if "metadata" not in batch:
+        return reads, ["r"] * len(reads)
+    metadata = batch.ragged("metadata").compact()
+    starts, ends = read_names(metadata, names, np.full(len(batch), paired))
+    text = metadata.values.tobytes().decode("latin-1")
+    return reads, [text[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
+
+
+def _parse(arguments: str) -> argparse.Namespace:
+    parser = _Parser(prog="minibwa", add_help=False)
+    parser.add_argument("--preset", choices=["adap", "sr", "lr"])
+    parser.add_argument("--secondary", action="store_true")
+    parser.add_argument("--min-seed", type=int)
+    parser.add_argument("--insert-size", type=_insert_size)
+    return parser.parse_args(shlex.split(arguments))
+
+
+def _insert_size(text: str) -> InsertSize:
+    values = [int(v) for v in text.split(",")]
+    return InsertSize(*values)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(
+            f"--aligner-args for minibwa: {message}",
+            "known are --preset adap|sr|lr, --secondary, --min-seed N, --insert-size MEAN,DEVIATION,LOW,HIGH",
+        )
+
+
+def load_index(request: Request) -> Any:
+    """The index of the reference, built first if there is none that was made from exactly this reference.
+
+    It lies beside a FASTA file on this machine (``ref.fa.agd-minibwa-<digest>.mbw`` and ``.l2b``), or in the user's
+    cache folder where it cannot be written there.
+    """
+    places = _places(request.genome)
+    for prefix in places:
+        if _complete(prefix):
+            try:
+                return minibwa.Index.load(str(prefix))
+            except Exception as error:  # a foreign module: any of its errors
+                raise AlignerError(f"{prefix}: cannot be loaded: {error}", "remove it and run again") from error
+    for prefix in places:
+        with contextlib.suppress(PermissionError, FileNotFoundError):
+            _build(request, prefix)
+            return minibwa.Index.load(str(prefix))
+    raise AlignerError(
+        f"the index of {request.genome.url} cannot be written to {' nor '.join(str(p.parent) for p in places)}",
+        "set XDG_CACHE_HOME to a folder that can be written",
+    )
+
+
+def _places(genome: Genome) -> list[Path]:
+    """Prefixes where the index may be, most wanted first. The digest of the reference makes a stale one impossible."""
+    mark = f"agd-minibwa-{genome.digest[:12]}"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agd" / mark / "index"
+    local = Path(genome.url.removeprefix("file://"))
+    if local.is_file():
+        return [local.with_name(f"{local.name}.{mark}"), cache]
+    return [cache]
+
+
+def _parts(prefix: Path) -> list[Path]:
+    return [Path(f"{prefix}.l2b"), Path(f"{prefix}.mbw")]
+
+
+def _complete(prefix: Path) -> bool:
+    return all(part.is_file() for part in _parts(prefix))
+
+
+def _build(request: Request, prefix: Path) -> None:
+    if prefix.name == "index":
+        prefix.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(prefix.parent, os.W_OK):
+        raise PermissionError(prefix.parent)
+    genome = request.genome
+    request.progress.begin("building the index", len(genome.bases), "bases")
+    temporary = prefix.with_name(f".{prefix.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with _fasta(genome, temporary) as fasta:
+            minibwa.Index.build(str(fasta), str(temporary), threads=request.runner.workers)
+        for part, final in zip(_parts(temporary), _parts(prefix), strict=True):
+            os.replace(part, final)
+    except PermissionError:
+        raise
+    except Exception as error:
+        raise AlignerError(
+            f"{genome.url}: the index cannot be built: {error}", f"check the free space of {prefix.parent}"
+        ) from error
+    finally:
+        for part in _parts(temporary):
+            part.unlink(missing_ok=True)
+        request.progress.end()
+
+
+@contextlib.contextmanager
+def _fasta(genome: Genome, beside: Path) -> Iterator[Path]:
+    """The reference as a local file: as it is where it is one, else a copy that goes away."""
+    local = Path(genome.url.removeprefix("file://"))
+    if local.is_file():
+        yield local
+        return
+    with tempfile.NamedTemporaryFile(dir=beside.parent, prefix=".agd-", suffix=".fa") as file:
+        for i, contig in enumerate(genome.contigs):
+            file.write(f">{contig.name}\n".encode())
+            file.write(genome.bases[genome.offsets[i] : genome.offsets[i + 1]].tobytes() + b"\n")
+        file.flush()
+        yield Path(file.name)
