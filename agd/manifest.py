@@ -309,7 +309,7 @@ class _Parser:
             header=self.get(d, "", "header", str),
             references=tuple(
                 Reference(
-                    self.get(r, f"references[{i}]", "name", str),
+                    self.text(r, f"references[{i}]", "name"),
                     self.number(r, f"references[{i}]", "length", 0, (1 << 31) - 1),
                     self.digits(r, f"references[{i}]", "md5", 32) if "md5" in r else "",
                 )
@@ -322,6 +322,12 @@ class _Parser:
         if self.number(d, "", "records") != manifest.records:
             self.fail("records", f"{d['records']} records, the chunks have {manifest.records}")
         return manifest
+
+    def text(self, parent: Mapping[str, Any], path: str, key: str) -> str:
+        value = self.get(parent, path, key, str)
+        if not value:
+            self.fail(f"{path}.{key}", "is empty")
+        return str(value)
 
     def word(self, parent: Mapping[str, Any], path: str, key: str) -> str:
         """A part of the names of objects."""
