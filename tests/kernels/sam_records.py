@@ -68,6 +68,24 @@ def encode_bam(kernels: ModuleType, records: RecordArrays) -> bytes:
     return out.tobytes()
 
 
+def parse_sam(kernels: ModuleType, text: bytes, names: list[str]) -> RecordArrays:
+    """Records of SAM lines, in arrays of just their size."""
+    buffer = np.frombuffer(text, np.uint8)
+    records = RecordArrays.allocate(*kernels.sam_capacity(buffer))
+    count, consumed, *used = kernels.sam_parse(buffer, *references(names), records, True)
+    assert (count, consumed) == (len(records.flag), len(text))
+    arrays = list(records)
+    for k, size in zip(range(7, 17, 2), used, strict=True):
+        arrays[k] = arrays[k][:size]
+    return RecordArrays(*arrays)
+
+
+def format_sam(kernels: ModuleType, records: RecordArrays, names: list[str]) -> bytes:
+    out = np.zeros(kernels.sam_format_bound(records, *references(names)), np.uint8)
+    written = kernels.sam_format(records, *references(names), out)
+    return out[:written].tobytes()
+
+
 def assert_same(left: RecordArrays, right: RecordArrays) -> None:
     for name, a, b in zip(RecordArrays._fields, left, right, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=name)

@@ -16,6 +16,7 @@ from agd.kernels.reference.fastq import fastq_scan
 from agd.kernels.reference.order import argsort_bytes, argsort_u64, coordinate_keys, name_keys
 from agd.kernels.reference.ragged import copy_spans, reverse_spans
 from agd.kernels.reference.reads import fastq_format, name_mismatch
+from agd.kernels.reference.sam import sam_capacity, sam_format, sam_format_bound, sam_parse
 from agd.kernels.reference.tags import aux_codes, aux_merge, aux_numbers, aux_spans, aux_validate
 
 __all__ = [
@@ -51,5 +52,9 @@ __all__ = [
     "nm_md",
     "reference_spans",
     "reverse_spans",
+    "sam_capacity",
+    "sam_format",
+    "sam_format_bound",
+    "sam_parse",
     "unclipped_ends",
 ]
