@@ -11,6 +11,7 @@ from agd.kernels.reference.bases import (
     exception_runs,
     fill_runs,
 )
+from agd.kernels.reference.checksum import checksum, crc32
 from agd.kernels.reference.difference import md_bound, nm_md, reference_spans, unclipped_ends
 from agd.kernels.reference.fastq import fastq_scan
 from agd.kernels.reference.order import argsort_bytes, argsort_u64, coordinate_keys, name_keys
@@ -40,8 +41,11 @@ __all__ = [
     "base3_exceptions",
     "base3_pack",
     "base3_unpack",
+    "checksum",
     "coordinate_keys",
     "copy_spans",
+    "copy_spans",
+    "crc32",
     "exception_runs",
     "fastq_format",
     "fastq_scan",
