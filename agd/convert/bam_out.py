@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from agd import kernels
-from agd.batch import I64, Batch
+from agd.batch import I64, U64, Batch
 from agd.cell import reference_lengths
 from agd.convert import bgzf
 from agd.convert.header import output_header
@@ -56,7 +56,7 @@ class _Part:
 
     data: bytes
     count: int
-    starts: I64  # virtual offsets of the records, relative to the beginning of the part
+    starts: U64  # virtual offsets of the records, relative to the beginning of the part
     index: tuple[Any, ...]
     end: int
     digest: Digest
@@ -122,8 +122,10 @@ def export_bam(
 
     def encode(lines: Batch) -> _Part:
         data, offsets, records = encode_records(lines, manifest.names)
-        blocks, sizes = bgzf.deflate_blocks(data, level)
-        places = bgzf.virtual_offsets(offsets, sizes)
+        blocks, stored, plain = bgzf.compress_blocks(data, level)
+        table = bgzf.BlockTable()
+        table.add(stored, plain)
+        places = table.virtual_offsets(offsets)
         a = lines.alignments()
         end = a.position + np.maximum(reference_lengths(a.cigar), 1)
         return _Part(
@@ -136,20 +138,21 @@ def export_bam(
     progress.begin("export", len(dataset))
     try:
         with open_output(output) as out:
-            head, _ = bgzf.deflate_blocks(bam_header(output_header(dataset, "agd export bam", command), references), level)
+            header = bam_header(output_header(dataset, "agd export bam", command), references)
+            head, _, _ = bgzf.compress_blocks(header, level)
             out.write(head)
             at = len(head)
             for part in scan(dataset, encode, runner=runner, ahead=ahead, selection=selection):
                 out.write(part.data)
                 if builder is not None:
-                    places = part.starts + (at << 16)
+                    places = part.starts + np.uint64(at << 16)
                     builder.add(*part.index, places[:-1], places[1:])
                 at += part.end
                 total += part.count
                 digest.add(part.digest)
                 progress.advance(part.count)
-            out.write(bgzf.EOF)
-            at += len(bgzf.EOF)
+            out.write(bgzf.EOF_MARKER)
+            at += len(bgzf.EOF_MARKER)
             if whole:
                 check_digest(dataset, digest)
         where = ""
