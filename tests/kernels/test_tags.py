@@ -134,7 +134,8 @@ def test_fields_are_those_of_pysam(data: Path, name: str) -> None:
 DAMAGED = [
     b"N", b"NM", b"NMC", b"NMs\1", b"NMi\1\2\3", b"NMf\1\2\3", b"NMd\1\2\3\4\5\6\7", b"NMZabc", b"NMHAB",
     b"NMq\1\1\1",
-    b"NMBc", b"NMBc\1\0\0", b"NMBc\2\0\0\0\1", b"NMBs\1\0\0\0\1", b"NMBI\xff\xff\xff\xff\1", b"NMBq\0\0\0\0", b"\0\0\0\0",
+    b"NMBc", b"NMBc\1\0\0", b"NMBc\2\0\0\0\1", b"NMBs\1\0\0\0\1", b"NMBI\xff\xff\xff\xff\1", b"NMBq\0\0\0\0",
+    b"\0\0\0\0",
 ]  # fmt: skip
 
 

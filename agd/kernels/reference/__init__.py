@@ -44,7 +44,6 @@ __all__ = [
     "checksum",
     "coordinate_keys",
     "copy_spans",
-    "copy_spans",
     "crc32",
     "exception_runs",
     "fastq_format",
