@@ -77,7 +77,7 @@ def open_storage(url: str | os.PathLike[str], *, create: bool = False, **options
     """
     url = os.fspath(url)
     try:
-        filesystem, path = fsspec.core.url_to_fs(url, **_options(url, options))
+        filesystem, path = fsspec.core.url_to_fs(url, **store_options(url, options))
     except (ImportError, ValueError) as error:
         raise UsageError(f"{url}: {error}", "check the url; a protocol may need a package of its own") from error
     if isinstance(filesystem, LocalFileSystem):
@@ -85,7 +85,8 @@ def open_storage(url: str | os.PathLike[str], *, create: bool = False, **options
     return FsspecStorage(url, filesystem, path)
 
 
-def _options(url: str, options: dict[str, Any]) -> dict[str, Any]:
+def store_options(url: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Options for fsspec: the given ones, and for S3 an endpoint of the environment and no stale listings."""
     protocol = url.split("://", 1)[0] if "://" in url else "file"
     defaults: dict[str, Any] = {}
     if protocol in ("s3", "s3a"):

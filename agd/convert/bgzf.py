@@ -1,0 +1,329 @@
+"""BGZF: gzip in blocks of at most 64 KiB, each a member of its own (SAM specification, section 4.1).
+
+Blocks are compressed and inflated in parallel, some 2 MiB to a task so that Python costs little beside the work.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import deflate
+import numpy as np
+from numpy.typing import NDArray
+
+from agd.batch import I64, U64
+from agd.convert.inflate import READ_BYTES, Feed, inflate_gzip, is_bgzf
+from agd.convert.pump import Pieces, Pump
+from agd.errors import InputError
+from agd.files import Sink
+from agd.run import Runner
+
+#: Uncompressed bytes of every block but the last: as htslib's, so that a block that does not compress fits too.
+BLOCK_BYTES = 65_280
+
+#: Uncompressed bytes of a compression task.
+TASK_BYTES = 32 * BLOCK_BYTES
+
+#: The empty block at the end of every BGZF file.
+EOF_MARKER = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+
+#: As samtools writes BAM.
+DEFAULT_LEVEL = 6
+
+_HEADER = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x06\0BC\x02\0"
+_HEADER_BYTES = 18
+_LARGEST_BLOCK = 65_536
+
+
+class BlockTable:
+    """Where the blocks of a BGZF file begin, compressed and uncompressed.
+
+    Filled front to back by a reader or writer; lookups are valid for the blocks that were added so far.
+
+    Attributes
+    ----------
+    has_eof_marker : bool or None
+        Whether the file ends with the end-of-file marker; None: not known (yet).
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+        self._stored = 0
+        self._plain = 0
+        self.has_eof_marker: bool | None = None
+
+    def add(self, stored: NDArray[np.int64], plain: NDArray[np.int64]) -> None:
+        """Add blocks by their compressed and uncompressed sizes in bytes, int64, of one length."""
+        self._parts.append((stored, plain))
+        self._stored += int(stored.sum())
+        self._plain += int(plain.sum())
+
+    @property
+    def stored_bytes(self) -> int:
+        """Compressed bytes of all blocks."""
+        return self._stored
+
+    @property
+    def plain_bytes(self) -> int:
+        """Uncompressed bytes of all blocks."""
+        return self._plain
+
+    def offsets(self) -> tuple[I64, I64]:
+        """Compressed and uncompressed 0-based offsets at which the blocks begin, then the end: int64, (blocks + 1,)."""
+        if len(self._parts) > 1:
+            stored, plain = (np.concatenate(part) for part in zip(*self._parts, strict=True))
+            self._parts = [(stored, plain)]
+        if not self._parts:
+            return np.zeros(1, np.int64), np.zeros(1, np.int64)
+        stored, plain = (np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64) for sizes in self._parts[0])
+        return stored, plain
+
+    def virtual_offsets(self, plain: NDArray[np.integer]) -> U64:
+        """Virtual offsets of uncompressed offsets.
+
+        Parameters
+        ----------
+        plain : ndarray of int, shape (n,)
+            0-based uncompressed offsets, 0 to ``plain_bytes`` (the end).
+
+        Returns
+        -------
+        ndarray of uint64, shape (n,)
+            Compressed offset of the block, times 65,536, plus the offset within the block. An offset at which a block
+            begins is within that block, as htslib tells it.
+        """
+        stored_starts, plain_starts = self.offsets()
+        wanted = np.asarray(plain).astype(np.int64)
+        if len(wanted) and (wanted.min() < 0 or wanted.max() > plain_starts[-1]):
+            raise IndexError(f"uncompressed offset beyond the {plain_starts[-1]:,} bytes of the blocks known so far")
+        # Of empty blocks at one offset the last is meant, and the end belongs to no block.
+        block = np.searchsorted(plain_starts, wanted, side="right") - 1
+        virtual: U64 = (stored_starts[block] << 16 | wanted - plain_starts[block]).astype(np.uint64)
+        return virtual
+
+
+# ---------------------------------------------------------------------------------------------------------- writing
+
+
+def compress_blocks(data: bytes | memoryview, level: int) -> tuple[bytes, I64, I64]:
+    """BGZF blocks of some bytes.
+
+    Returns
+    -------
+    tuple
+        The blocks end to end, and their compressed and uncompressed sizes (int64).
+    """
+    view = memoryview(data)
+    parts: list[bytes | bytearray] = []
+    stored: list[int] = []
+    plain: list[int] = []
+    for start in range(0, len(view), BLOCK_BYTES):
+        block = view[start : start + BLOCK_BYTES]
+        body = deflate.deflate_compress(block, level)
+        size = _HEADER_BYTES + len(body) + 8
+        parts += (_HEADER, struct.pack("<H", size - 1), body, struct.pack("<II", deflate.crc32(block), len(block)))
+        stored.append(size)
+        plain.append(len(block))
+    return b"".join(parts), np.array(stored, np.int64), np.array(plain, np.int64)
+
+
+class BgzfWriter:
+    """Writes a BGZF file; blocks are compressed ahead in parallel and written in order.
+
+    Parameters
+    ----------
+    sink : Sink
+        Committed by :meth:`close`, aborted by :meth:`abort`.
+    level : int
+        0 (stored) to 12 of libdeflate.
+    runner : Runner, optional
+        Compresses on its workers; default: in the caller's thread.
+
+    Attributes
+    ----------
+    table : BlockTable
+        Complete after :meth:`flush` or :meth:`close`.
+    """
+
+    def __init__(self, sink: Sink, level: int = DEFAULT_LEVEL, runner: Runner | None = None) -> None:
+        self.name = sink.name
+        self.table = BlockTable()
+        self._sink = sink
+        self._pump = Pump(functools.partial(compress_blocks, level=level), self._write_blocks, runner)
+        self._pieces = Pieces(TASK_BYTES, self._pump.put)
+
+    def tell(self) -> int:
+        """Uncompressed bytes taken so far; :meth:`BlockTable.virtual_offsets` turns it into a virtual offset later."""
+        return self._pieces.taken
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Append uncompressed bytes; they must not change afterwards. Blocks are cut every 65,280 bytes.
+
+        Returns
+        -------
+        int
+            The uncompressed offset at which they begin.
+        """
+        start = self._pieces.taken
+        self._pieces.write(data)
+        return start
+
+    def _write_blocks(self, blocks: tuple[bytes, I64, I64]) -> None:
+        data, stored, plain = blocks
+        self._sink.write(data)
+        self.table.add(stored, plain)
+
+    def flush(self) -> None:
+        """Compress and write what was taken so far; ends the current block. Afterwards the table is complete."""
+        self._pieces.flush()
+        self._pump.drain()
+
+    def close(self) -> None:
+        """Write the rest and the end-of-file marker, and make the file visible."""
+        try:
+            self._pieces.flush()
+            self._pump.close()
+            self._sink.write(EOF_MARKER)
+        except BaseException:
+            self.abort()
+            raise
+        self._sink.commit()
+
+    def abort(self) -> None:
+        """Drop everything."""
+        self._pump.abort()
+        self._sink.abort()
+
+
+# ---------------------------------------------------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True)
+class BlockGroup:
+    """Consecutive blocks as they are stored.
+
+    Attributes
+    ----------
+    data : memoryview
+    offset : int
+        0-based offset of the first block in the file.
+    stored, plain : list of int
+        Compressed and uncompressed size of each block.
+    """
+
+    data: memoryview
+    offset: int
+    stored: list[int]
+    plain: list[int]
+
+
+def cut_groups(feed: Feed) -> Iterator[BlockGroup]:
+    """Groups of whole blocks from where the feed stands; ends before the first thing that is no whole BGZF block."""
+    while len(data := feed.peek(READ_BYTES)) >= _HEADER_BYTES:
+        stored: list[int] = []
+        plain: list[int] = []
+        at, sane = 0, True
+        while sane and at + _HEADER_BYTES <= len(data) and is_bgzf(data[at : at + _HEADER_BYTES]):
+            size = int.from_bytes(data[at + 16 : at + 18], "little") + 1
+            if at + size > len(data):
+                break
+            length = int.from_bytes(data[at + size - 4 : at + size], "little")
+            # A block that cannot be right goes out too: the error is then raised after all blocks before it.
+            sane = size >= _HEADER_BYTES + 8 and length <= _LARGEST_BLOCK
+            stored.append(size)
+            plain.append(length)
+            at += size
+        if not at:
+            return
+        group = BlockGroup(data[:at], feed.offset, stored, plain)
+        feed.skip(at)
+        yield group
+        if not sane:
+            return
+
+
+def inflate_group(name: str, group: BlockGroup) -> tuple[bytes, I64, I64]:
+    """Uncompressed bytes of a group, with the compressed and uncompressed sizes of its blocks.
+
+    Raises
+    ------
+    InputError
+        A block is damaged; the offset is that of the block.
+    """
+    parts: list[bytearray] = []
+    at = 0
+    for size, length in zip(group.stored, group.plain, strict=True):
+        if size < _HEADER_BYTES + 8 or length > _LARGEST_BLOCK:
+            raise _damaged(name, group.offset + at, "its sizes cannot be right")
+        body = group.data[at + _HEADER_BYTES : at + size - 8]
+        try:
+            plain = deflate.deflate_decompress(body, length) if length else _inflate_empty(body)
+        except deflate.DeflateError as error:
+            raise _damaged(name, group.offset + at, str(error) or "it cannot be inflated") from error
+        if len(plain) != length:
+            raise _damaged(name, group.offset + at, "it does not have the length noted for it")
+        checksum = int.from_bytes(group.data[at + size - 8 : at + size - 4], "little")
+        if deflate.crc32(plain) != checksum:
+            raise _damaged(name, group.offset + at, "it does not have the checksum noted for it")
+        parts.append(plain)
+        at += size
+    return b"".join(parts), np.array(group.stored, np.int64), np.array(group.plain, np.int64)
+
+
+def _inflate_empty(body: memoryview) -> bytearray:
+    # Room for one byte, so that a block that is not empty after all shows.
+    inflated: bytearray = deflate.deflate_decompress(body, 1)
+    return inflated
+
+
+def _damaged(name: str, offset: int, reason: str) -> InputError:
+    return InputError(
+        name, f"damaged BGZF block: {reason}", offset=offset,
+        remedy="the file is damaged: copy or download it again and compare its checksum with the original's",
+    )
+
+
+def inflate_bgzf(feed: Feed, runner: Runner, table: BlockTable, require_eof: bool) -> Iterator[bytes | memoryview]:
+    """Decompressed blocks of a BGZF file, inflated on all workers.
+
+    Plain gzip members after the blocks (``cat a.bgz b.gz``) are read too; the table does not know them.
+
+    Parameters
+    ----------
+    feed : Feed
+    runner : Runner
+    table : BlockTable
+        Gets the blocks as they are handed on.
+    require_eof : bool
+        Whether a file without the end-of-file marker is an error: right for BAM. Some programs that write FASTQ leave
+        the marker out.
+
+    Raises
+    ------
+    InputError
+        The file is damaged or cut short.
+    """
+    marker = False
+
+    def groups() -> Iterator[BlockGroup]:
+        nonlocal marker
+        for group in cut_groups(feed):
+            marker = bytes(group.data[-len(EOF_MARKER) :]) == EOF_MARKER
+            yield group
+
+    ahead = runner.workers + 4
+    for data, stored, plain in runner.map(functools.partial(inflate_group, feed.name), groups(), ahead=ahead):
+        table.add(stored, plain)
+        if data:
+            yield data
+    if feed.peek(1):
+        if is_bgzf(feed.peek(_HEADER_BYTES)):
+            raise feed.cut_short("within a BGZF block")
+        yield from inflate_gzip(feed)
+        return
+    if require_eof and not marker:
+        raise feed.cut_short("without the BGZF end-of-file marker")
+    table.has_eof_marker = marker

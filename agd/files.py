@@ -1,0 +1,389 @@
+"""Whole files at any url, read or written front to back: what converters read from and write to.
+
+A :class:`Source` gives the bytes of a file as they are stored. A :class:`Sink` takes bytes and shows nothing until it
+is committed: a reader of the url never meets half a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import select
+import stat
+import sys
+import uuid
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import fsspec
+
+from agd.errors import InputError, StorageError, UsageError
+from agd.run import Runner
+from agd.storage import TEMPORARY_PREFIX, store_options
+
+#: Bytes of one request to a remote store.
+REQUEST_BYTES = 8 * 1024 * 1024
+
+#: Requests to a remote store that are under way at one time for one file.
+REQUESTS_AHEAD = 4
+
+
+class Source(Protocol):
+    """Bytes of a file, front to back."""
+
+    #: The url or path, for messages.
+    name: str
+    #: Bytes in all, None if that is not known (pipes).
+    size: int | None
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, at most ``size``, fewer at will; ``b""`` at the end only. InputError if reading fails."""
+        ...
+
+    def cancel(self) -> None:
+        """Make a ``read`` that waits in another thread return ``b""``."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file."""
+        ...
+
+
+class Sink(Protocol):
+    """A file in the making."""
+
+    name: str
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append all of these bytes."""
+        ...
+
+    def commit(self) -> None:
+        """Make the file visible, whole, under its name; replaces what was there. StorageError if that fails."""
+        ...
+
+    def abort(self) -> None:
+        """Leave nothing behind; nothing happens after ``commit``."""
+        ...
+
+
+def is_local(url: str) -> bool:
+    """Whether the url is a path of this machine's file system."""
+    return ("://" not in url and "::" not in url) or url.startswith(("file://", "local://"))
+
+
+def open_source(url: str | os.PathLike[str], runner: Runner | None = None, **options: Any) -> Source:
+    """Open a file for reading.
+
+    Parameters
+    ----------
+    url : str or path
+        A path, any url that fsspec understands, or ``-`` for standard input.
+    runner : Runner, optional
+        Reads a remote file in several requests at a time.
+    **options
+        For fsspec: credentials, ``endpoint_url``, ….
+
+    Raises
+    ------
+    InputError
+        There is no such file, or it may not be read.
+    UsageError
+        The url cannot be understood.
+    """
+    url = os.fspath(url)
+    if url == "-":
+        return _open_stdin()
+    if is_local(url):
+        with _input_errors(url):
+            return _open_local(fsspec.core.strip_protocol(url) if "://" in url else url)
+    filesystem, path = _filesystem(url, options)
+    with _input_errors(url):
+        size = filesystem.info(path).get("size")
+    if runner is not None and size is not None:
+        return _RangeSource(url, filesystem, path, int(size), runner)
+    with _input_errors(url):
+        return _FileSource(url, filesystem.open(path, "rb", block_size=REQUEST_BYTES), size)
+
+
+def open_sink(url: str | os.PathLike[str], **options: Any) -> Sink:
+    """Begin to write a file.
+
+    Parameters
+    ----------
+    url : str or path
+        A path, any url that fsspec understands, or ``-`` for standard output (visible at once).
+    **options
+        For fsspec.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be made there.
+    UsageError
+        The url cannot be understood.
+    """
+    url = os.fspath(url)
+    if url == "-":
+        return _StdoutSink()
+    if is_local(url):
+        return _LocalSink(fsspec.core.strip_protocol(url) if "://" in url else url)
+    return _RemoteSink(url, *_filesystem(url, options))
+
+
+def _filesystem(url: str, options: dict[str, Any]) -> tuple[Any, str]:
+    try:
+        filesystem, path = fsspec.core.url_to_fs(url, **store_options(url, options))
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"{url}: {error}", "check the url; a protocol may need a package of its own") from error
+    return filesystem, path
+
+
+@contextlib.contextmanager
+def _input_errors(name: str, offset: int = -1) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(name, "there is no such file", remedy="check the path or url") from error
+    except IsADirectoryError as error:
+        raise InputError(name, "is a folder, not a file", remedy="give the files in it") from error
+    except PermissionError as error:
+        raise InputError(name, "may not be read", remedy="check the permissions or credentials") from error
+    except OSError as error:
+        raise InputError(
+            name, f"reading failed: {error}", offset=offset, remedy="check the disk or the connection, then run again"
+        ) from error
+
+
+# ---------------------------------------------------------------------------------------------------------- sources
+
+
+def _open_local(path: str) -> Source:
+    file = open(path, "rb", buffering=0)  # noqa: SIM115
+    status = os.fstat(file.fileno())
+    if stat.S_ISREG(status.st_mode):
+        with contextlib.suppress(AttributeError, OSError):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        return _FileSource(path, file, status.st_size)
+    return _PipeSource(path, file)
+
+
+def _open_stdin() -> Source:
+    stream = getattr(sys.stdin, "buffer", sys.stdin)
+    try:
+        number = stream.fileno()
+    except (OSError, AttributeError, io.UnsupportedOperation):
+        return _FileSource("standard input", stream, None)
+    return _PipeSource("standard input", os.fdopen(os.dup(number), "rb", buffering=0))
+
+
+class _FileSource:
+    """An open file object."""
+
+    def __init__(self, name: str, file: Any, size: int | None) -> None:
+        self.name = name
+        self.size = size
+        self._file = file
+        self._offset = 0
+
+    def read(self, size: int) -> bytes:
+        with _input_errors(self.name, self._offset):
+            data: bytes = self._file.read(size)
+        self._offset += len(data)
+        return data
+
+    def cancel(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _PipeSource:
+    """A pipe, socket or terminal: reading may wait for ever, so it must be possible to call it off."""
+
+    def __init__(self, name: str, file: Any) -> None:
+        self.name = name
+        self.size: int | None = None
+        self._file = file
+        self._wake, self._waker = os.pipe()
+        self._poll = select.poll()
+        self._poll.register(self._file, select.POLLIN)
+        self._poll.register(self._wake, select.POLLIN)
+
+    def read(self, size: int) -> bytes:
+        if any(number == self._wake for number, _ in self._poll.poll()):
+            return b""
+        with _input_errors(self.name):
+            data: bytes = self._file.read(size)
+        return data
+
+    def cancel(self) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._waker, b"x")
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self._file.close()
+            os.close(self._wake)
+            os.close(self._waker)
+
+
+class _RangeSource:
+    """A remote file of known size, several ranges requested at a time."""
+
+    def __init__(self, name: str, filesystem: Any, path: str, size: int, runner: Runner) -> None:
+        self.name = name
+        self.size: int | None = size
+        self._size = size
+        self._filesystem = filesystem
+        self._path = path
+        self._parts = runner.map(self._get, range(0, size, REQUEST_BYTES), on="io", ahead=REQUESTS_AHEAD)
+        self._rest = memoryview(b"")
+
+    def _get(self, start: int) -> bytes:
+        stop = min(start + REQUEST_BYTES, self._size)
+        with _input_errors(self.name, start):
+            data: bytes = self._filesystem.cat_file(self._path, start=start, end=stop)
+        if len(data) != stop - start:
+            raise InputError(
+                self.name, f"{len(data):,} bytes came where {stop - start:,} were asked for", offset=start,
+                remedy="the file may have changed while it was read: run again",
+            )
+        return data
+
+    def read(self, size: int) -> bytes:
+        if not self._rest:
+            self._rest = memoryview(next(self._parts, b""))
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data.tobytes()
+
+    def cancel(self) -> None:
+        pass
+
+    def close(self) -> None:
+        close = getattr(self._parts, "close", None)
+        if close is not None:
+            close()
+
+
+# ------------------------------------------------------------------------------------------------------------ sinks
+
+
+@contextlib.contextmanager
+def _output_errors(name: str) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"{name}: cannot be written: {error}", "check the folder, its permissions and the free space"
+        ) from error
+
+
+class _StdoutSink:
+    name = "standard output"
+
+    def __init__(self) -> None:
+        self._stream: Any = getattr(sys.stdout, "buffer", sys.stdout)
+
+    def write(self, data: bytes | memoryview) -> None:
+        with _output_errors(self.name):
+            self._stream.write(data)
+
+    def commit(self) -> None:
+        with _output_errors(self.name):
+            self._stream.flush()
+
+    def abort(self) -> None:
+        pass
+
+
+class _LocalSink:
+    """A temporary file beside the final one, renamed at the end. Pipes and devices are written as they are."""
+
+    def __init__(self, path: str) -> None:
+        self.name = path
+        self._temporary: str | None = None
+        with _output_errors(path):
+            # A link is followed: what it points to is replaced, as opening it for writing would do.
+            self._path = os.path.realpath(path)
+            if os.path.exists(self._path) and not os.path.isfile(self._path):
+                self._file = open(self._path, "wb", buffering=0)  # noqa: SIM115
+                return
+            folder, base = os.path.split(self._path)
+            self._temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{base[:100]}-{uuid.uuid4().hex[:12]}")
+            self._file = open(self._temporary, "xb", buffering=0)  # noqa: SIM115
+
+    def write(self, data: bytes | memoryview) -> None:
+        with _output_errors(self.name):
+            view = memoryview(data).cast("B")
+            while len(view):
+                view = view[self._file.write(view) :]
+
+    def commit(self) -> None:
+        with _output_errors(self.name):
+            if self._temporary is not None:
+                os.fsync(self._file.fileno())
+            self._file.close()
+            if self._temporary is not None:
+                os.replace(self._temporary, self._path)
+
+    def abort(self) -> None:
+        if not self._file.closed:
+            self._file.close()
+        if self._temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._temporary)
+
+
+class _RemoteSink:
+    """An object of a remote store: a multipart upload that is completed at the end, or a temporary that is moved."""
+
+    def __init__(self, name: str, filesystem: Any, path: str) -> None:
+        self.name = name
+        self._filesystem = filesystem
+        self._path = path
+        self._temporary: str | None = None
+        self._done = False
+        with _output_errors(name):
+            self._file: Any
+            if self._has_uploads():
+                self._file = filesystem.open(path, "wb", autocommit=False)
+            else:
+                folder, _, base = path.rpartition("/")
+                self._temporary = f"{folder}/{TEMPORARY_PREFIX}{base}-{uuid.uuid4().hex[:12]}"
+                self._file = filesystem.open(self._temporary, "wb")
+
+    def _has_uploads(self) -> bool:
+        protocols = self._filesystem.protocol
+        names = {protocols} if isinstance(protocols, str) else set(protocols)
+        return bool(names & {"s3", "s3a", "gs", "gcs", "abfs", "az"})
+
+    def write(self, data: bytes | memoryview) -> None:
+        with _output_errors(self.name):
+            self._file.write(data)
+
+    def commit(self) -> None:
+        with _output_errors(self.name):
+            self._file.close()
+            if self._temporary is not None:
+                self._filesystem.mv(self._temporary, self._path)
+            else:
+                self._file.commit()
+        self._done = True
+
+    def abort(self) -> None:
+        if self._done:
+            return
+        self._done = True
+        # What stays behind after a failure here is an unfinished upload, which nobody sees.
+        with contextlib.suppress(Exception):
+            if self._temporary is not None:
+                self._file.close()
+                self._filesystem.rm_file(self._temporary)
+            else:
+                self._file.discard()
+                self._file.closed = True

@@ -1,0 +1,244 @@
+"""Output streams, read back by other software; nothing is visible before the end or after an error."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import os
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pysam
+import pytest
+import zstandard
+
+from agd.convert import bgzf as bgzf_module
+from agd.convert.bgzf import EOF_MARKER, BgzfWriter
+from agd.convert.streams import open_input, open_output
+from agd.errors import InputError, StorageError, UsageError
+from agd.files import open_sink
+from agd.run import Runner, SerialRunner, ThreadRunner
+
+TEXT = b"".join(b"@read%d\nACGTTGCA%d\n+\nFFFFFFF,\n" % (i, i * i) for i in range(20_000))
+
+
+@pytest.fixture(scope="module", params=["none", "serial", "threads"])
+def runner(request: pytest.FixtureRequest) -> Iterator[Runner | None]:
+    if request.param == "threads":
+        with ThreadRunner(2) as threads:
+            yield threads
+    else:
+        yield SerialRunner() if request.param == "serial" else None
+
+
+def unzstd(data: bytes) -> bytes:
+    with zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as reader:
+        return reader.read()
+
+
+UNPACK: dict[str, Callable[[bytes], bytes]] = {
+    ".fastq": bytes, ".gz": gzip.decompress, ".bgz": gzip.decompress, ".bz2": bz2.decompress, ".zst": unzstd,
+}  # fmt: skip
+
+
+def pieces(data: bytes, seed: int = 1) -> Iterator[bytes]:
+    chance = random.Random(seed)
+    at = 0
+    while at < len(data):
+        size = chance.choice([0, 1, 100, 65_280, 200_000])
+        yield data[at : at + size]
+        at += size
+
+
+@pytest.mark.parametrize("suffix", sorted(UNPACK))
+@pytest.mark.parametrize("content", [TEXT, b"", b"x"], ids=["text", "empty", "byte"])
+def test_other_software_reads_it(tmp_path: Path, suffix: str, content: bytes, runner: Runner | None) -> None:
+    path = tmp_path / f"out{suffix}"
+    with open_output(path, runner=runner) as stream:
+        for piece in pieces(content):
+            stream.write(np.frombuffer(piece, np.uint8) if len(piece) % 2 else piece)
+        assert not path.exists()
+    assert UNPACK[suffix](path.read_bytes()) == content
+    assert os.listdir(tmp_path) == [path.name]
+    with open_input(path, runner) as back:
+        assert b"".join(map(bytes, back.blocks())) == content
+
+
+@pytest.mark.parametrize("suffix", sorted(UNPACK))
+def test_same_bytes_for_any_runner(tmp_path: Path, suffix: str) -> None:
+    written = []
+    with ThreadRunner(3) as threads:
+        for seed, runner in enumerate((None, SerialRunner(), threads)):
+            with open_output(tmp_path / f"x{suffix}", runner=runner) as stream:
+                for piece in pieces(TEXT, seed):
+                    stream.write(piece)
+            written.append((tmp_path / f"x{suffix}").read_bytes())
+    assert written[0] == written[1] == written[2]
+
+
+@pytest.mark.parametrize("suffix", sorted(UNPACK))
+def test_nothing_is_left_behind_by_an_error(tmp_path: Path, suffix: str, runner: Runner | None) -> None:
+    path = tmp_path / f"out{suffix}"
+    path.write_bytes(b"old")
+
+    def fail() -> None:
+        with open_output(path, runner=runner) as stream:
+            stream.write(TEXT)
+            raise KeyError("stop")
+
+    with pytest.raises(KeyError):
+        fail()
+    assert os.listdir(tmp_path) == [path.name]
+    assert path.read_bytes() == b"old"
+    assert not [thread for thread in threading.enumerate() if thread.name == "agd-pump"]
+
+
+def test_error_of_the_work_reaches_the_writer(
+    tmp_path: Path, runner: Runner | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def fail(*args: object) -> bytes:
+        calls.append(1)
+        if len(calls) > 40:
+            raise OSError("no space")
+        return b"x"
+
+    monkeypatch.setattr(bgzf_module.deflate, "deflate_compress", fail)
+
+    def write() -> None:
+        with open_output(tmp_path / "x.gz", runner=runner) as stream:
+            for _ in range(20):
+                stream.write(bytes(bgzf_module.TASK_BYTES))
+
+    with pytest.raises(OSError, match="no space"):
+        write()
+    assert os.listdir(tmp_path) == []
+
+
+def test_existing_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real.txt").write_bytes(b"old")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "real.txt")
+    with open_output(tmp_path / "link.txt") as stream:
+        stream.write(b"new")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "real.txt").read_bytes() == b"new"
+
+
+def test_standard_output(tmp_path: Path) -> None:
+    program = "from agd.convert.streams import open_output\n"
+    program += "with open_output('-', compression='gzip') as stream: stream.write(b'abc')"
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
+    assert gzip.decompress(done.stdout) == b"abc"
+
+
+def test_devices_are_written_as_they_are() -> None:
+    with open_output(os.devnull) as stream:
+        stream.write(b"abc")
+    assert not os.path.isfile(os.devnull)
+
+
+def test_remote_file_appears_at_the_end(runner: Runner | None) -> None:
+    memory = fsspec.filesystem("memory")
+    if memory.exists("/outputs"):
+        memory.rm("/outputs", recursive=True)
+    with open_output("memory://outputs/x.gz", runner=runner) as stream:
+        stream.write(TEXT)
+        assert not memory.exists("/outputs/x.gz")
+    assert gzip.decompress(memory.cat_file("/outputs/x.gz")) == TEXT
+
+    def fail() -> None:
+        with open_output("memory://outputs/y.gz", runner=runner) as stream:
+            stream.write(TEXT)
+            raise KeyError("stop")
+
+    with pytest.raises(KeyError):
+        fail()
+    assert [os.path.basename(name) for name in memory.ls("/outputs", detail=False)] == ["x.gz"]
+
+
+def test_bad_requests(tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        open_output(tmp_path / "x", compression="lzma")
+    with pytest.raises(UsageError):
+        open_output(tmp_path / "x.zst", level=99)
+    with pytest.raises(UsageError):
+        open_output("nosuchprotocol://x")
+    with pytest.raises(StorageError):
+        open_output(tmp_path / "missing" / "x")
+
+
+def test_writer_tells_the_virtual_offsets_of_htslib(tmp_path: Path, runner: Runner | None) -> None:
+    path = str(tmp_path / "x.bgz")
+    writer = BgzfWriter(open_sink(path), 1, runner)
+    starts = []
+    for line in TEXT.splitlines(keepends=True):
+        starts.append(writer.tell())
+        assert writer.write(line) == starts[-1]
+        if len(starts) in (3, 5000):
+            writer.flush()
+            assert writer.table.plain_bytes == writer.tell()
+    writer.close()
+    ours = writer.table.virtual_offsets(np.array([*starts, writer.tell()]))
+    assert Path(path).read_bytes().endswith(EOF_MARKER)
+    with pysam.BGZFile(path) as file:
+        theirs = []
+        while True:
+            theirs.append(file.tell())
+            if not file.readline():
+                break
+    assert ours.tolist() == theirs
+    with pytest.raises(IndexError):
+        writer.table.virtual_offsets(np.array([len(TEXT) + 1]))
+
+
+def test_blocks_that_do_not_compress_fit(tmp_path: Path) -> None:
+    noise = random.Random(1).randbytes(300_000)
+    for level in (0, 1, 6, 12):
+        with open_output(tmp_path / "x.gz", level=level) as stream:
+            stream.write(noise)
+        assert gzip.decompress((tmp_path / "x.gz").read_bytes()) == noise
+        with open_input(tmp_path / "x.gz", require_eof=True) as back:
+            assert b"".join(map(bytes, back.blocks())) == noise
+
+
+@pytest.mark.parametrize("kind", ["s3"])
+def test_object_store(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    moto = pytest.importorskip("moto.server", reason="moto is not installed: object stores are not tested")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        options = {"endpoint_url": f"http://{host}:{port}"}
+        store = fsspec.filesystem("s3", **options, use_listings_cache=False)
+        store.mkdir("bucket")
+        noise = random.Random(1).randbytes(12_000_000)
+        with ThreadRunner(2) as threads:
+            for name, content in (("a.gz", noise), ("b.gz", TEXT), ("c", b"")):
+                with open_output(f"s3://bucket/{name}", runner=threads, **options) as stream:
+                    stream.write(content)
+                    assert not store.exists(f"bucket/{name}")
+                with open_input(f"s3://bucket/{name}", threads, **options) as back:
+                    assert b"".join(map(bytes, back.blocks())) == content
+
+        def fail() -> None:
+            with open_output("s3://bucket/never.gz", **options) as stream:
+                stream.write(noise)
+                raise KeyError("stop")
+
+        with pytest.raises(KeyError):
+            fail()
+        assert sorted(store.ls("bucket", detail=False)) == ["bucket/a.gz", "bucket/b.gz", "bucket/c"]
+        assert store.call_s3("list_multipart_uploads", Bucket="bucket").get("Uploads", []) == []
+        with pytest.raises(InputError):
+            open_input("s3://bucket/missing", **options)
+    finally:
+        server.stop()
