@@ -14,7 +14,7 @@ import deflate
 import numpy as np
 from numpy.typing import NDArray
 
-from agd.batch import I64, U64
+from agd.batch import I64, U8, U64
 from agd.convert.inflate import READ_BYTES, Feed, inflate_gzip, is_bgzf
 from agd.convert.pump import Pieces, Pump
 from agd.errors import InputError
@@ -28,7 +28,7 @@ BLOCK_BYTES = 65_280
 TASK_BYTES = 32 * BLOCK_BYTES
 
 #: The empty block at the end of every BGZF file.
-EOF_MARKER = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+EOF = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 #: As samtools writes BAM.
 DEFAULT_LEVEL = 6
@@ -108,26 +108,61 @@ class BlockTable:
 # ---------------------------------------------------------------------------------------------------------- writing
 
 
-def compress_blocks(data: bytes | memoryview, level: int) -> tuple[bytes, I64, I64]:
-    """BGZF blocks of some bytes.
+def deflate_blocks(data: bytes | memoryview | U8, level: int = DEFAULT_LEVEL) -> tuple[bytes, I64]:
+    """BGZF blocks of some bytes: 65,280 bytes to a block, the last may have fewer.
+
+    Parameters
+    ----------
+    data : bytes-like
+    level : int
+        0 (stored) to 12 of libdeflate.
 
     Returns
     -------
-    tuple
-        The blocks end to end, and their compressed and uncompressed sizes (int64).
+    blocks : bytes
+        Blocks end to end, without the end-of-file marker.
+    sizes : ndarray of int64
+        Compressed size of each block.
     """
-    view = memoryview(data)
+    view = memoryview(data).cast("B")  # type: ignore[arg-type]
     parts: list[bytes | bytearray] = []
     stored: list[int] = []
-    plain: list[int] = []
     for start in range(0, len(view), BLOCK_BYTES):
         block = view[start : start + BLOCK_BYTES]
         body = deflate.deflate_compress(block, level)
         size = _HEADER_BYTES + len(body) + 8
         parts += (_HEADER, struct.pack("<H", size - 1), body, struct.pack("<II", deflate.crc32(block), len(block)))
         stored.append(size)
-        plain.append(len(block))
-    return b"".join(parts), np.array(stored, np.int64), np.array(plain, np.int64)
+    return b"".join(parts), np.array(stored, np.int64)
+
+
+def virtual_offsets(offsets: I64, sizes: I64) -> I64:
+    """Virtual offsets in the blocks that :func:`deflate_blocks` has made.
+
+    Parameters
+    ----------
+    offsets : ndarray of int64
+        0-based offsets in the uncompressed bytes, ascending; the last one is the end of all of them.
+    sizes : ndarray of int64
+        Compressed sizes of the blocks.
+
+    Returns
+    -------
+    ndarray of int64
+        Relative to the first block; the end is the beginning of the block that comes next. Where the blocks begin at
+        byte ``n`` of a file, add ``n << 16``.
+    """
+    starts = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(sizes, out=starts[1:])
+    block = offsets // BLOCK_BYTES
+    virtual: I64 = starts[block] << 16 | offsets - block * BLOCK_BYTES
+    if len(offsets):
+        virtual[offsets == offsets[-1]] = starts[-1] << 16
+    return virtual
+
+
+def _deflate_piece(data: memoryview, level: int) -> tuple[bytes, I64, int]:
+    return *deflate_blocks(data, level), len(data)
 
 
 class BgzfWriter:
@@ -152,7 +187,7 @@ class BgzfWriter:
         self.name = sink.name
         self.table = BlockTable()
         self._sink = sink
-        self._pump = Pump(functools.partial(compress_blocks, level=level), self._write_blocks, runner)
+        self._pump = Pump(functools.partial(_deflate_piece, level=level), self._write_blocks, runner)
         self._pieces = Pieces(TASK_BYTES, self._pump.put)
 
     def tell(self) -> int:
@@ -171,8 +206,10 @@ class BgzfWriter:
         self._pieces.write(data)
         return start
 
-    def _write_blocks(self, blocks: tuple[bytes, I64, I64]) -> None:
-        data, stored, plain = blocks
+    def _write_blocks(self, blocks: tuple[bytes, I64, int]) -> None:
+        data, stored, length = blocks
+        plain = np.full(len(stored), BLOCK_BYTES, np.int64)
+        plain[-1:] = length - BLOCK_BYTES * (len(stored) - 1)
         self._sink.write(data)
         self.table.add(stored, plain)
 
@@ -186,7 +223,7 @@ class BgzfWriter:
         try:
             self._pieces.flush()
             self._pump.close()
-            self._sink.write(EOF_MARKER)
+            self._sink.write(EOF)
         except BaseException:
             self.abort()
             raise
@@ -286,7 +323,9 @@ def _damaged(name: str, offset: int, reason: str) -> InputError:
     )
 
 
-def inflate_bgzf(feed: Feed, runner: Runner, table: BlockTable, require_eof: bool) -> Iterator[bytes | memoryview]:
+def inflate_bgzf(
+    feed: Feed, runner: Runner, table: BlockTable, require_eof: bool | None
+) -> Iterator[bytes | memoryview]:
     """Decompressed blocks of a BGZF file, inflated on all workers.
 
     Plain gzip members after the blocks (``cat a.bgz b.gz``) are read too; the table does not know them.
@@ -297,9 +336,9 @@ def inflate_bgzf(feed: Feed, runner: Runner, table: BlockTable, require_eof: boo
     runner : Runner
     table : BlockTable
         Gets the blocks as they are handed on.
-    require_eof : bool
-        Whether a file without the end-of-file marker is an error: right for BAM. Some programs that write FASTQ leave
-        the marker out.
+    require_eof : bool or None
+        Whether a file without the end-of-file marker is an error. None: if it is BAM; some programs that write FASTQ
+        leave the marker out.
 
     Raises
     ------
@@ -311,12 +350,14 @@ def inflate_bgzf(feed: Feed, runner: Runner, table: BlockTable, require_eof: boo
     def groups() -> Iterator[BlockGroup]:
         nonlocal marker
         for group in cut_groups(feed):
-            marker = bytes(group.data[-len(EOF_MARKER) :]) == EOF_MARKER
+            marker = bytes(group.data[-len(EOF) :]) == EOF
             yield group
 
     ahead = runner.workers + 4
     for data, stored, plain in runner.map(functools.partial(inflate_group, feed.name), groups(), ahead=ahead):
         table.add(stored, plain)
+        if require_eof is None and data:
+            require_eof = data.startswith(b"BAM\1")
         if data:
             yield data
     if feed.peek(1):

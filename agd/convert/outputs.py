@@ -143,7 +143,8 @@ def open_output(
         Of compression: gzip 0 to 12 (default 4), BGZF 0 to 12 (default 6), zstd 1 to 22 (default 3), bzip2 1 to 9
         (default 9).
     compression : Compression or str, optional
-        Default: by the suffix (``.gz .bgz .bz2 .zst``). Gzip files are written as BGZF, which every gzip reads.
+        Default: by the suffix (``.gz .bgz .bz2 .zst``; none for ``.bam``). Gzip files are written as BGZF, which
+        every gzip reads.
     runner : Runner, optional
         Compresses on all its workers.
     **options
@@ -158,7 +159,9 @@ def open_output(
     """
     name = os.fspath(url)
     if compression is None:
-        kind = SUFFIXES.get(os.path.splitext(name)[1].lower(), Compression.NONE)
+        suffix = os.path.splitext(name)[1].lower()
+        # Who writes BAM cuts and compresses the blocks on its own.
+        kind = Compression.NONE if suffix == ".bam" else SUFFIXES.get(suffix, Compression.NONE)
     else:
         try:
             kind = Compression(compression)

@@ -38,7 +38,7 @@ class InputStream:
         Decompressed bytes handed out so far.
     """
 
-    def __init__(self, source: Source, runner: Runner | None, require_eof: bool) -> None:
+    def __init__(self, source: Source, runner: Runner | None, require_eof: bool | None) -> None:
         self.name = source.name
         self.stored_size = source.size
         self.table = BlockTable()
@@ -52,7 +52,7 @@ class InputStream:
         # A serial runner means that everything happens in the caller's thread.
         self._blocks = blocks if isinstance(runner, SerialRunner) else ReadAhead(blocks, BLOCKS_AHEAD)
 
-    def _open_blocks(self, runner: Runner | None, require_eof: bool) -> Iterator[bytes | memoryview]:
+    def _open_blocks(self, runner: Runner | None, require_eof: bool | None) -> Iterator[bytes | memoryview]:
         if self.compression is Compression.BGZF:
             return inflate_bgzf(self._feed, runner or SerialRunner(), self.table, require_eof)
         return inflate(self._feed, self.compression)
@@ -161,7 +161,7 @@ class InputStream:
 
 
 def open_input(
-    url: str | os.PathLike[str], runner: Runner | None = None, *, require_eof: bool = False, **options: Any
+    url: str | os.PathLike[str], runner: Runner | None = None, *, require_eof: bool | None = None, **options: Any
 ) -> InputStream:
     """Open a file, compressed or not, for reading front to back.
 
@@ -174,9 +174,9 @@ def open_input(
     runner : Runner, optional
         Inflates BGZF blocks and requests parts of remote files in parallel. A serial runner does everything in the
         caller's thread; without one a thread reads ahead.
-    require_eof : bool
-        A BGZF file without the end-of-file marker is an error (BAM); otherwise it is a warning, as some sequencers'
-        programs leave it out of FASTQ.
+    require_eof : bool, optional
+        Whether a BGZF file without the end-of-file marker is an error, else a warning. Default: an error for BAM, a
+        warning for all else, as some sequencers' programs leave it out of FASTQ.
     **options
         For fsspec: credentials, ``endpoint_url``, ….
 

@@ -17,9 +17,11 @@ import numpy as np
 import pysam
 import pytest
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agd.convert import bgzf as bgzf_module
-from agd.convert.bgzf import EOF_MARKER, BgzfWriter
+from agd.convert.bgzf import EOF, BgzfWriter, BlockTable, deflate_blocks, virtual_offsets
 from agd.convert.streams import open_input, open_output
 from agd.errors import InputError, StorageError, UsageError
 from agd.files import open_sink
@@ -186,7 +188,7 @@ def test_writer_tells_the_virtual_offsets_of_htslib(tmp_path: Path, runner: Runn
             assert writer.table.plain_bytes == writer.tell()
     writer.close()
     ours = writer.table.virtual_offsets(np.array([*starts, writer.tell()]))
-    assert Path(path).read_bytes().endswith(EOF_MARKER)
+    assert Path(path).read_bytes().endswith(EOF)
     with pysam.BGZFile(path) as file:
         theirs = []
         while True:
@@ -208,8 +210,19 @@ def test_blocks_that_do_not_compress_fit(tmp_path: Path) -> None:
             assert b"".join(map(bytes, back.blocks())) == noise
 
 
-@pytest.mark.parametrize("kind", ["s3"])
-def test_object_store(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@given(st.lists(st.integers(0, 200_000), max_size=6))
+def test_virtual_offsets_of_blocks(lengths: list[int]) -> None:
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    data = bytes(int(offsets[-1]))
+    blocks, sizes = deflate_blocks(np.frombuffer(data, np.uint8), 1)
+    assert len(blocks) == sizes.sum()
+    virtual = virtual_offsets(offsets, sizes)
+    table = BlockTable()
+    table.add(sizes, np.minimum(len(data) - np.arange(len(sizes)) * 65_280, 65_280))
+    assert virtual.tolist() == table.virtual_offsets(offsets).tolist()
+
+
+def test_object_store(monkeypatch: pytest.MonkeyPatch) -> None:
     moto = pytest.importorskip("moto.server", reason="moto is not installed: object stores are not tested")
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agd.convert import inflate
-from agd.convert.bgzf import EOF_MARKER, compress_blocks
+from agd.convert.bgzf import EOF, deflate_blocks
 from agd.convert.inflate import Compression
 from agd.convert.streams import InputStream, open_input
 from agd.errors import InputError
@@ -41,7 +41,7 @@ def runner(request: pytest.FixtureRequest) -> Iterator[Runner | None]:
 
 
 def bgzf(data: bytes) -> bytes:
-    return compress_blocks(data, 1)[0] + EOF_MARKER
+    return deflate_blocks(data, 1)[0] + EOF
 
 
 def gzip_with_every_field(data: bytes) -> bytes:
@@ -204,7 +204,7 @@ def _same(damaged: bytes) -> bool:
 def test_data_before_the_damage_come_first(tmp_path: Path, runner: Runner | None) -> None:
     stored = bytearray(bgzf(TEXT * 20))
     place = len(stored) * 3 // 4
-    start = bytes(stored).find(EOF_MARKER[:4], place)
+    start = bytes(stored).find(EOF[:4], place)
     for field in (16, 30):  # the block's size, its data
         damaged = bytearray(stored)
         damaged[start + field] ^= 0xFF
@@ -227,8 +227,14 @@ def test_trailing_garbage(tmp_path: Path, tail: bytes, what: str, runner: Runner
         assert caught.value.remedy
 
 
+def test_bam_without_marker_is_cut_short(tmp_path: Path, runner: Runner | None) -> None:
+    (tmp_path / "x").write_bytes(bgzf(b"BAM\1" + TEXT)[: -len(EOF)])
+    with pytest.raises(InputError, match="end-of-file marker"):
+        read_all(tmp_path / "x", runner)
+
+
 def test_marker_of_bgzf(tmp_path: Path, runner: Runner | None) -> None:
-    (tmp_path / "x").write_bytes(bgzf(TEXT)[: -len(EOF_MARKER)])
+    (tmp_path / "x").write_bytes(bgzf(TEXT)[: -len(EOF)])
     with pytest.warns(UserWarning, match="end-of-file marker"):
         assert read_all(tmp_path / "x", runner) == TEXT
     with pytest.raises(InputError, match="end-of-file marker"):
