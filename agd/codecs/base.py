@@ -116,7 +116,7 @@ def make(config: dict[str, Any], where: str) -> Codec:
     """
     settings = dict(config)
     name, version = settings.pop("name", None), settings.pop("version", 1)
-    if name not in _registry:
+    if isinstance(name, str) and name not in _registry:
         _load_entry_points()
     if not isinstance(name, str) or name not in _registry:
         raise UnknownCodecError(where, "codecs", f"there is no codec {name!r} here; known: {', '.join(_registry)}")
