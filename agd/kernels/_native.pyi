@@ -50,7 +50,9 @@ def nm_md(
 ) -> int: ...
 
 # reads.cpp
-def name_mismatch(text1: U8, starts1: I64, ends1: I64, text2: U8, starts2: I64, ends2: I64) -> int: ...
+def same_names(
+    text1: U8, starts1: I64, ends1: I64, text2: U8, starts2: I64, ends2: I64, header: bool, same: Bool
+) -> None: ...
 def fastq_format(
     metadata: U8, metadata_offsets: I64, bases: U8, bases_offsets: I64, qualities: U8, quality_offsets: I64,
     records: I64, crlf: bool, missing: int, out: U8,

@@ -14,17 +14,16 @@ from agd.errors import KernelError
 from agd.kernels import _native, reference
 
 
-def mismatch(kernels: ModuleType, left: list[bytes], right: list[bytes]) -> int:
-    a, b = Column.from_list(left), Column.from_list(right)
+def same(kernels: ModuleType, left: list[bytes], right: list[bytes], header: bool = True) -> list[bool]:
+    a, b, out = Column.from_list(left), Column.from_list(right), np.zeros(len(left), np.bool_)
     assert a.offsets is not None
     assert b.offsets is not None
-    return int(
-        kernels.name_mismatch(a.values, a.offsets[:-1], a.offsets[1:], b.values, b.offsets[:-1], b.offsets[1:])
-    )
+    kernels.same_names(a.values, a.offsets[:-1], a.offsets[1:], b.values, b.offsets[:-1], b.offsets[1:], header, out)
+    return out.tolist()  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(
-    ("one", "two", "same"),
+    ("one", "two", "expected"),
     [
         (b"a", b"a", True),
         (b"a/1", b"a/2", True),
@@ -41,29 +40,34 @@ def mismatch(kernels: ModuleType, left: list[bytes], right: list[bytes]) -> int:
         (b"", b"a", False),
     ],
 )
-def test_name_mismatch(kernels: ModuleType, one: bytes, two: bytes, same: bool) -> None:
-    assert mismatch(kernels, [b"r", one], [b"r", two]) == (-1 if same else 1)
+def test_same_names(kernels: ModuleType, one: bytes, two: bytes, expected: bool) -> None:
+    assert same(kernels, [b"r", one, b"s"], [b"r", two, b"t"]) == [True, expected, False]
+    assert same(kernels, [one, two], [two, one], header=False) == [one == two] * 2
 
 
-def test_name_mismatch_takes_any_stride(kernels: ModuleType) -> None:
+def test_same_names_takes_any_stride(kernels: ModuleType) -> None:
     column = Column.from_list([b"a/1", b"a/2", b"b", b"b x", b"c", b"d"])
     assert column.offsets is not None
     spans = np.stack([column.offsets[:-1], column.offsets[1:]], axis=1)
-    args = (column.values, spans[0::2, 0], spans[0::2, 1], column.values, spans[1::2, 0], spans[1::2, 1])
-    assert kernels.name_mismatch(*args) == 2
+    out = np.zeros(3, np.bool_)
+    left, right = (spans[0::2, 0], spans[0::2, 1]), (spans[1::2, 0], spans[1::2, 1])
+    kernels.same_names(column.values, *left, column.values, *right, True, out)
+    assert out.tolist() == [True, True, False]
 
 
-def test_name_mismatch_checks_its_spans(kernels: ModuleType) -> None:
-    text = np.zeros(4, np.uint8)
-    zero, five = np.zeros(1, np.int64), np.full(1, 5, np.int64)
+def test_same_names_checks_its_spans(kernels: ModuleType) -> None:
+    text, out = np.zeros(4, np.uint8), np.zeros(1, np.bool_)
+    zero, five, two = np.zeros(1, np.int64), np.full(1, 5, np.int64), np.zeros(2, np.int64)
     with pytest.raises(KernelError, match="outside of the text"):
-        kernels.name_mismatch(text, zero, five, text, zero, zero)
+        kernels.same_names(text, zero, five, text, zero, zero, True, out)
     with pytest.raises(KernelError, match="outside of the text"):
-        kernels.name_mismatch(text, -zero - 1, zero, text, zero, zero)
+        kernels.same_names(text, zero, zero, text, zero - 1, zero, True, out)
     with pytest.raises(KernelError, match="differ in number"):
-        kernels.name_mismatch(text, zero, zero, text, np.zeros(2, np.int64), np.zeros(2, np.int64))
+        kernels.same_names(text, zero, zero, text, two, two, True, out)
     with pytest.raises(KernelError, match="differ in number"):
-        kernels.name_mismatch(text, zero, np.zeros(2, np.int64), text, zero, zero)
+        kernels.same_names(text, zero, two, text, zero, zero, True, out)
+    with pytest.raises(KernelError, match="differ in number"):
+        kernels.same_names(text, two, two, text, two, two, True, out)
 
 
 def format_all(
@@ -116,7 +120,7 @@ def test_format_agrees(records: list[tuple[bytes, bytes, bool]], crlf: bool) -> 
 NAME = st.text("a/12 \t", max_size=5).map(str.encode)
 
 
-@given(st.lists(st.tuples(NAME, NAME), max_size=12))
-def test_mismatch_agrees(pairs: list[tuple[bytes, bytes]]) -> None:
+@given(st.lists(st.tuples(NAME, NAME), max_size=12), st.booleans())
+def test_same_names_agree(pairs: list[tuple[bytes, bytes]], header: bool) -> None:
     left, right = [p[0] for p in pairs], [p[1] for p in pairs]
-    assert mismatch(_native, left, right) == mismatch(reference, left, right)
+    assert same(_native, left, right, header) == same(reference, left, right, header)

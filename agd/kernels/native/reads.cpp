@@ -14,16 +14,18 @@ struct Names {
     const uint8_t *text;
     int64_t size;
     Strided starts, ends;
-    Names(const In<uint8_t> &text, const Strided &starts, const Strided &ends)
-        : text(text.data()), size((int64_t)text.size()), starts(starts), ends(ends) {
+    bool header;
+    Names(const In<uint8_t> &text, const Strided &starts, const Strided &ends, bool header)
+        : text(text.data()), size((int64_t)text.size()), starts(starts), ends(ends), header(header) {
         require(starts.size() == ends.size(), "starts and ends differ in number");
     }
     int64_t count() const { return (int64_t)starts.size(); }
 
-    // The name of read i: up to white space, without /1 or /2.
+    // The name of read i; of a header line the part up to white space, without /1 or /2.
     std::pair<const uint8_t *, int64_t> operator[](int64_t i) const {
         const int64_t start = starts.data()[i * starts.stride(0)], end = ends.data()[i * ends.stride(0)];
         require(start >= 0 && start <= end && end <= size, "span outside of the text", i, start);
+        if (!header) return {text + start, end - start};
         int64_t length = 0;
         while (start + length < end && text[start + length] > ' ') length++;
         const uint8_t *name = text + start;
@@ -34,18 +36,17 @@ struct Names {
 
 }  // namespace
 
-// First i where the reads of text1 and text2 have different names, or -1.
-int64_t name_mismatch(In<uint8_t> text1, Strided starts1, Strided ends1, In<uint8_t> text2, Strided starts2,
-                      Strided ends2) {
+// Which reads of text1 and text2 have the same name.
+void same_names(In<uint8_t> text1, Strided starts1, Strided ends1, In<uint8_t> text2, Strided starts2, Strided ends2,
+                bool header, Out<bool> same) {
     nb::gil_scoped_release unlocked;
-    const Names one(text1, starts1, ends1), two(text2, starts2, ends2);
-    require(one.count() == two.count(), "the two sides differ in number");
+    const Names one(text1, starts1, ends1, header), two(text2, starts2, ends2, header);
+    require(one.count() == two.count() && one.count() == (int64_t)same.size(), "the two sides differ in number");
     for (int64_t i = 0; i < one.count(); i++) {
         const auto [a, n] = one[i];
         const auto [b, m] = two[i];
-        if (n != m || std::memcmp(a, b, (size_t)n)) return i;
+        same.data()[i] = n == m && !std::memcmp(a, b, (size_t)n);
     }
-    return -1;
 }
 
 namespace {
@@ -115,8 +116,9 @@ int64_t fastq_format(In<uint8_t> metadata, In<int64_t> metadata_offsets, In<uint
 }
 
 void bind_reads(nb::module_ &m) {
-    m.def("name_mismatch", &name_mismatch, nb::arg("text1").noconvert(), nb::arg("starts1"), nb::arg("ends1"),
-          nb::arg("text2").noconvert(), nb::arg("starts2"), nb::arg("ends2"));
+    m.def("same_names", &same_names, nb::arg("text1").noconvert(), nb::arg("starts1"), nb::arg("ends1"),
+          nb::arg("text2").noconvert(), nb::arg("starts2"), nb::arg("ends2"), nb::arg("header"),
+          nb::arg("same").noconvert());
     m.def("fastq_format", &fastq_format, nb::arg("metadata").noconvert(), nb::arg("metadata_offsets"),
           nb::arg("bases").noconvert(), nb::arg("bases_offsets"), nb::arg("qualities").noconvert(),
           nb::arg("quality_offsets"), nb::arg("records"), nb::arg("crlf"), nb::arg("missing"),

@@ -16,7 +16,7 @@ from agd.kernels.reference.difference import md_bound, nm_md, reference_spans, u
 from agd.kernels.reference.fastq import fastq_scan
 from agd.kernels.reference.order import argsort_bytes, argsort_u64, coordinate_keys, name_keys
 from agd.kernels.reference.ragged import copy_spans, reverse_spans
-from agd.kernels.reference.reads import fastq_format, name_mismatch
+from agd.kernels.reference.reads import fastq_format, same_names
 from agd.kernels.reference.sam import sam_capacity, sam_format, sam_format_bound, sam_parse
 from agd.kernels.reference.tags import aux_codes, aux_merge, aux_numbers, aux_spans, aux_validate
 
@@ -51,7 +51,6 @@ __all__ = [
     "fill_runs",
     "md_bound",
     "name_keys",
-    "name_mismatch",
     "nm_md",
     "reference_spans",
     "reverse_spans",
@@ -59,5 +58,6 @@ __all__ = [
     "sam_format",
     "sam_format_bound",
     "sam_parse",
+    "same_names",
     "unclipped_ends",
 ]

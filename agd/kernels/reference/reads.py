@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import re
 
-from agd.batch import I64, U8
+from agd.batch import I64, U8, Bool
 from agd.errors import KernelError
 from agd.kernels.reference.ragged import check_offsets
 
 _BLANK = re.compile(rb"[\x00-\x20]")
 
 
-def name_mismatch(text1: U8, starts1: I64, ends1: I64, text2: U8, starts2: I64, ends2: I64) -> int:
-    """Find the first pair of reads whose names differ.
-
-    A name ends at the first byte up to 32 (white space); a final ``/1`` or ``/2`` does not count, unless nothing else
-    is left.
+def same_names(
+    text1: U8, starts1: I64, ends1: I64, text2: U8, starts2: I64, ends2: I64, header: bool, same: Bool
+) -> None:
+    """Compare the names of reads, one by one.
 
     Parameters
     ----------
     text1, text2 : ndarray of uint8
-    starts1, ends1, starts2, ends2 : ndarray of int64, shape (pairs,), any stride
-        Header lines without ``@``: spans of ``text1`` and ``text2``, 0-based, half-open.
-
-    Returns
-    -------
-    int
-        0-based pair, -1 if all names are equal.
+    starts1, ends1, starts2, ends2 : ndarray of int64, shape (reads,), any stride
+        Spans of ``text1`` and ``text2``, 0-based, half-open.
+    header : bool
+        The spans are header lines without ``@``: a name ends at the first byte up to 32 (white space), and a final
+        ``/1`` or ``/2`` does not count, unless nothing else is left. Otherwise they are names as they are.
+    same : ndarray of bool, shape (reads,)
+        Output.
 
     Raises
     ------
@@ -35,17 +34,18 @@ def name_mismatch(text1: U8, starts1: I64, ends1: I64, text2: U8, starts2: I64, 
     """
     if len(starts1) != len(ends1) or len(starts2) != len(ends2):
         raise KernelError("starts and ends differ in number")
-    if len(starts1) != len(starts2):
+    if len(starts1) != len(starts2) or len(starts1) != len(same):
         raise KernelError("the two sides differ in number")
     for i in range(len(starts1)):
-        if _name(text1, int(starts1[i]), int(ends1[i]), i) != _name(text2, int(starts2[i]), int(ends2[i]), i):
-            return i
-    return -1
+        one = _name(text1, int(starts1[i]), int(ends1[i]), header, i)
+        same[i] = one == _name(text2, int(starts2[i]), int(ends2[i]), header, i)
 
 
-def _name(text: U8, start: int, end: int, pair: int) -> bytes:
+def _name(text: U8, start: int, end: int, header: bool, read: int) -> bytes:
     if not 0 <= start <= end <= len(text):
-        raise KernelError("span outside of the text", pair, start)
+        raise KernelError("span outside of the text", read, start)
+    if not header:
+        return text[start:end].tobytes()
     name = _BLANK.split(text[start:end].tobytes(), maxsplit=1)[0]
     return name[:-2] if len(name) > 2 and name[-2:] in (b"/1", b"/2") else name
 

@@ -1,0 +1,69 @@
+"""What imports and exports report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import has done.
+
+    Attributes
+    ----------
+    records : int
+        Records of the dataset.
+    pairs : int
+        Pairs of reads among them (0 for single reads).
+    bases : int
+    bytes_in : int
+        Size of the inputs as they are stored; the decompressed size where a stream has none.
+    bytes_out : int
+        Size of the objects of the dataset.
+    seconds : float
+        Wall time.
+    digest : mapping
+        Order-independent digest of the records, as in the manifest.
+    """
+
+    records: int
+    pairs: int
+    bases: int
+    bytes_in: int
+    bytes_out: int
+    seconds: float
+    digest: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What an export has done.
+
+    Attributes
+    ----------
+    records : int
+        Records written.
+    files : mapping of str to int
+        Records written to each output.
+    bases : int
+    bytes_out : int
+        Bytes written, before compression.
+    seconds : float
+        Wall time.
+    """
+
+    records: int
+    files: Mapping[str, int]
+    bases: int
+    bytes_out: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as JSON."""
+        return asdict(self)
