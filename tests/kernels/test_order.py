@@ -61,6 +61,13 @@ def test_argsort_of_nearly_sorted_keys(kernels: ModuleType, seed: int, size: int
     assert argsort(kernels, keys) == in_order(keys)
 
 
+@given(st.integers(0, 2**32), st.integers(100, 1500), st.integers(1, 100))
+def test_argsort_of_displaced_keys(kernels: ModuleType, seed: int, size: int, distance: int) -> None:
+    rng = random.Random(seed)
+    keys = [i // 3 + rng.randrange(distance) for i in range(size)]
+    assert argsort(kernels, keys) == in_order(keys)
+
+
 @pytest.mark.parametrize("runs", [1, 2, 3, 15, 16, 17])
 def test_argsort_of_runs(kernels: ModuleType, runs: int) -> None:
     keys = [value for _ in range(runs) for value in range(0, 200, 2)]

@@ -32,15 +32,23 @@ AGD_MULTIVERSION static bool has_no_code3(const uint8_t *p, int64_t n) { return 
 AGD_MULTIVERSION static bool has_no_code2(const uint8_t *p, int64_t n) { return other_letters<false>(p, n); }
 
 // Copies n letters with those that have no code replaced; returns how many these are.
-template <bool WITH_N> static int64_t clean(const uint8_t *from, int64_t n, uint8_t *to) {
+template <bool WITH_N> AGD_INLINE int64_t clean(const uint8_t *from, int64_t n, uint8_t *to) {
     int64_t others = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const bool good = is_acgt(from[i]) || (WITH_N && from[i] == 'N');
-        to[i] = good ? from[i] : (WITH_N ? 'N' : 'A');
-        others += !good;
+    for (int64_t start = 0; start < n; start += 128) {
+        const int64_t end = std::min<int64_t>(n, start + 128);
+        uint8_t count = 0;  // of one byte, so that the loop works on whole vectors
+        for (int64_t i = start; i < end; i++) {
+            const uint8_t c = from[i];
+            const bool good = (c == 'A') | (c == 'C') | (c == 'G') | (c == 'T') | (WITH_N & (c == 'N'));
+            to[i] = good ? c : (WITH_N ? 'N' : 'A');
+            count = (uint8_t)(count + !good);
+        }
+        others += count;
     }
     return others;
 }
+AGD_MULTIVERSION static int64_t clean3(const uint8_t *from, int64_t n, uint8_t *to) { return clean<true>(from, n, to); }
+AGD_MULTIVERSION static int64_t clean2(const uint8_t *from, int64_t n, uint8_t *to) { return clean<false>(from, n, to); }
 
 // Eight of ACGTN to 24 bits.
 static AGD_INLINE uint64_t pack3_8(const uint8_t *p) {
@@ -96,7 +104,7 @@ int64_t base3_pack(In<uint8_t> values, In<int64_t> offsets, Out<uint64_t> words)
         }
         cleaned.resize((size_t)n);
         uint8_t *copy = (uint8_t *)cleaned.data();
-        others += clean<true>(p, n, copy);
+        others += clean3(p, n, copy);
         word = pack3_record(copy, n, copy + n, word);
     }
     return others;
@@ -181,7 +189,7 @@ int64_t base2_pack(In<uint8_t> values, In<int64_t> offsets, Out<uint8_t> out) {
         const uint8_t *from = p;
         if (part < 256 || has_no_code2(p, part)) {
             std::memset(letters, 'A', sizeof(letters));
-            others += clean<false>(p, part, letters);
+            others += clean2(p, part, letters);
             from = letters;
         }
         uint16_t packed[32];

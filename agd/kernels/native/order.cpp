@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 #include <vector>
 
 namespace agd {
@@ -26,22 +27,47 @@ std::vector<size_t> ascending_runs(const Item *items, size_t n, size_t most) {
     return ends;
 }
 
+// Merges two ascending runs, without a branch on the keys: these cannot be foretold.
+void merge_two(const Item *a, const Item *a_end, const Item *b, const Item *b_end, Item *to) {
+    while (a < a_end && b < b_end) {
+        const bool second = b->key < a->key;
+        const Item *from = second ? b : a;
+        *to++ = *from;
+        a += !second;
+        b += second;
+    }
+    std::copy(b, b_end, std::copy(a, a_end, to));
+}
+
 // Merges neighbouring runs until one is left.
 void merge_runs(Item *items, Item *other, size_t n, std::vector<size_t> ends) {
-    const auto less = [](const Item &a, const Item &b) { return a.key < b.key; };
     Item *from = items, *to = other;
     while (ends.size() > 1) {
         std::vector<size_t> merged;
         size_t start = 0;
         for (size_t i = 0; i < ends.size(); i += 2) {
             const size_t middle = ends[i], end = i + 1 < ends.size() ? ends[i + 1] : middle;
-            std::merge(from + start, from + middle, from + middle, from + end, to + start, less);
+            merge_two(from + start, from + middle, from + middle, from + end, to + start);
             merged.push_back(start = end);
         }
         std::swap(from, to);
         ends = std::move(merged);
     }
     if (from != items) std::copy(from, from + n, items);
+}
+
+// Insertion sort that gives up after `most` moves; whether it came to the end. What it leaves is stable either way.
+bool insert(Item *items, size_t n, size_t most) {
+    size_t moves = 0;
+    for (size_t i = 1; i < n; i++) {
+        const Item item = items[i];
+        size_t k = i;
+        for (; k > 0 && items[k - 1].key > item.key; k--) items[k] = items[k - 1];
+        items[k] = item;
+        moves += i - k;
+        if (moves > most) return false;
+    }
+    return true;
 }
 
 // Least significant byte first; bytes that are the same in all keys are skipped.
@@ -64,18 +90,13 @@ void radix_sort(Item *items, Item *other, size_t n) {
 
 // Stable sort by key; `other` is room for n items.
 void sort_items(Item *items, Item *other, size_t n) {
-    if (n < 64) {  // insertion
-        for (size_t i = 1; i < n; i++) {
-            const Item item = items[i];
-            size_t k = i;
-            for (; k > 0 && items[k - 1].key > item.key; k--) items[k] = items[k - 1];
-            items[k] = item;
-        }
+    if (n < 64) {
+        insert(items, n, n * n);
         return;
     }
     std::vector<size_t> runs = ascending_runs(items, n, 16);
-    if (runs.empty()) radix_sort(items, other, n);
-    else merge_runs(items, other, n, std::move(runs));
+    if (!runs.empty()) merge_runs(items, other, n, std::move(runs));
+    else if (!insert(items, n, 8 * n)) radix_sort(items, other, n);
 }
 
 }  // namespace

@@ -74,10 +74,20 @@ AGD_MULTIVERSION static bool complement_acgtn(uint8_t *p, int64_t n) {
         return (Block)~((Block)(b == 'A') | (Block)(b == 'C') | (Block)(b == 'G') | (Block)(b == 'T') | (Block)(b == 'N'));
     };
     if (n < 32 || any_of(p, n, bad, [](uint8_t) __attribute__((always_inline)) { return true; })) return false;
-    for (int64_t i = 0; i < n; i++) {
-        const uint8_t c = p[i];  // A and T differ by 0x15, C and G by 0x04
-        p[i] = (uint8_t)(c ^ (c == 'A' || c == 'T' ? 0x15 : 0) ^ (c == 'C' || c == 'G' ? 0x04 : 0));
+    // A and T differ by 0x15, C and G by 0x04; N stays.
+    const auto turned = [](const Block &b) __attribute__((always_inline)) {
+        const Block at = (Block)(b == 'A') | (Block)(b == 'T'), cg = (Block)(b == 'C') | (Block)(b == 'G');
+        return (Block)(b ^ (at & 0x15) ^ (cg & 0x04));
+    };
+    Block last, block;  // the last one overlaps those before, which must not be turned twice
+    std::memcpy(&last, p + n - 32, 32);
+    for (int64_t i = 0; i + 32 <= n; i += 32) {
+        std::memcpy(&block, p + i, 32);
+        block = turned(block);
+        std::memcpy(p + i, &block, 32);
     }
+    last = turned(last);
+    std::memcpy(p + n - 32, &last, 32);
     return true;
 }
 
