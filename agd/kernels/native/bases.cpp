@@ -19,13 +19,16 @@ static constexpr uint64_t LOW = 0x0101010101010101;
 
 static AGD_INLINE bool is_acgt(uint8_t c) { return c == 'A' || c == 'C' || c == 'G' || c == 'T'; }
 
+// All bits of the bytes that are not one of ACGTN (or ACGT).
+template <bool WITH_N> AGD_INLINE Block others_of(const Block &b) {
+    Block good = (Block)(b == 'A') | (Block)(b == 'C') | (Block)(b == 'G') | (Block)(b == 'T');
+    if (WITH_N) good |= (Block)(b == 'N');
+    return (Block)~good;
+}
+
 // Whether p[0:n] holds a letter that is not one of ACGTN (or ACGT).
 template <bool WITH_N> AGD_INLINE bool other_letters(const uint8_t *p, int64_t n) {
-    const auto bad = [](const Block &b) __attribute__((always_inline)) {
-        Block good = (Block)(b == 'A') | (Block)(b == 'C') | (Block)(b == 'G') | (Block)(b == 'T');
-        if (WITH_N) good |= (Block)(b == 'N');
-        return (Block)~good;
-    };
+    const auto bad = [](const Block &b) __attribute__((always_inline)) { return others_of<WITH_N>(b); };
     return any_of(p, n, bad, [](uint8_t c) __attribute__((always_inline)) { return !(is_acgt(c) || (WITH_N && c == 'N')); });
 }
 AGD_MULTIVERSION static bool has_no_code3(const uint8_t *p, int64_t n) { return other_letters<true>(p, n); }
@@ -33,17 +36,23 @@ AGD_MULTIVERSION static bool has_no_code2(const uint8_t *p, int64_t n) { return 
 
 // Copies n letters with those that have no code replaced; returns how many these are.
 template <bool WITH_N> AGD_INLINE int64_t clean(const uint8_t *from, int64_t n, uint8_t *to) {
-    int64_t others = 0;
-    for (int64_t start = 0; start < n; start += 128) {
-        const int64_t end = std::min<int64_t>(n, start + 128);
-        uint8_t count = 0;  // of one byte, so that the loop works on whole vectors
-        for (int64_t i = start; i < end; i++) {
-            const uint8_t c = from[i];
-            const bool good = (c == 'A') | (c == 'C') | (c == 'G') | (c == 'T') | (WITH_N & (c == 'N'));
-            to[i] = good ? c : (WITH_N ? 'N' : 'A');
-            count = (uint8_t)(count + !good);
-        }
-        others += count;
+    constexpr uint8_t fill = WITH_N ? 'N' : 'A';
+    int64_t others = 0, i = 0;
+    Block block;
+    for (; i + 32 <= n; i += 32) {
+        std::memcpy(&block, from + i, 32);
+        const Block other = others_of<WITH_N>(block);
+        block = (block & ~other) | (fill & other);
+        std::memcpy(to + i, &block, 32);
+        uint64_t part[4];
+        std::memcpy(part, &other, 32);
+        others += std::popcount(part[0]) + std::popcount(part[1]) + std::popcount(part[2]) + std::popcount(part[3]);
+    }
+    others /= 8;
+    for (; i < n; i++) {
+        const bool good = is_acgt(from[i]) || (WITH_N && from[i] == 'N');
+        to[i] = good ? from[i] : fill;
+        others += !good;
     }
     return others;
 }
