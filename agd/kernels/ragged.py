@@ -23,7 +23,14 @@ def take(column: Column, index: I64) -> Column:
     -------
     Column
         Of its own arrays, offsets from 0.
+
+    Raises
+    ------
+    IndexError
+        An index is negative (it would not count from the end) or no record of the column.
     """
+    if len(index) and int(index.min()) < 0:
+        raise IndexError(f"record {int(index.min())} of a column")
     if column.offsets is None:
         return Column(column.values[index])
     starts, ends = column.offsets[index], column.offsets[index + 1]
@@ -49,21 +56,32 @@ def take_batch(batch: Batch, index: I64, first: int = 0) -> Batch:
 
 
 def concat(columns: Sequence[Column]) -> Column:
-    """Records of several columns of one kind end to end (at least one column)."""
+    """Records of several columns of one kind end to end (at least one column).
+
+    Raises
+    ------
+    TypeError
+        Some of the columns are ragged, some are not.
+    """
     if len(columns) == 1:
         return columns[0]
+    if len({column.offsets is None for column in columns}) > 1:
+        raise TypeError("ragged and fixed columns cannot be joined")
     parts = [column.compact() for column in columns]
     values = np.concatenate([part.values for part in parts])
-    if any(part.offsets is None for part in parts):
+    if parts[0].offsets is None:
         return Column(values)
     return Column.from_lengths(values, np.concatenate([part.lengths for part in parts]))
 
 
 def concat_any(columns: Sequence[AnyColumn]) -> AnyColumn:
     """As :func:`concat`, for alignments too."""
-    if isinstance(columns[0], Column):
-        return concat([column for column in columns if isinstance(column, Column)])
+    plain = [column for column in columns if isinstance(column, Column)]
     parts = [column for column in columns if isinstance(column, Alignments)]
+    if plain and parts:
+        raise TypeError("alignments and other columns cannot be joined")
+    if plain:
+        return concat(plain)
     if len(parts) == 1:
         return parts[0]
     fixed = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Alignments.FIXED}
@@ -75,6 +93,14 @@ def concat_any(columns: Sequence[AnyColumn]) -> AnyColumn:
 
 
 def concat_batches(batches: Sequence[Batch]) -> Batch:
-    """Batches of the same columns end to end (at least one); begins at the ordinal of the first."""
+    """Batches of the same columns end to end (at least one); begins at the ordinal of the first.
+
+    Raises
+    ------
+    TypeError
+        The batches have not the same columns, or a column is not of one kind in all of them.
+    """
     names = list(batches[0].columns)
+    if any(set(batch.columns) != set(names) for batch in batches):
+        raise TypeError("batches with other columns cannot be joined")
     return Batch(batches[0].first, {name: concat_any([batch[name] for batch in batches]) for name in names})
