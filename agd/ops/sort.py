@@ -1,0 +1,264 @@
+"""Sort a dataset: an external merge sort whose merge runs on all processors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import agd
+from agd.cell import default_spec
+from agd.dataset import Dataset
+from agd.draft import Draft
+from agd.errors import UsageError
+from agd.manifest import Chunk, ColumnSpec
+from agd.ops.sort_keys import Ordering
+from agd.ops.sort_load import Loader
+from agd.ops.sort_merge import Merged, Run, merge_runs, merge_window
+from agd.ops.sort_plan import SortPlan, plan
+from agd.ops.sort_runs import SpilledRun
+from agd.ops.sort_spill import default_folder, spill_folder
+from agd.ops.sort_split import windows
+from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory
+from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Orientation
+
+
+@dataclass(frozen=True, slots=True)
+class SortReport:
+    """What a sort did.
+
+    Attributes
+    ----------
+    output : str
+        Where the sorted dataset is.
+    by : str
+        The order.
+    records : int
+        Records (alignment lines) of the output.
+    chunks : int
+        Chunks of the output.
+    runs : int
+        Sorted runs that were merged.
+    passes : int
+        Times that the records were merged; more than 1 only if memory is very short.
+    spilled_bytes : int
+        Bytes of temporary files; 0 when all fitted into memory.
+    kept : int
+        Objects that an earlier, stopped run had finished.
+    seconds : float
+        Wall time.
+    """
+
+    output: str
+    by: str
+    records: int
+    chunks: int
+    runs: int
+    passes: int
+    spilled_bytes: int
+    kept: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as JSON."""
+        return asdict(self)
+
+
+def sort(
+    dataset: Dataset, output: str | os.PathLike[str], *, by: str = "coordinate",
+    chunk_records: int = DEFAULT_CHUNK_RECORDS, chunk_bytes: int = DEFAULT_CHUNK_BYTES, tmp: str | None = None,
+    codecs: Mapping[str, list[dict[str, Any]]] | None = None, overwrite: bool = False, runner: Runner | None = None,
+    memory: int | None = None, progress: Progress = SILENT, command: str = "", **options: Any,
+) -> SortReport:
+    """Write a sorted copy of a dataset, one record per alignment line, bases as in SEQ.
+
+    Records of equal keys stay in the order of the input. The result depends neither on the memory nor on the number of
+    workers.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Aligned or not; never changed.
+    output : str or path
+        Url of the new dataset.
+    by : str
+        ``coordinate``, ``queryname`` (natural), ``queryname-lexicographic``, ``template-coordinate`` or ``tag:XX``:
+        exactly the orders of samtools sort (none, ``-n``, ``-N``, ``--template-coordinate``, ``-t XX``).
+    chunk_records, chunk_bytes : int
+        Chunks of the output have this many records; one is closed early by the record with which a column reaches
+        ``chunk_bytes``.
+    tmp : str, optional
+        Local folder for temporary files. Default: beside a local output, the system's for remote ones.
+    codecs : mapping of str to list of dict, optional
+        Codec chain of some of the columns. Default: those of the input.
+    overwrite : bool
+        Remove a dataset that is at ``output``.
+    runner : Runner, optional
+        Default: threads on all processors.
+    memory : int, optional
+        Bound on the peak resident set of the process, bytes. Default: see :func:`agd.run.default_memory`.
+    progress : Progress
+    command : str
+        Command line for the provenance.
+    **options
+        For fsspec, about the output.
+
+    Returns
+    -------
+    SortReport
+
+    Raises
+    ------
+    UsageError
+        The order is not known or its column is missing; the memory is too little; the output is the input.
+    DatasetExistsError
+        There is a dataset at ``output``.
+    """
+    begun = time.monotonic()
+    if chunk_records < 1 or chunk_bytes < 1:
+        raise UsageError("a chunk has at least one record and one byte")
+    url = os.fspath(output)
+    if _place(url) == _place(dataset.url):
+        raise UsageError(f"{url}: is the dataset that is to be sorted", "choose another output")
+    ordering = Ordering.of(by, dataset.manifest)
+    loader = Loader(dataset, ordering)
+    specs = output_specs(dataset, loader.columns, codecs or {})
+    with contextlib.ExitStack() as stack:
+        if runner is None:
+            runner = stack.enter_context(ThreadRunner())
+        layout = plan(dataset, ordering, runner.workers, memory or default_memory(), chunk_records)
+        parameters = {"by": by, "chunk_records": chunk_records, "chunk_bytes": chunk_bytes}
+        draft = Draft.create(
+            url, specs, _plan(dataset, specs, parameters), orientation=Orientation.SEQ, overwrite=overwrite, **options,
+        )  # fmt: skip
+        sorting = _Sort(loader, draft, layout, runner, progress, chunk_records, chunk_bytes)
+        try:
+            chunks = sorting.run(stack, tmp or default_folder(url))
+            manifest = dataset.manifest
+            step = {"program": "agd sort", "version": agd.__version__, "command": command, "parameters": parameters}
+            draft.commit(
+                chunks, names=manifest.names, sort_order=ordering.sort_order, header=ordering.header(manifest.header),
+                references=manifest.references, steps=(*manifest.steps, step), sources=manifest.sources,
+                digest=manifest.digest,
+            )  # fmt: skip
+        except Exception:
+            draft.abandon(sorting.stored)
+            raise
+    return SortReport(
+        output=url, by=by, records=sum(c.count for c in chunks), chunks=len(chunks), runs=len(layout.groups),
+        passes=sorting.passes, spilled_bytes=sorting.spilled, kept=sorting.kept,
+        seconds=round(time.monotonic() - begun, 3),
+    )  # fmt: skip
+
+
+def _place(url: str) -> str:
+    return url.rstrip("/") if "://" in url else os.path.realpath(url)
+
+
+def output_specs(
+    dataset: Dataset, columns: Sequence[str], codecs: Mapping[str, list[dict[str, Any]]]
+) -> dict[str, ColumnSpec]:
+    """How the columns of the output are stored."""
+    for name in codecs:
+        if name not in columns:
+            raise UsageError(f"there is no column {name!r} to choose codecs for", f"there are: {', '.join(columns)}")
+    specs = {}
+    for name in columns:
+        old = dataset.manifest.columns.get(name) or default_spec(name)
+        specs[name] = ColumnSpec(old.type, list(codecs.get(name, old.codecs)), name, old.dtype)
+    return specs
+
+
+def _plan(dataset: Dataset, specs: Mapping[str, ColumnSpec], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    source = {"id": dataset.manifest.id, "generation": dataset.manifest.generation, "records": len(dataset)}
+    columns = {name: spec.codecs for name, spec in specs.items()}
+    return {"operation": "sort", "input": source, "columns": columns, **parameters}
+
+
+class _Sort:
+    """The phases of one sort, and what they count."""
+
+    def __init__(
+        self, loader: Loader, draft: Draft, layout: SortPlan, runner: Runner, progress: Progress, chunk_records: int,
+        chunk_bytes: int,
+    ) -> None:
+        self.loader, self.draft, self.layout, self.runner, self.progress = loader, draft, layout, runner, progress
+        self.chunk_records, self.chunk_bytes = chunk_records, chunk_bytes
+        self.stored: list[str] = []
+        self.passes, self.spilled, self.kept = 1, 0, 0
+
+    def run(self, stack: contextlib.ExitStack, tmp: str) -> list[Chunk]:
+        """Sort; the chunks of the output."""
+        runs: Sequence[Run]
+        if self.layout.spill:
+            folder = stack.enter_context(spill_folder(tmp))
+            runs = self._fewer(self._spill(folder), folder)
+        else:
+            runs = self._load()
+        return self._merge(runs)
+
+    def _progress(self, label: str, total: int, counts: Iterator[tuple[int, Any]]) -> list[Any]:
+        self.progress.begin(label, total)
+        found = []
+        for count, item in counts:
+            self.progress.advance(count)
+            found.append(item)
+        self.progress.end()
+        return found
+
+    def _load(self) -> list[Run]:
+        made = self.runner.map(self.loader.memory_run, self.layout.groups, on="cpu", ahead=self._ahead("loaders"))
+        return self._progress("sort", len(self.loader.dataset), ((len(run), run) for run in made))
+
+    def _spill(self, folder: str) -> list[SpilledRun]:
+        def work(item: tuple[int, Sequence[Chunk]]) -> SpilledRun:
+            return self.loader.spilled_run(item[1], os.path.join(folder, f"run-{item[0]:06d}"), self.layout.block)
+
+        made = self.runner.map(work, enumerate(self.layout.groups), on="cpu", ahead=self._ahead("loaders"))
+        runs = self._progress("sort", len(self.loader.dataset), ((len(run), run) for run in made))
+        self.spilled += sum(run.nbytes for run in runs)
+        return runs
+
+    def _fewer(self, runs: list[SpilledRun], folder: str) -> list[SpilledRun]:
+        """Merge consecutive runs until so few are left as can be merged at one time."""
+        fan_in = self.layout.fan_in
+        while len(runs) > fan_in:
+            groups = [runs[i : i + fan_in] for i in range(0, len(runs), fan_in)]
+
+            def work(item: tuple[int, list[SpilledRun]]) -> SpilledRun:
+                path = os.path.join(folder, f"pass-{self.passes}-{item[0]:06d}")
+                return merge_runs(item[1], self.loader.columns, path, self.layout.block, self.layout.window)
+
+            made = self.runner.map(work, enumerate(groups), on="cpu", ahead=self._ahead("mergers"))
+            total = sum(len(run) for run in runs)
+            runs = self._progress("merge", total, ((len(run), run) for run in made))
+            self.spilled += sum(run.nbytes for run in runs)
+            self.passes += 1
+        return runs
+
+    def _merge(self, runs: Sequence[Run]) -> list[Chunk]:
+        columns = self.loader.columns
+        cuts = windows(runs, self.chunk_records, self.chunk_bytes, columns, self.layout.window)
+        merged = self.runner.map(
+            lambda window: merge_window(self.draft, runs, window), cuts, on="cpu", ahead=self._ahead("mergers"),
+            ordered=False,
+        )  # fmt: skip
+        stored = self.runner.map(self._store, merged, on="io", ordered=False)
+        total = sum(len(run) for run in runs)
+        found = self._progress("merge", total, ((sum(c.count for c in chunks), chunks) for chunks in stored))
+        return sorted((chunk for chunks in found for chunk in chunks), key=lambda c: c.first)
+
+    def _store(self, merged: Merged) -> list[Chunk]:
+        self.kept += merged.kept
+        for name, first, data in merged.objects:
+            self.stored.append(self.draft.key(name, first))
+            self.draft.store(name, first, data)
+        return merged.chunks
+
+    def _ahead(self, stage: str) -> int:
+        """One item waits beside those at work, unless memory allows no more than fewer than there are workers."""
+        allowed: int = getattr(self.layout, stage)
+        return allowed + 1 if allowed >= self.runner.workers else allowed

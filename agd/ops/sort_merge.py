@@ -1,0 +1,88 @@
+"""From sorted runs to the chunks of a dataset, each window of chunks on its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from agd.batch import AnyColumn, Column
+from agd.draft import Draft
+from agd.kernels import alignments as structured
+from agd.manifest import Cell, Chunk
+from agd.ops.sort_gather import gather
+from agd.ops.sort_runs import KEYS, MemoryRun, RunWriter, SpilledRun
+from agd.ops.sort_split import Window, merge_order, windows
+from agd.types import RecordType
+
+Run: TypeAlias = MemoryRun | SpilledRun
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """Chunks of a window: what is to be stored, and the entries of the manifest."""
+
+    chunks: list[Chunk]
+    objects: list[tuple[str, int, bytes]]
+    kept: int
+
+
+def merge_window(draft: Draft, runs: Sequence[Run], window: Window) -> Merged:
+    """Merge the records of a window and encode its chunks; cells that an earlier run has finished are kept."""
+    firsts = [window.first]
+    for count in window.counts:
+        firsts.append(firsts[-1] + count)
+    cells: list[dict[str, Cell]] = [
+        {name: cell for name in draft.columns if (cell := draft.finished(name, first, count)) is not None}
+        for first, count in zip(firsts, window.counts, strict=False)
+    ]
+    kept = sum(len(found) for found in cells)
+    objects: list[tuple[str, int, bytes]] = []
+    if kept < len(cells) * len(draft.columns):
+        present, order = merge_order(runs, window.low, window.high)
+        for name in draft.columns:
+            if all(name in found for found in cells):
+                continue
+            column = gather([runs[i].part(name, window.low[i], window.high[i]) for i in present], order)
+            for found, first, end in zip(cells, firsts, firsts[1:], strict=False):
+                if name not in found:
+                    piece = column.slice(first - window.first, end - window.first)
+                    data, found[name] = draft.encode(name, first, unpack(piece, draft.columns[name].type))
+                    objects.append((name, first, data))
+    chunks = [Chunk(f, n, c) for f, n, c in zip(firsts, window.counts, cells, strict=False)]
+    return Merged(chunks, objects, kept)
+
+
+def unpack(column: Column, kind: RecordType) -> AnyColumn:
+    """A column as the codecs take it: alignments are messages in a run."""
+    return structured.decode(column) if kind is RecordType.STRUCTURED else column
+
+
+def merge_runs(runs: Sequence[SpilledRun], columns: Sequence[str], path: str, block: int, window: int) -> SpilledRun:
+    """One run from several consecutive ones, which are removed."""
+    size = -(-window // block) * block
+    cuts = list(windows(runs, size, 1 << 62, (), 0))
+    try:
+        with RunWriter(path, block) as writer:
+            for name in (KEYS, *columns):
+                writer.add(name, merged_pieces(runs, cuts, name, block))
+            merged = writer.finish()
+    except BaseException:
+        os.unlink(path)
+        raise
+    for run in runs:
+        run.remove()
+    return merged
+
+
+def merged_pieces(runs: Sequence[SpilledRun], cuts: Sequence[Window], name: str, block: int) -> Iterator[Column]:
+    """A column of the merged sequence, block by block."""
+    for cut in cuts:
+        present, order = merge_order(runs, cut.low, cut.high)
+        if name == KEYS:
+            column = gather([(runs[i].keys(cut.low[i], cut.high[i]), None) for i in present], order)
+        else:
+            column = gather([runs[i].part(name, cut.low[i], cut.high[i]) for i in present], order)
+        for at in range(0, len(column), block):
+            yield column.slice(at, min(at + block, len(column)))

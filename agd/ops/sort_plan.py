@@ -1,0 +1,146 @@
+"""How a sort stays within its memory: all at once, or in runs of some chunks that go through temporary files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from agd import chunkfile
+from agd.dataset import Dataset
+from agd.manifest import Chunk
+from agd.ops.lines import secondary_columns
+from agd.ops.sort_keys import Ordering
+from agd.run import items_in_flight
+from agd.run.memory import BASE
+from agd.types import RecordType
+
+#: Headers that are read to learn how large chunks are once decoded; the others are judged by these.
+SAMPLE = 64
+
+#: Records of output that one task merges at least, for its overhead to be small.
+WINDOW = 50_000
+
+#: A block of a run: no smaller, for the seeks; no larger, for what is read in vain.
+MIN_BLOCK, MAX_BLOCK = 256, 8192
+
+#: Runs that are merged at one time at most.
+MAX_FAN_IN = 512
+
+
+@dataclass(frozen=True, slots=True)
+class SortPlan:
+    """What bounds the memory of a sort; the result does not depend on it.
+
+    Attributes
+    ----------
+    spill : bool
+        Whether runs go to temporary files.
+    groups : tuple of tuple of Chunk
+        Chunks of each run.
+    block : int
+        Records in a block of a run.
+    fan_in : int
+        Runs that are merged at one time.
+    loaders, mergers : int
+        Tasks at work at one time when runs are made, and when they are merged.
+    window : int
+        Records that a task merges at least.
+    """
+
+    spill: bool
+    groups: tuple[tuple[Chunk, ...], ...]
+    block: int
+    fan_in: int
+    loaders: int
+    mergers: int
+    window: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Decoded bytes of each record, by use.
+
+    Attributes
+    ----------
+    total : float
+        All columns.
+    widest : float
+        The largest column.
+    alignments : float
+        The decoded alignments and what else stays in memory with them.
+    keys : float
+        The key and its place in the order.
+    """
+
+    total: float
+    widest: float
+    alignments: float
+    keys: float
+
+
+def weigh(dataset: Dataset, ordering: Ordering) -> Weights:
+    """Bytes of a record, from the headers of some chunks spread over the dataset (the largest count)."""
+    chunks = dataset.chunks
+    step = -(-len(chunks) // SAMPLE)
+    extra = secondary_columns(dataset.columns)
+    largest: dict[str, float] = dict.fromkeys(dataset.columns, 0.0)
+    for chunk in chunks[::step]:
+        for name in chunk.cells:
+            key = dataset.manifest.object_key(name, chunk.first)
+            header = chunkfile.parse_header(dataset.storage.get(key, 0, chunkfile.HEADER_SIZE), key)
+            size = header.values if header.record_type is RecordType.BASES else header.payload_raw
+            largest[name] = max(largest[name], size / chunk.count)
+    offsets = 8
+    plain = [size + offsets for name, size in largest.items() if name not in extra and name != "results"]
+    structured = [size for name, size in largest.items() if name in extra or name == "results"]
+    made_of = sum(largest.get(name, 0.0) for name in ordering.columns)
+    return Weights(
+        total=sum(plain) + sum(structured) + offsets,
+        widest=max([*plain, *structured, 8]),
+        alignments=sum(structured) * 2 + 64 * (1 + len(extra)),
+        keys=16 if ordering.by == "coordinate" else 2 * made_of + 48,
+    )
+
+
+def plan(dataset: Dataset, ordering: Ordering, workers: int, memory: int, chunk_records: int) -> SortPlan:
+    """Choose how to sort within ``memory`` bytes of peak resident set.
+
+    Raises
+    ------
+    UsageError
+        It is too little for even one chunk.
+    """
+    chunks = dataset.chunks
+    w, records = weigh(dataset, ordering), len(dataset)
+    chunk = max((c.count for c in chunks), default=0)
+    load = int(chunk * (2.5 * w.total + w.alignments + w.keys))
+    merge = int(min(max(chunk_records, WINDOW), records) * (3.5 * w.widest + w.total / 2 + 3 * w.keys))
+    held = int(records * (w.total + w.keys) * 1.05)
+    if BASE + held + workers * max(load, merge) <= memory:
+        return SortPlan(False, tuple((c,) for c in chunks), MAX_BLOCK, 1 << 30, workers, workers, WINDOW)
+    # Of a run only the alignments, the keys and one column are in memory; of a chunk this column twice, when it turns.
+    each = w.widest + w.alignments + w.keys * 2
+    first = int(chunk * (each + 2 * w.widest))
+    loaders = min(workers, items_in_flight(memory, first, workers))
+    room = (memory - BASE) // loaders - first
+    most = max(chunk, int(min(chunk + room / each, -(-records // workers))))
+    groups = tuple(group(chunks, most))
+    mergers = min(workers, items_in_flight(memory, merge, workers))
+    target = max(chunk_records, WINDOW)
+    # Blocks that are read at the two ends of each slice for little more than their middle cost memory, too.
+    spare = max(target // 2, int(((memory - BASE) // mergers - merge) / (w.widest + w.keys)))
+    fan_in = max(2, min(MAX_FAN_IN, spare // MIN_BLOCK))
+    block = min(MAX_BLOCK, max(MIN_BLOCK, target // (4 * min(len(groups), fan_in))))
+    return SortPlan(True, groups, block, fan_in, loaders, mergers, WINDOW)
+
+
+def group(chunks: Sequence[Chunk], records: int) -> Iterator[tuple[Chunk, ...]]:
+    """Consecutive chunks with no more than ``records`` records together, or one chunk."""
+    taken: list[Chunk] = []
+    for chunk in chunks:
+        if taken and sum(c.count for c in taken) + chunk.count > records:
+            yield tuple(taken)
+            taken = []
+        taken.append(chunk)
+    if taken:
+        yield tuple(taken)

@@ -1,0 +1,263 @@
+"""Sorted runs: columns of alignment lines and their keys, in memory or in a temporary file."""
+
+from __future__ import annotations
+
+import bisect as python_bisect
+import errno
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from agd.batch import I64, Column
+from agd.codecs import Chain
+from agd.errors import StorageError
+from agd.kernels.ragged import concat
+from agd.ops.sort_gather import Part, gather, lengths_of
+from agd.ops.sort_keys import Key, bisect, key_at
+
+#: Name under which a run keeps its keys; no column has it.
+KEYS = ""
+
+#: How the columns of a run are written: what is cheap for the processor comes first, for the disk second.
+SPILL_CODECS: dict[str, list[dict[str, Any]]] = {"bases": [{"name": "base3"}]}
+
+
+class MemoryRun:
+    """A run in memory: sorted keys, and the order of the records of columns that stay as they came.
+
+    Parameters
+    ----------
+    keys : Column
+        Sorted.
+    order : ndarray of int64, shape (records,)
+        Record of the columns for each sorted place.
+    columns : mapping of str to Column
+    """
+
+    def __init__(self, keys: Column, order: I64, columns: Mapping[str, Column]) -> None:
+        self._keys, self._order, self._columns = keys, order, columns
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def key(self, record: int) -> Key:
+        """Key of one record."""
+        return key_at(self._keys, record)
+
+    def bisect(self, key: Key, low: int, high: int, *, right: bool) -> int:
+        """See :func:`agd.ops.sort_keys.bisect`."""
+        return bisect(self._keys, key, low, high, right=right)
+
+    def keys(self, start: int, stop: int) -> Column:
+        """Keys of records ``start`` to ``stop``."""
+        return self._keys.slice(start, stop)
+
+    def sizes(self, column: str, start: int, stop: int) -> I64:
+        """Bytes of a column in each of these records."""
+        return lengths_of(self.part(column, start, stop))
+
+    def widest(self, column: str) -> int:
+        """Most bytes of a column in any record."""
+        return int(self._columns[column].lengths.max(initial=0))
+
+    def part(self, column: str, start: int, stop: int) -> Part:
+        """Records ``start`` to ``stop`` of a column."""
+        return self._columns[column], self._order[start:stop]
+
+    def remove(self) -> None:
+        """Nothing to remove."""
+
+
+@dataclass(slots=True)
+class _Blocks:
+    """Where the blocks of one column are: entry ``i`` is for block ``i``."""
+
+    codecs: list[dict[str, Any]]
+    dtype: str
+    offsets: list[int] = field(default_factory=lambda: [0])
+    sizes_bytes: list[int] = field(default_factory=list)
+    raw: list[int] = field(default_factory=list)
+    widest: int = 0
+
+
+class SpilledRun:
+    """A run in a file: the keys, then one column after the other, each in blocks of equally many records.
+
+    Nothing is kept open, and in memory there are only the places of the blocks and the first key of each.
+    """
+
+    def __init__(
+        self, path: str, block: int, records: int, blocks: Mapping[str, _Blocks], firsts: Sequence[Key]
+    ) -> None:
+        self.path, self._block, self._records, self._blocks, self._firsts = path, block, records, blocks, firsts
+        self._cached: tuple[int, Column] | None = None
+
+    def __len__(self) -> int:
+        return self._records
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the file."""
+        return max(blocks.offsets[-1] for blocks in self._blocks.values())
+
+    def _key_block(self, number: int) -> Column:
+        cached = self._cached
+        if cached is None or cached[0] != number:
+            cached = (number, self._read(KEYS, number, number + 1))
+            self._cached = cached
+        return cached[1]
+
+    def key(self, record: int) -> Key:
+        """Key of one record."""
+        return key_at(self._key_block(record // self._block), record % self._block)
+
+    def bisect(self, key: Key, low: int, high: int, *, right: bool) -> int:
+        """See :func:`agd.ops.sort_keys.bisect`."""
+        find = python_bisect.bisect_right if right else python_bisect.bisect_left
+        number = find(self._firsts, key) - 1
+        if number < 0:
+            return low
+        start = number * self._block
+        keys = self._key_block(number)
+        return min(max(start + bisect(keys, key, 0, len(keys), right=right), low), high)
+
+    def keys(self, start: int, stop: int) -> Column:
+        """Keys of records ``start`` to ``stop``."""
+        return self._slice(KEYS, start, stop)
+
+    def sizes(self, column: str, start: int, stop: int) -> I64:
+        """Bytes of a column in each of these records."""
+        blocks = self._blocks[column]
+        first, last = start // self._block, -(-stop // self._block)
+        if blocks.dtype:
+            return np.ones(stop - start, np.int64)
+        parts = []
+        with open(self.path, "rb", buffering=0) as file:
+            for i in range(first, last):
+                data = os.pread(file.fileno(), blocks.sizes_bytes[i], blocks.offsets[i])
+                parts.append(np.frombuffer(data, np.uint32).astype(np.int64))
+        return np.concatenate(parts)[start - first * self._block : stop - first * self._block]
+
+    def widest(self, column: str) -> int:
+        """Most bytes of a column in any record."""
+        return self._blocks[column].widest
+
+    def part(self, column: str, start: int, stop: int) -> Part:
+        """Records ``start`` to ``stop`` of a column."""
+        return self._slice(column, start, stop), None
+
+    def _slice(self, column: str, start: int, stop: int) -> Column:
+        first, last = start // self._block, -(-stop // self._block)
+        found = self._read(column, first, last)
+        return found.slice(start - first * self._block, stop - first * self._block)
+
+    def _read(self, column: str, first: int, last: int) -> Column:
+        """Blocks ``first`` to ``last`` of a column, in one read."""
+        blocks = self._blocks[column]
+        start, stop = blocks.offsets[first], blocks.offsets[last]
+        with open(self.path, "rb", buffering=0) as file:
+            data = os.pread(file.fileno(), stop - start, start)
+        if len(data) != stop - start:
+            raise StorageError(f"{self.path}: a temporary file was cut off", "run the same command again")
+        view, chain = memoryview(data), Chain.from_json(blocks.codecs, self.path)
+        parts = []
+        for i in range(first, last):
+            at, end = blocks.offsets[i] - start, blocks.offsets[i + 1] - start
+            records = min(self._block, self._records - i * self._block)
+            split = at + blocks.sizes_bytes[i]
+            sizes = (
+                np.full(records, np.dtype(blocks.dtype).itemsize, np.int64) if blocks.dtype
+                else np.frombuffer(view[at:split], np.uint32).astype(np.int64)
+            )  # fmt: skip
+            found = chain.decode(view[split:end], records, sizes, blocks.raw[i], blocks.dtype)
+            assert isinstance(found, Column)
+            parts.append(found)
+        return concat(parts)
+
+    def remove(self) -> None:
+        """Remove the file."""
+        os.unlink(self.path)
+
+
+class RunWriter:
+    """Writes a :class:`SpilledRun`: first the keys, then column after column, each from batches of any length.
+
+    Parameters
+    ----------
+    path : str
+    block : int
+        Records in a block.
+    """
+
+    def __init__(self, path: str, block: int) -> None:
+        self._path, self._block = path, block
+        self._file = open(path, "xb", buffering=1 << 20)  # noqa: SIM115
+        self._at = 0
+        self._blocks: dict[str, _Blocks] = {}
+        self._firsts: list[Key] = []
+        self._records = 0
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._file.close()
+
+    def add(self, name: str, pieces: Iterator[Column]) -> None:
+        """Write a column, sorted, that comes in pieces of a block each (the last one may be shorter)."""
+        blocks: _Blocks | None = None
+        for piece in pieces:
+            if blocks is None:
+                dtype = "" if piece.offsets is not None else piece.values.dtype.str
+                blocks = self._blocks[name] = _Blocks(SPILL_CODECS.get(name, []), dtype, [self._at])
+            if name == KEYS:
+                self._firsts.append(key_at(piece, 0))
+                self._records += len(piece)
+            self._write(blocks, piece)
+
+    def _write(self, blocks: _Blocks, piece: Column) -> None:
+        encoded = Chain.from_json(blocks.codecs, self._path).encode(piece)
+        sizes = b""
+        if not blocks.dtype and encoded.sizes is not None:
+            blocks.widest = max(blocks.widest, int(encoded.sizes.max(initial=0)))
+            sizes = encoded.sizes.astype(np.uint32).tobytes()
+        try:
+            self._file.write(sizes)
+            self._file.write(encoded.data)
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            remedy = "free some space, or choose another folder for temporary files" if full else ""
+            raise StorageError(f"{self._path}: a temporary file cannot be written: {error.strerror}", remedy) from error
+        self._at += len(sizes) + len(encoded.data)
+        blocks.sizes_bytes.append(len(sizes))
+        blocks.raw.append(encoded.raw_size)
+        blocks.offsets.append(self._at)
+
+    def finish(self) -> SpilledRun:
+        """Close the file; the run that was written."""
+        self._file.close()
+        return SpilledRun(self._path, self._block, self._records, self._blocks, self._firsts)
+
+
+def pieces(parts: Sequence[Part], order: I64, block: int) -> Iterator[Column]:
+    """Gather records block by block: the values of no more than one block are copied at one time."""
+    ends = np.cumsum([len(column) if rows is None else len(rows) for column, rows in parts])
+    starts = np.concatenate([[0], ends[:-1]])
+    for at in range(0, len(order), block):
+        wanted = order[at : at + block]
+        part_of = np.searchsorted(ends, wanted, side="right")
+        present = np.unique(part_of)
+        chosen: list[Part] = []
+        places = np.empty(len(wanted), np.int64)
+        done = 0
+        for p in present.tolist():
+            mine = np.flatnonzero(part_of == p)
+            rows = wanted[mine] - starts[p]
+            column, subset = parts[p]
+            chosen.append((column, rows if subset is None else subset[rows]))
+            places[mine] = done + np.arange(len(mine))
+            done += len(mine)
+        yield gather(chosen, places)
