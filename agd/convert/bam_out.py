@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import struct
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from agd import kernels
-from agd.batch import I64, U64, Batch
+from agd.batch import I64, Batch
 from agd.cell import reference_lengths
 from agd.convert import bgzf
 from agd.convert.header import output_header
 from agd.convert.index import IndexBuilder
-from agd.convert.streams import open_output
+from agd.convert.outputs import open_output
+from agd.convert.reports import ExportReport
 from agd.dataset import Dataset
 from agd.errors import UsageError
 from agd.ops.digest import Digest, check_digest, digest_records
@@ -27,36 +28,13 @@ from agd.types import Reference
 
 
 @dataclass(frozen=True, slots=True)
-class ExportReport:
-    """What an export has done.
-
-    Attributes
-    ----------
-    records : int
-    bytes : int
-        Of the file.
-    seconds : float
-    index : str
-        Where the index is, "" for none.
-    """
-
-    records: int
-    bytes: int
-    seconds: float
-    index: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
 class _Part:
     """One chunk as it goes into the file: deflated blocks, and what the index needs of its records."""
 
     data: bytes
     count: int
-    starts: U64  # virtual offsets of the records, relative to the beginning of the part
+    bases: int
+    starts: I64  # virtual offsets of the records, relative to the beginning of the part
     index: tuple[Any, ...]
     end: int
     digest: Digest
@@ -122,37 +100,36 @@ def export_bam(
 
     def encode(lines: Batch) -> _Part:
         data, offsets, records = encode_records(lines, manifest.names)
-        blocks, stored, plain = bgzf.compress_blocks(data, level)
-        table = bgzf.BlockTable()
-        table.add(stored, plain)
-        places = table.virtual_offsets(offsets)
+        blocks, sizes = bgzf.deflate_blocks(data, level)
+        places = bgzf.virtual_offsets(offsets, sizes)
         a = lines.alignments()
         end = a.position + np.maximum(reference_lengths(a.cigar), 1)
         return _Part(
-            blocks, len(lines), places, (a.reference, a.position, end, a.flag), len(blocks),
+            blocks, len(lines), len(records.bases), places, (a.reference, a.position, end, a.flag), len(blocks),
             digest_records(records) if whole else Digest(),
         )  # fmt: skip
 
     builder = IndexBuilder([r.length for r in references]) if index else None
-    total, digest = 0, Digest()
+    total, bases, digest = 0, 0, Digest()
     progress.begin("export", len(dataset))
     try:
-        with open_output(output) as out:
+        with open_output(output, compression="none") as out:
             header = bam_header(output_header(dataset, "agd export bam", command), references)
-            head, _, _ = bgzf.compress_blocks(header, level)
+            head, _ = bgzf.deflate_blocks(header, level)
             out.write(head)
             at = len(head)
             for part in scan(dataset, encode, runner=runner, ahead=ahead, selection=selection):
                 out.write(part.data)
                 if builder is not None:
-                    places = part.starts + np.uint64(at << 16)
+                    places = part.starts + (at << 16)
                     builder.add(*part.index, places[:-1], places[1:])
                 at += part.end
                 total += part.count
+                bases += part.bases
                 digest.add(part.digest)
                 progress.advance(part.count)
-            out.write(bgzf.EOF_MARKER)
-            at += len(bgzf.EOF_MARKER)
+            out.write(bgzf.EOF)
+            at += len(bgzf.EOF)
             if whole:
                 check_digest(dataset, digest)
         where = ""
@@ -162,4 +139,4 @@ def export_bam(
                 file.write(builder.to_bytes())
     finally:
         progress.end()
-    return ExportReport(total, at, time.perf_counter() - start, where)
+    return ExportReport(total, {output: total}, bases, at, time.perf_counter() - start, where)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 
 from agd import __version__
 from agd.batch import Alignments, AnyColumn, Batch, Column
+from agd.convert.reports import ImportReport
 from agd.draft import Draft, columns_of
 from agd.errors import InputError, KernelError
 from agd.kernels.records import RecordArrays
@@ -24,31 +25,6 @@ T = TypeVar("T")
 
 #: Columns of imported alignments.
 COLUMNS = ("bases", "qualities", "metadata", "results", "tags")
-
-
-@dataclass(frozen=True, slots=True)
-class ImportReport:
-    """What an import has done.
-
-    Attributes
-    ----------
-    records, chunks : int
-    bytes_in, bytes_out : int
-        Of the source as it is stored (0: unknown), and of all objects.
-    seconds : float
-    digest : dict
-    """
-
-    records: int
-    chunks: int
-    bytes_in: int
-    bytes_out: int
-    seconds: float
-    digest: dict[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +143,13 @@ def import_records(
     finally:
         progress.end()
     return ImportReport(
-        records=len(dataset), chunks=len(chunks), bytes_in=bytes_in, bytes_out=dataset.manifest.stored_bytes,
+        records=len(dataset), pairs=0, bases=_bases(chunks), bytes_in=bytes_in, bytes_out=dataset.manifest.stored_bytes,
         seconds=time.perf_counter() - start, digest=total.to_json(),
     )  # fmt: skip
+
+
+def _bases(chunks: Iterable[Chunk]) -> int:
+    return sum(int(chunk.cells["bases"].statistics.get("total", 0)) for chunk in chunks)
 
 
 def to_batch(first: int, records: RecordArrays) -> Batch:

@@ -53,9 +53,11 @@ class ExportReport:
         Records written to each output.
     bases : int
     bytes_out : int
-        Bytes written, before compression.
+        Bytes written: text before its compression, BAM as it is stored.
     seconds : float
         Wall time.
+    index : str
+        Where the index of a BAM file is; "" for none.
     """
 
     records: int
@@ -63,6 +65,7 @@ class ExportReport:
     bases: int
     bytes_out: int
     seconds: float
+    index: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON."""

@@ -9,7 +9,8 @@ import numpy as np
 
 from agd import kernels
 from agd.batch import U8, Column
-from agd.convert.records import ImportReport, RawChunk, Source, header_references, import_records
+from agd.convert.records import RawChunk, Source, header_references, import_records
+from agd.convert.reports import ImportReport
 from agd.convert.streams import InputStream, open_input
 from agd.errors import InputError
 from agd.kernels.records import RecordArrays

@@ -9,9 +9,9 @@ import numpy as np
 
 from agd import kernels
 from agd.batch import Batch, Column
-from agd.convert.bam_out import ExportReport
 from agd.convert.header import output_header
-from agd.convert.streams import open_output
+from agd.convert.outputs import open_output
+from agd.convert.reports import ExportReport
 from agd.dataset import Dataset
 from agd.kernels.ragged import take_batch
 from agd.ops.digest import Digest, check_digest, digest_records
@@ -53,15 +53,15 @@ def export_sam(
     assert names.offsets is not None
     reference_names, reference_offsets = names.values, names.offsets
 
-    def encode(lines: Batch) -> tuple[int, Any, Digest]:
+    def encode(lines: Batch) -> tuple[int, int, Any, Digest]:
         if head is not None and len(lines) > head:
             lines = take_batch(lines, np.arange(head))
         arrays = to_records(lines, manifest.names)
         text = np.empty(kernels.sam_format_bound(arrays, reference_names, reference_offsets), np.uint8)
         size = kernels.sam_format(arrays, reference_names, reference_offsets, text)
-        return len(lines), text[:size], digest_records(arrays) if whole else Digest()
+        return len(lines), len(arrays.bases), text[:size], digest_records(arrays) if whole else Digest()
 
-    total = size = 0
+    total = size = bases = 0
     digest = Digest()
     progress.begin("export", len(dataset))
     try:
@@ -71,13 +71,14 @@ def export_sam(
                 out.write(text)
                 size += len(text)
             if records and head != 0:
-                for count, data, part in scan(dataset, encode, runner=runner, ahead=ahead, selection=selection):
+                for count, amount, data, part in scan(dataset, encode, runner=runner, ahead=ahead, selection=selection):
                     if head is not None and total + count > head:
                         count = head - total
                         data = _first_lines(data, count)
                     out.write(data)
                     total += count
                     size += len(data)
+                    bases += amount
                     digest.add(part)
                     progress.advance(count)
                     if head is not None and total >= head:
@@ -86,7 +87,7 @@ def export_sam(
                 check_digest(dataset, digest)
     finally:
         progress.end()
-    return ExportReport(total, size, time.perf_counter() - start)
+    return ExportReport(total, {output: total}, bases, size, time.perf_counter() - start)
 
 
 def _first_lines(text: Any, count: int) -> Any:
