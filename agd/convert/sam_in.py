@@ -144,6 +144,6 @@ class SamReader:
 
 def trim(records: RecordArrays, count: int) -> RecordArrays:
     """The first ``count`` records of arrays with room for more."""
-    fixed = [array[:count] for array in records[:7]]
-    ragged = [array if i % 2 == 0 else array[: count + 1] for i, array in enumerate(records[7:])]
-    return RecordArrays(*fixed, *ragged)  # type: ignore[arg-type]
+    arrays: list[Any] = list(records)
+    ragged = [array if i % 2 == 0 else array[: count + 1] for i, array in enumerate(arrays[7:])]
+    return RecordArrays(*[array[:count] for array in arrays[:7]], *ragged)
