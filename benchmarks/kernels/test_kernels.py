@@ -14,6 +14,8 @@ import pytest
 
 from agd.batch import I64, U8, Column
 from agd.kernels import _native as kernels
+from agd.kernels.checksums import empty_sums
+from agd.kernels.records import RecordArrays
 
 READS, LENGTH = 100_000, 150
 
@@ -185,3 +187,98 @@ def test_name_keys(measure: Measure, names: Column, natural: bool) -> None:
 def test_argsort_of_names(measure: Measure, names: Column) -> None:
     out = np.zeros(len(names), np.int64)
     measure("names", names.values.nbytes, lambda: kernels.argsort_bytes(names.values, offsets_of(names), out))
+
+
+REFERENCES = Column.from_list([b"chr%d" % i for i in range(1, 25)])
+
+
+@pytest.fixture(scope="module")
+def sam(rng: np.random.Generator, bases: Column) -> U8:
+    """The same reads as SAM text with the tags of bwa."""
+    quality = letters(rng, b"FFFFFF:,#", READS * LENGTH).tobytes()
+    sequence = bases.values.tobytes()
+    cells = zip(range(READS), rng.integers(1, 10**8, READS).tolist(), rng.integers(0, 10, READS).tolist(), strict=True)
+    parts = [
+        b"A00123:45:HXXXXXXXX:1:1101:%d:%d\t99\tchr%d\t%d\t60\t%dM5S\t=\t%d\t351\t%b\t%b"
+        b"\tNM:i:%d\tMD:Z:60A84\tMC:Z:150M\tAS:i:140\tXS:i:20\tRG:Z:sample\n"
+        % (1000 + i % 30_000, i, i * 24 // READS + 1, place, LENGTH - 5, place + 200,
+           sequence[i * LENGTH : (i + 1) * LENGTH], quality[i * LENGTH : (i + 1) * LENGTH], edits)
+        for i, place, edits in cells
+    ]  # fmt: skip
+    return np.frombuffer(b"".join(parts), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def records(sam: U8) -> RecordArrays:
+    arrays = RecordArrays.allocate(*kernels.sam_capacity(sam))
+    kernels.sam_parse(sam, REFERENCES.values, offsets_of(REFERENCES), arrays, True)
+    return arrays
+
+
+@pytest.fixture(scope="module")
+def bam(records: RecordArrays) -> Column:
+    sizes = np.zeros(READS, np.int64)
+    kernels.bam_sizes(records, sizes)
+    column = Column.from_lengths(np.zeros(int(sizes.sum()), np.uint8), sizes)
+    kernels.bam_encode(records, column.values, offsets_of(column))
+    return column
+
+
+def test_sam_capacity(measure: Measure, sam: U8) -> None:
+    measure("text", sam.nbytes, lambda: kernels.sam_capacity(sam))
+
+
+def test_sam_parse(measure: Measure, sam: U8) -> None:
+    arrays = RecordArrays.allocate(*kernels.sam_capacity(sam))
+    names, offsets = REFERENCES.values, offsets_of(REFERENCES)
+    measure("text", sam.nbytes, lambda: kernels.sam_parse(sam, names, offsets, arrays, True))
+
+
+def test_sam_format(measure: Measure, sam: U8, records: RecordArrays) -> None:
+    names, offsets = REFERENCES.values, offsets_of(REFERENCES)
+    out = np.zeros(kernels.sam_format_bound(records, names, offsets), np.uint8)
+    assert kernels.sam_format(records, names, offsets, out) == len(sam)
+    measure("text", sam.nbytes, lambda: kernels.sam_format(records, names, offsets, out))
+
+
+def test_bam_measure(measure: Measure, bam: Column) -> None:
+    measure("BAM", bam.values.nbytes, lambda: kernels.bam_measure(bam.values, offsets_of(bam)))
+
+
+def test_bam_decode(measure: Measure, bam: Column) -> None:
+    offsets = offsets_of(bam)
+    arrays = RecordArrays.allocate(READS, *kernels.bam_measure(bam.values, offsets))
+    measure("BAM", bam.values.nbytes, lambda: kernels.bam_decode(bam.values, offsets, len(REFERENCES), arrays))
+
+
+def test_bam_encode(measure: Measure, bam: Column, records: RecordArrays) -> None:
+    out = np.zeros_like(bam.values)
+    measure("BAM", out.nbytes, lambda: kernels.bam_encode(records, out, offsets_of(bam)))
+
+
+@pytest.mark.parametrize("placed", [False, True])
+def test_checksum(measure: Measure, bam: Column, records: RecordArrays, placed: bool) -> None:
+    groups, sums = np.zeros(READS, np.int64), empty_sums(1).reshape(-1)
+    tags = np.frombuffer(b"BCFIQTRTTC", np.uint8)
+    size = bam.values.nbytes
+    measure("BAM", size, lambda: kernels.checksum(records, groups, sums, 0xC1, 0x900, True, tags, False, placed))
+
+
+@pytest.mark.parametrize("portable", [False, True])
+def test_crc32(measure: Measure, bases: Column, portable: bool) -> None:
+    measure("values", bases.values.nbytes, lambda: kernels.crc32(bases.values, 0, portable))
+
+
+def test_aux_numbers(measure: Measure, records: RecordArrays) -> None:
+    out, present = np.zeros(READS, np.int64), np.zeros(READS, np.bool_)
+    tag, size = int.from_bytes(b"XS", "little"), int(records.tag_offsets[-1])
+    measure("tags", size, lambda: kernels.aux_numbers(records.tags, records.tag_offsets, tag, out, present))
+
+
+def test_aux_merge(measure: Measure, records: RecordArrays) -> None:
+    tags, offsets = records.tags, records.tag_offsets
+    size = int(offsets[-1])
+    added = Column.from_lengths(np.tile(np.frombuffer(b"NMC\x01", np.uint8), READS), np.full(READS, 4))
+    out, out_offsets = np.zeros(size + len(added.values), np.uint8), np.zeros(READS + 1, np.int64)
+    other = offsets_of(added)
+    measure("tags", size, lambda: kernels.aux_merge(tags, offsets, added.values, other, out, out_offsets))
