@@ -18,7 +18,7 @@ import minibwa
 import numpy as np
 
 from agd.align.aligner import Aligned, Reads, Request
-from agd.align.finish import collect, finish
+from agd.align.finish import Hits, collect, finish
 from agd.align.reference import Genome
 from agd.batch import Batch
 from agd.errors import AlignerError, UsageError
@@ -95,17 +95,15 @@ class Minibwa:
 
     def align_batch(self, batch: Batch) -> Aligned:
         """See :class:`agd.align.aligner.ChunkAligner`."""
-        results: list[list[Any]] = []
-        for part in self._map(batch):
-            results += part
+        hits = Hits.concatenate([collect(part, self._contigs) for part in self._map(batch)])
         bases = batch.ragged("bases")
         found = finish(
-            collect(results, self._contigs), bases, self._request.genome, read_group=self._request.read_group_id,
+            hits, bases, self._request.genome, read_group=self._request.read_group_id,
             paired=self._paired, secondary=self._arguments.secondary,
         )  # fmt: skip
         return Aligned(*found)
 
-    def _map(self, batch: Batch) -> Iterator[list[list[Any]]]:
+    def _map(self, batch: Batch) -> Iterator[list[Any]]:
         reads, names = _texts(batch, self._names, self._paired)
         index, options = self._index, self._options
         for i in range(0, len(reads), 2 * SLICE):
@@ -113,11 +111,9 @@ class Minibwa:
             if not self._paired:
                 yield minibwa.map_many(index, options, named, some)
                 continue
-            hits: list[list[Any]] = []
-            map_pair, extend = minibwa.map_pair, hits.extend
-            for n1, n2, s1, s2 in zip(named[::2], named[1::2], some[::2], some[1::2], strict=True):
-                extend(map_pair(index, options, n1, s1, n2, s2))
-            yield hits
+            map_pair = minibwa.map_pair
+            pairs = zip(named[::2], some[::2], named[1::2], some[1::2], strict=True)
+            yield [map_pair(index, options, *pair) for pair in pairs]
 
     def _estimate(self, reads: Reads) -> InsertSize:
         """Insert size from pairs that both map uniquely, each read on its own (the method of bwa's ``mem_pestat``)."""

@@ -1,10 +1,11 @@
 # Types of the native kernels. Each one is documented at its numpy reference of the same name (agd/kernels/reference).
 # One section a source file; within it, the order of the bind function.
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from agd.batch import I32, I64, U8, U16, U32, U64, Bool
 from agd.kernels.alignments import AlignmentArrays
+from agd.kernels.hits import Hits, Scoring
 from agd.kernels.records import RecordArrays
 
 _Values = TypeVar("_Values", U8, U32, U64)
@@ -81,3 +82,12 @@ def checksum(
     placed: bool,
 ) -> None: ...
 def crc32(data: U8, crc: int = 0, portable: bool = False) -> int: ...
+
+# hits.cpp
+def collect_hits(results: list[Any], contigs: dict[str, int]) -> tuple[Any, ...]: ...
+
+# finish.cpp
+def finish_hits(
+    hits: Hits, bases: U8, base_offsets: I64, genome: U8, contig_offsets: I64, names: U8, name_offsets: I64,
+    read_group: U8, paired: bool, secondary: bool, scoring: Scoring, alternatives: int, alternative_ratio: float,
+) -> tuple[Any, ...]: ...

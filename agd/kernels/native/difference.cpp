@@ -1,22 +1,10 @@
 // What CIGARs say about reads and reference: lengths, unclipped ends, and the differences between them (NM, MD).
-#include "common.hpp"
+#include "difference.hpp"
 
-#include <algorithm>
-#include <array>
-#include <charconv>
 #include <limits>
 
 namespace agd {
 namespace {
-
-// BAM codes of the CIGAR operations.
-enum Operation : uint32_t { M, I, D, N, S, H, P, EQUAL, DIFFERENT, OPERATIONS };
-constexpr uint32_t READ_ONLY_BITS = 1u << I | 1u << S, REFERENCE_ONLY_BITS = 1u << D | 1u << N;
-constexpr uint32_t BOTH_BITS = 1u << M | 1u << EQUAL | 1u << DIFFERENT;
-
-constexpr uint32_t code(uint32_t operation) { return operation & 15; }
-constexpr int64_t length(uint32_t operation) { return operation >> 4; }
-constexpr bool in(uint32_t operation, uint32_t bits) { return bits >> code(operation) & 1; }
 
 // Above this nothing real lies, and sums of CIGARs cannot overflow.
 constexpr int64_t POSITION_LIMIT = 1LL << 62;
@@ -36,8 +24,8 @@ struct Cigars {
     int64_t sum(int64_t i, uint32_t bits) const {
         int64_t total = 0;
         for (const uint32_t *c = begin(i); c < end(i); c++) {
-            require(code(*c) < OPERATIONS, "CIGAR operation is not one of MIDNSHP=X", i, c - values);
-            total += in(*c, bits) ? length(*c) : 0;
+            require(operation_code(*c) < OPERATIONS, "CIGAR operation is not one of MIDNSHP=X", i, c - values);
+            total += in(*c, bits) ? operation_length(*c) : 0;
         }
         return total;
     }
@@ -57,7 +45,7 @@ void reference_spans(In<uint32_t> cigar, In<int64_t> cigar_offsets, Out<int64_t>
 // Clipped bases up to the first operation that is no clip, walking from `c` in steps of `step`.
 int64_t clipped(const uint32_t *c, int64_t operations, int step, uint32_t counted) {
     int64_t total = 0;
-    for (; operations-- && in(*c, 1u << S | 1u << H); c += step) total += in(*c, counted) ? length(*c) : 0;
+    for (; operations-- && in(*c, 1u << S | 1u << H); c += step) total += in(*c, counted) ? operation_length(*c) : 0;
     return total;
 }
 
@@ -78,35 +66,6 @@ void unclipped_ends(In<int64_t> position, In<uint32_t> cigar, In<int64_t> cigar_
     }
 }
 
-// The 4-bit code of every letter as htslib has it: bit 0 A, 1 C, 2 G, 3 T; '=' is 0; what is no base is N (15).
-const std::array<uint8_t, 256> &letter_codes() {
-    static const auto table = [] {
-        std::array<uint8_t, 256> t;
-        t.fill(15);
-        const char *letters = "=ACMGRSVTWYHKDBN";
-        for (int i = 0; i < 16; i++) {
-            t[(uint8_t)letters[i]] = (uint8_t)i;
-            if (i) t[(uint8_t)(letters[i] | 0x20)] = (uint8_t)i;
-        }
-        t['U'] = t['u'] = 8;
-        for (int i = 0; i < 4; i++) t['0' + i] = (uint8_t)(1 << i);
-        return t;
-    }();
-    return table;
-}
-
-char upper(uint8_t letter) { return (char)(letter >= 'a' && letter <= 'z' ? letter - 32 : letter); }
-
-// True where sixteen letters are equal, whatever their case, and each is one of ACGT.
-bool plainly_equal(const uint8_t *a, const uint8_t *b) {
-    uint8_t bad = 0;
-    for (int i = 0; i < 16; i++) {
-        const uint8_t u = a[i] & 0xdf, v = b[i] & 0xdf;
-        bad |= (uint8_t)(u ^ v) | (uint8_t)((u != 'A') & (u != 'C') & (u != 'G') & (u != 'T'));
-    }
-    return !bad;
-}
-
 struct Genome {
     const uint8_t *letters;
     const int64_t *offsets;
@@ -125,7 +84,7 @@ struct Genome {
 // Most characters that the MD of a record can take: "0A" for a base, "0^" before a deletion, one more digit at the end.
 int64_t md_room(const Cigars &cigars, int64_t i, int64_t bases, int64_t contig_length) {
     int64_t deletions = 0;
-    for (const uint32_t *c = cigars.begin(i); c < cigars.end(i); c++) deletions += code(*c) == D;
+    for (const uint32_t *c = cigars.begin(i); c < cigars.end(i); c++) deletions += operation_code(*c) == D;
     return 2 * std::min(bases, cigars.sum(i, BOTH_BITS)) + std::min(contig_length, cigars.sum(i, 1u << D)) +
            2 * deletions + 1;
 }
@@ -146,63 +105,6 @@ int64_t md_bound(In<int64_t> contig_offsets, In<int32_t> reference, In<uint32_t>
                              genome.length(reference.data()[i], i));
     return total;
 }
-
-// Writes the MD of one record; reads and reference that end before the CIGAR does end the walk, as in samtools calmd.
-struct Walk {
-    const uint8_t *read, *read_end, *reference, *reference_end;
-    char *out;
-    int64_t matched = 0, nm = 0;
-    const uint8_t *codes = letter_codes().data();
-
-    void count() {
-        out = std::to_chars(out, out + 20, matched).ptr;
-        matched = 0;
-    }
-
-    bool aligned(int64_t n) {
-        const int64_t inside = std::max<int64_t>(0, std::min({n, read_end - read, reference_end - reference}));
-        const uint8_t *stop = read + inside;
-        while (read < stop) {
-            if (stop - read >= 16 && plainly_equal(read, reference)) {
-                read += 16, reference += 16, matched += 16;
-                continue;
-            }
-            for (const uint8_t *block = std::min(stop, read + 16); read < block; read++, reference++) {
-                const uint8_t a = codes[*read], b = codes[*reference];
-                if ((a == b && a != 15) || a == 0) {
-                    matched++;
-                } else {
-                    count();
-                    *out++ = upper(*reference);
-                    nm++;
-                }
-            }
-        }
-        return inside == n;
-    }
-
-    bool deleted(int64_t n) {
-        count();
-        *out++ = '^';
-        const int64_t inside = std::max<int64_t>(0, std::min(n, reference_end - reference));
-        for (int64_t k = 0; k < inside; k++) *out++ = upper(reference[k]);
-        reference += inside;
-        nm += inside;
-        return inside == n;
-    }
-
-    bool step(uint32_t operation) {
-        const int64_t n = length(operation);
-        switch (code(operation)) {
-            case M: case EQUAL: case DIFFERENT: return aligned(n);
-            case D: return deleted(n);
-            case N: reference += std::min(n, reference_end - reference); return true;
-            case I: nm += n; [[fallthrough]];
-            case S: read += std::min(n, read_end - read); return true;
-            default: return true;
-        }
-    }
-};
 
 int64_t nm_md(In<uint8_t> genome_letters, In<int64_t> contig_offsets, In<int32_t> reference, In<int64_t> position,
               In<uint32_t> cigar, In<int64_t> cigar_offsets, In<uint8_t> bases, In<int64_t> base_offsets,

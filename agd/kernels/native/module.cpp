@@ -9,6 +9,8 @@ void bind_reads(nb::module_ &);
 void bind_order(nb::module_ &);
 void bind_alignment(nb::module_ &);
 void bind_difference(nb::module_ &);
+void bind_hits(nb::module_ &);
+void bind_finish(nb::module_ &);
 void bind_sam(nb::module_ &);
 void bind_bam(nb::module_ &);
 void bind_tags(nb::module_ &);
@@ -33,6 +35,8 @@ NB_MODULE(_native, m) {
     agd::bind_order(m);
     agd::bind_alignment(m);
     agd::bind_difference(m);
+    agd::bind_hits(m);
+    agd::bind_finish(m);
     agd::bind_sam(m);
     agd::bind_bam(m);
     agd::bind_tags(m);

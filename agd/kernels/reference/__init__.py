@@ -15,6 +15,7 @@ from agd.kernels.reference.checksum import checksum, crc32
 from agd.kernels.reference.difference import md_bound, nm_md, reference_spans, unclipped_ends
 from agd.kernels.reference.fastq import fastq_scan
 from agd.kernels.reference.order import argsort_bytes, argsort_u64, coordinate_keys, name_keys
+from agd.kernels.reference.hits import collect_hits, finish_hits
 from agd.kernels.reference.ragged import copy_spans, reverse_spans
 from agd.kernels.reference.reads import fastq_format, same_names
 from agd.kernels.reference.sam import sam_capacity, sam_format, sam_format_bound, sam_parse
@@ -42,6 +43,7 @@ __all__ = [
     "base3_pack",
     "base3_unpack",
     "checksum",
+    "collect_hits",
     "coordinate_keys",
     "copy_spans",
     "crc32",
@@ -49,6 +51,7 @@ __all__ = [
     "fastq_format",
     "fastq_scan",
     "fill_runs",
+    "finish_hits",
     "md_bound",
     "name_keys",
     "nm_md",

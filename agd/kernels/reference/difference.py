@@ -165,7 +165,7 @@ def nm_md(
             if _md_room(operations, len(read), length) > len(md) - used:
                 raise KernelError("no room for the MD texts", i)
             first = int(contig_offsets[contig])
-            differences, text = _walk(read, genome[first : first + length], at, operations)
+            differences, text, _, _ = walk(read, genome[first : first + length], at, operations)
             if differences > np.iinfo(np.int32).max:
                 raise KernelError("NM does not fit 32 bits", i)
             nm[i] = differences
@@ -175,9 +175,9 @@ def nm_md(
     return used
 
 
-def _walk(read: U8, contig: U8, at: int, operations: list[tuple[int, str]]) -> tuple[int, bytes]:
-    """NM and MD of one record."""
-    text, matched, nm, here = "", 0, 0, 0
+def walk(read: U8, contig: U8, at: int, operations: list[tuple[int, str]]) -> tuple[int, bytes, int, int]:
+    """NM and MD of one record, and how many bases match, or do not match because one is N."""
+    text, matched, nm, here, matches, ambiguous = "", 0, 0, 0, 0, 0
     for length, operation in operations:
         inside = length
         if operation in BOTH:
@@ -185,9 +185,11 @@ def _walk(read: U8, contig: U8, at: int, operations: list[tuple[int, str]]) -> t
             for letter, other in zip(read[here : here + inside], contig[at : at + inside], strict=True):
                 if (CODES[letter] == CODES[other] != 15) or CODES[letter] == 0:
                     matched += 1
+                    matches += 1
                 else:
                     text += f"{matched}{_upper(other.tobytes())}"
                     matched, nm = 0, nm + 1
+                    ambiguous += 15 in (CODES[letter], CODES[other])
         elif operation == "D":
             inside = max(0, min(length, len(contig) - at))
             text += f"{matched}^{_upper(contig[at : at + inside].tobytes())}"
@@ -198,7 +200,7 @@ def _walk(read: U8, contig: U8, at: int, operations: list[tuple[int, str]]) -> t
         at += inside if operation in REFERENCE else 0
         if inside < length:
             break
-    return nm, f"{text}{matched}".encode("latin-1")
+    return nm, f"{text}{matched}".encode("latin-1"), matches, ambiguous
 
 
 def _upper(letters: bytes) -> str:
