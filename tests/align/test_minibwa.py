@@ -165,7 +165,7 @@ def test_header_references_and_provenance(make_dataset: Make, pairs: list[Read],
     assert step["parameters"]["aligner"] == "minibwa"
     assert step["parameters"]["reference"] == str(reference)
     assert len(step["parameters"]["insert_size"]) == 4
-    assert all(row[-1].endswith(b"RGZlane 1\0") for row in contents(ds)["results"])
+    assert all(b"RGZlane 1\0" in row[-1] for row in contents(ds)["results"])
 
 
 def test_aligned_already_and_overwrite(make_dataset: Make, pairs: list[Read], reference: Path, tmp_path: Path) -> None:
