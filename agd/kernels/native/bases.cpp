@@ -59,29 +59,29 @@ template <bool WITH_N> AGD_INLINE int64_t clean(const uint8_t *from, int64_t n, 
 AGD_MULTIVERSION static int64_t clean3(const uint8_t *from, int64_t n, uint8_t *to) { return clean<true>(from, n, to); }
 AGD_MULTIVERSION static int64_t clean2(const uint8_t *from, int64_t n, uint8_t *to) { return clean<false>(from, n, to); }
 
-// Eight of ACGTN to 24 bits.
-static AGD_INLINE uint64_t pack3_8(const uint8_t *p) {
-    uint64_t x = (load64(p) >> 1) & 0x0707070707070707;
-    const uint64_t n = (x >> 2) & LOW;
+using Words = uint64_t __attribute__((vector_size(32)));
+
+// 21 of ACGTN to a word; reads 32 bytes, eight of them to a lane.
+static AGD_INLINE uint64_t pack3_word(const uint8_t *p) {
+    Words x;
+    std::memcpy(&x, p, 32);
+    x = (x >> 1) & 0x0707070707070707;
+    const Words n = (x >> 2) & LOW;
     x ^= n | n << 1;  // N came out as 7, and is 4
     x = (x | x >> 5) & 0x003F003F003F003F;
     x = (x | x >> 10) & 0x00000FFF00000FFF;
-    return (x | x >> 20) & 0xFFFFFF;
-}
-
-// 21 of ACGTN to a word; reads 24 bytes.
-static AGD_INLINE uint64_t pack3_word(const uint8_t *p) {
-    return pack3_8(p) | pack3_8(p + 8) << 24 | (pack3_8(p + 16) & 0x7FFF) << 48;
+    x = x | x >> 20;
+    return (x[0] & 0xFFFFFF) | (x[1] & 0xFFFFFF) << 24 | (x[2] & 0x7FFF) << 48;
 }
 
 // A record of ACGTN; reads up to `readable`, which is at least p + n. Returns the end of its words.
-static uint64_t *pack3_record(const uint8_t *p, int64_t n, const uint8_t *readable, uint64_t *words) {
-    for (; n >= PER_WORD && readable - p >= 24; n -= PER_WORD, p += PER_WORD) *words++ = pack3_word(p);
-    for (;; n -= PER_WORD, p += PER_WORD) {  // what remains: one word, or two at the end of the array
+AGD_MULTIVERSION static uint64_t *pack3_record(const uint8_t *p, int64_t n, const uint8_t *readable, uint64_t *words) {
+    for (; n >= PER_WORD && readable - p >= 32; n -= PER_WORD, p += PER_WORD) *words++ = pack3_word(p);
+    for (;; n -= PER_WORD, p += PER_WORD) {  // what remains: one word, or a few at the end of the array
         const int64_t part = std::min<int64_t>(n, PER_WORD);
-        uint8_t buffer[24] = {};
+        uint8_t buffer[32] = {};
         const uint8_t *from = p;
-        if (readable - p < 24) from = (const uint8_t *)std::memcpy(buffer, p, (size_t)part);
+        if (readable - p < 32) from = (const uint8_t *)std::memcpy(buffer, p, (size_t)part);
         const uint64_t word = pack3_word(from);
         if (part == PER_WORD) {
             *words++ = word;
