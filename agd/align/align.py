@@ -131,10 +131,12 @@ def align(
             job.abandon()
         raise
     header = samheader.with_references(dataset.manifest.header, genome.contigs)
+    for group in tool.read_groups():
+        header = samheader.with_line(header, group)
     parameters = tool.parameters()
     job.draft.commit(
         chunks, drop=[n for n in stale if n not in job.draft.columns],
-        header=samheader.with_line(header, line) if line else header, references=genome.contigs,
+        header=header, references=genome.contigs,
         steps=_steps(tool, genome, parameters, command),
     )  # fmt: skip
     return _report(chunks, job.resumed, tool, parameters, time.monotonic() - started)
@@ -301,7 +303,8 @@ def _steps(
         "aligner": tool.name, "aligner_version": tool.version, "reference": genome.url,
         "reference_digest": genome.digest, **parameters,
     }  # fmt: skip
-    return ({"program": "agd align", "version": version("agd"), "command": command, "parameters": about},)
+    own = {"program": tool.name, "version": tool.version, "command": about.pop("command", ""), "parameters": {}}
+    return own, {"program": "agd align", "version": version("agd"), "command": command, "parameters": about}
 
 
 def _report(

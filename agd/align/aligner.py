@@ -8,7 +8,6 @@ in order. Packages add aligners by the entry point group ``agd.aligners``: a cal
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -106,6 +105,10 @@ class AlignerBase(Protocol):
         """What was used, for the record (JSON), the command line under ``command``; called when all is aligned."""
         ...
 
+    def read_groups(self) -> list[str]:
+        """``@RG`` lines that its records refer to; called when all is aligned."""
+        ...
+
 
 @runtime_checkable
 class ChunkAligner(AlignerBase, Protocol):
@@ -130,10 +133,8 @@ AlignerFactory: TypeAlias = Callable[[Request], ChunkAligner | StreamAligner]
 _GROUP = "agd.aligners"
 
 
-#: Aligners that come with AGD: name → module:factory.
-BUILT_IN = {
-    "minibwa": "agd.align.minibwa:Minibwa",
-}
+#: Aligners that come with AGD.
+BUILT_IN = ("minibwa", "bwa", "bwa-mem2", "minimap2", "bowtie2", "snap-aligner")
 
 
 def aligner_names() -> list[str]:
@@ -150,10 +151,15 @@ def load_aligner(name: str) -> AlignerFactory:
     UsageError
         There is none of this name.
     """
+    # Only the one that is asked for is imported.
+    if name == "minibwa":
+        from agd.align.minibwa import Minibwa
+
+        return Minibwa
     if name in BUILT_IN:
-        module, _, attribute = BUILT_IN[name].partition(":")
-        factory: AlignerFactory = getattr(importlib.import_module(module), attribute)
-        return factory
+        from agd.align.command import factory
+
+        return factory(name)
     for entry in importlib.metadata.entry_points(group=_GROUP, name=name):
         loaded: AlignerFactory = entry.load()
         return loaded

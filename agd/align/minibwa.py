@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib.metadata
 import itertools
-import os
 import shlex
-import tempfile
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -19,7 +15,7 @@ import numpy as np
 
 from agd.align.aligner import Aligned, Reads, Request
 from agd.align.finish import Hits, collect, finish
-from agd.align.reference import Genome
+from agd.align.index import find_index
 from agd.batch import Batch
 from agd.errors import AlignerError, UsageError
 from agd.ops.lines import read_names
@@ -56,8 +52,8 @@ class Minibwa:
         ``--insert-size MEAN,DEVIATION,LOW,HIGH``.
     """
 
-    name = "minibwa"
-    columns = ("bases", "metadata")
+    name: str = "minibwa"
+    columns: tuple[str, ...] = ("bases", "metadata")
 
     def __init__(self, request: Request) -> None:
         self.version = importlib.metadata.version("minibwa")
@@ -92,6 +88,10 @@ class Minibwa:
         """See :class:`agd.align.aligner.AlignerBase`."""
         sizes = {"insert_size": list(self.insert_size)} if self.insert_size else {}
         return {"arguments": self._request.arguments, **sizes}
+
+    def read_groups(self) -> list[str]:
+        """See :class:`agd.align.aligner.AlignerBase`."""
+        return [self._request.read_group] if self._request.read_group else []
 
     def align_batch(self, batch: Batch) -> Aligned:
         """See :class:`agd.align.aligner.ChunkAligner`."""
@@ -200,81 +200,14 @@ class _Parser(argparse.ArgumentParser):
 
 
 def load_index(request: Request) -> Any:
-    """The index of the reference, built first if there is none that was made from exactly this reference.
+    """The index of the reference, built first if there is none (see :func:`agd.align.index.find_index`)."""
+    threads = request.runner.workers
 
-    It lies beside a FASTA file on this machine (``ref.fa.agd-minibwa-<digest>.mbw`` and ``.l2b``), or in the user's
-    cache folder where it cannot be written there.
-    """
-    places = _places(request.genome)
-    for prefix in places:
-        if _complete(prefix):
-            try:
-                return minibwa.Index.load(str(prefix))
-            except Exception as error:  # a foreign module: any of its errors
-                raise AlignerError(f"{prefix}: cannot be loaded: {error}", "remove it and run again") from error
-    for prefix in places:
-        with contextlib.suppress(PermissionError, FileNotFoundError):
-            _build(request, prefix)
-            return minibwa.Index.load(str(prefix))
-    raise AlignerError(
-        f"the index of {request.genome.url} cannot be written to {' nor '.join(str(p.parent) for p in places)}",
-        "set XDG_CACHE_HOME to a folder that can be written",
-    )
+    def build(fasta: Path, prefix: Path) -> None:
+        minibwa.Index.build(str(fasta), str(prefix), threads=threads)
 
-
-def _places(genome: Genome) -> list[Path]:
-    """Prefixes where the index may be, most wanted first. The digest of the reference makes a stale one impossible."""
-    mark = f"agd-minibwa-{genome.digest[:12]}"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agd" / mark / "index"
-    local = Path(genome.url.removeprefix("file://"))
-    if local.is_file():
-        return [local.with_name(f"{local.name}.{mark}"), cache]
-    return [cache]
-
-
-def _parts(prefix: Path) -> list[Path]:
-    return [Path(f"{prefix}.l2b"), Path(f"{prefix}.mbw")]
-
-
-def _complete(prefix: Path) -> bool:
-    return all(part.is_file() for part in _parts(prefix))
-
-
-def _build(request: Request, prefix: Path) -> None:
-    if prefix.name == "index":
-        prefix.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(prefix.parent, os.W_OK):
-        raise PermissionError(prefix.parent)
-    genome = request.genome
-    request.progress.begin("building the index", len(genome.bases), "bases")
-    temporary = prefix.with_name(f".{prefix.name}.{uuid.uuid4().hex[:8]}")
+    prefix = find_index(request.genome, "minibwa", build, request.progress, threads)
     try:
-        with _fasta(genome, temporary) as fasta:
-            minibwa.Index.build(str(fasta), str(temporary), threads=request.runner.workers)
-        for part, final in zip(_parts(temporary), _parts(prefix), strict=True):
-            os.replace(part, final)
-    except PermissionError:
-        raise
-    except Exception as error:
-        raise AlignerError(
-            f"{genome.url}: the index cannot be built: {error}", f"check the free space of {prefix.parent}"
-        ) from error
-    finally:
-        for part in _parts(temporary):
-            part.unlink(missing_ok=True)
-        request.progress.end()
-
-
-@contextlib.contextmanager
-def _fasta(genome: Genome, beside: Path) -> Iterator[Path]:
-    """The reference as a local file: as it is where it is one, else a copy that goes away."""
-    local = Path(genome.url.removeprefix("file://"))
-    if local.is_file():
-        yield local
-        return
-    with tempfile.NamedTemporaryFile(dir=beside.parent, prefix=".agd-", suffix=".fa") as file:
-        for i, contig in enumerate(genome.contigs):
-            file.write(f">{contig.name}\n".encode())
-            file.write(genome.bases[genome.offsets[i] : genome.offsets[i + 1]].tobytes() + b"\n")
-        file.flush()
-        yield Path(file.name)
+        return minibwa.Index.load(str(prefix))
+    except Exception as error:  # a foreign module: any of its errors
+        raise AlignerError(f"{prefix.parent}: cannot be loaded: {error}", "remove it and run again") from error

@@ -67,7 +67,7 @@ def placements(ds: Dataset) -> list[tuple[Any, ...] | None]:
 
 
 def index_of(reference: Path) -> Path:
-    (found,) = reference.parent.glob(f"{reference.name}.agd-minibwa-*.mbw")
+    (found,) = reference.with_name(f"{reference.name}.agd-index").glob("minibwa-*/*.mbw")
     return found.with_suffix("")
 
 
@@ -82,13 +82,14 @@ def test_primary_placements_are_those_of_a_bare_loop(make_dataset: Make, pairs: 
     assert report.proper > 0.85 * len(pairs)
 
 
-@pytest.mark.parametrize("chunk", [2, 14, 600, 100_000])
+@pytest.mark.parametrize("chunk", [2, 14, 100])
 def test_same_results_for_any_chunks_and_workers(
     make_dataset: Make, pairs: list[Read], reference: Path, chunk: int
 ) -> None:
     found = []
+    some = pairs[-240:]
     for runner, size in ((SerialRunner(), 100_000), (ThreadRunner(1), chunk), (ThreadRunner(2), chunk)):
-        ds = make_dataset(pairs, chunk=size)
+        ds = make_dataset(some, chunk=size)
         align(ds, str(reference), runner=runner)
         found.append(contents(Dataset.open(ds.url)))
     assert found[0] == found[1] == found[2]
@@ -233,14 +234,13 @@ def test_index_is_reused_and_never_stale(
 
     path = write_fasta(tmp_path / "own.fa", {"one": contigs["one"]})
     align(make_dataset(pairs[:20]), str(path))
-    (first,) = tmp_path.glob("own.fa.agd-minibwa-*.mbw")
+    (first,) = tmp_path.glob("own.fa.agd-index/*/*.mbw")
     stamp = first.stat().st_mtime_ns
     align(make_dataset(pairs[:20]), str(path))
     assert first.stat().st_mtime_ns == stamp
     write_fasta(tmp_path / "own.fa", {"one": contigs["two"]})
     align(make_dataset(pairs[:20]), str(path))
-    assert len(list(tmp_path.glob("own.fa.agd-minibwa-*.mbw"))) == 2
-    assert not list(tmp_path.glob(".own.fa*"))
+    assert len(list(tmp_path.glob("own.fa.agd-index/*"))) == 2
 
 
 def test_index_of_a_remote_reference_is_cached(
@@ -266,7 +266,7 @@ def test_a_damaged_index_is_an_error(
     path = write_fasta(tmp_path / "own.fa", {"one": contigs["one"]})
     ds = make_dataset(pairs[:20])
     align(ds, str(path))
-    for part in tmp_path.glob("own.fa.agd-minibwa-*"):
+    for part in tmp_path.glob("own.fa.agd-index/*/*"):
         part.write_bytes(b"nonsense")
     again = make_dataset(pairs[:20])
     with pytest.raises(AlignerError, match="cannot be loaded"):
