@@ -15,6 +15,7 @@ import agd
 from agd import kernels
 from agd.batch import I64, Batch, Column
 from agd.convert.fastq_reader import BASES, NAME, PLUS, QUALITIES, Block, FastqReader
+from agd.convert.fastq_writer import export_fastq
 from agd.convert.inputs import describe_input
 from agd.convert.reports import ImportReport
 from agd.convert.streams import open_input
@@ -23,6 +24,8 @@ from agd.errors import InputError, UsageError
 from agd.manifest import Cell, Chunk, ColumnSpec
 from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Orientation, SortOrder
+
+__all__ = ["export_fastq", "import_fastq"]
 
 COLUMNS = ("bases", "qualities", "metadata")
 
