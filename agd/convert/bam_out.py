@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from agd import kernels
-from agd.batch import I64, Batch
+from agd.batch import I32, I64, U16, Batch
 from agd.cell import reference_lengths
 from agd.convert import bgzf
 from agd.convert.header import output_header
@@ -35,7 +35,7 @@ class _Part:
     count: int
     bases: int
     starts: I64  # virtual offsets of the records, relative to the beginning of the part
-    index: tuple[Any, ...]
+    index: tuple[I32, I64, I64, U16]
     end: int
     digest: Digest
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 import numpy as np
 import pysam
 import pytest
 
-from agd.errors import InputError, UsageError
+from agd.errors import InputError, StorageError, UsageError
 from agd.ops.simulate import PROFILES, simulate
 from agd.ops.simulate import fragments as fragments_module
 from agd.ops.simulate.genome import parse_fasta, random_genome
@@ -170,6 +171,16 @@ def test_bad_references(tmp_path: Path) -> None:
             parse_fasta(text, "ref.fa")
     with pytest.raises(InputError):
         run(tmp_path, reference=str(tmp_path / "missing.fa"))
+    (tmp_path / "cut.fa.gz").write_bytes(gzip.compress(b">x\n" + b"ACGT" * 1000)[:-9])
+    with pytest.raises(InputError):
+        run(tmp_path, reference=str(tmp_path / "cut.fa.gz"))
+    assert os.listdir(tmp_path) == ["cut.fa.gz"]
+
+
+def test_nothing_is_left_behind_by_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError):
+        simulate(str(tmp_path / "1.fq"), str(tmp_path / "missing" / "2.fq"), pairs=10, genome_length=1000, contigs=1)
+    assert os.listdir(tmp_path) == []
 
 
 def test_numbers_as_text() -> None:

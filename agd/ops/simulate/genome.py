@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
 
-import fsspec
 import numpy as np
 from isal import igzip
 
 from agd.batch import I64, U8
 from agd.errors import InputError, UsageError
+from agd.files import Sink, open_source
 
 #: Bases on a line of the FASTA files that are written.
 LINE_BASES = 60
@@ -135,13 +134,16 @@ def read_fasta(url: str) -> Genome:
     InputError
         The file is missing, damaged, or not FASTA.
     """
+    source = open_source(url)
     try:
-        with fsspec.open(url, "rb") as file:
-            data = file.read()
-        if data[:2] == b"\x1f\x8b":
+        data = b"".join(iter(lambda: source.read(1 << 22), b""))
+    finally:
+        source.close()
+    if data[:2] == b"\x1f\x8b":
+        try:
             data = igzip.decompress(data)
-    except (OSError, EOFError) as error:
-        raise InputError(url, f"cannot be read: {error}", remedy="check that the file is there and whole") from error
+        except (OSError, EOFError) as error:
+            raise InputError(url, f"damaged gzip data: {error}", remedy="copy or download the file again") from error
     return parse_fasta(data, url)
 
 
@@ -168,7 +170,7 @@ def parse_fasta(data: bytes, name: str) -> Genome:
     return Genome(names, offsets, np.concatenate(parts))
 
 
-def write_fasta(genome: Genome, fasta: BinaryIO, index: BinaryIO) -> None:
+def write_fasta(genome: Genome, fasta: Sink, index: Sink) -> None:
     """Write the genome and its index (``.fai``, as ``samtools faidx`` makes it)."""
     offset = 0
     for name, bases in zip(genome.names, _contigs(genome), strict=True):

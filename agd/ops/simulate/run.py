@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
 
-import fsspec
 from isal import isal_zlib
 
 from agd.errors import UsageError
+from agd.files import Sink, open_sink
 from agd.ops.simulate.batches import Simulator
 from agd.ops.simulate.fragments import Library
 from agd.ops.simulate.genome import Genome, random_genome, read_fasta, with_snps, write_fasta
@@ -140,8 +140,24 @@ def _check(
 
 
 def _write_genome(genome: Genome, url: str) -> None:
-    with fsspec.open(url, "wb") as fasta, fsspec.open(url + ".fai", "wb") as index:
+    with _files([url, url + ".fai"]) as (fasta, index):
         write_fasta(genome, fasta, index)
+
+
+@contextlib.contextmanager
+def _files(urls: list[str]) -> Iterator[list[Sink]]:
+    """Files to write: all visible at the end, or none of them after an error."""
+    sinks: list[Sink] = []
+    try:
+        for url in urls:
+            sinks.append(open_sink(url))  # noqa: PERF401 - those that are open must be known when one fails
+        yield sinks
+        for sink in sinks:
+            sink.commit()
+    except BaseException:
+        for sink in sinks:
+            sink.abort()
+        raise
 
 
 def _write(
@@ -150,8 +166,7 @@ def _write(
     """Write all batches; pairs, duplicates and errors written."""
     levels = [gzip_level if url.endswith(".gz") else 0 for url in urls]
     done = copies = errors = 0
-    with contextlib.ExitStack() as stack:
-        files: list[BinaryIO] = [stack.enter_context(fsspec.open(url, "wb")) for url in urls]
+    with _files(urls) as files:
         if truth:
             files[-1].write(_compress(TRUTH_COLUMNS, levels[-1]))
         make = functools.partial(_make, simulator, levels)
