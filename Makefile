@@ -3,7 +3,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+# An editable install knows the modules of the day it was made: another list of files needs another install.
+FILES := $(shell find agd cli schemas -name '*.py' | sort | cksum | cut -d' ' -f1)
+STAMP := $(VENV)/.installed-$(FILES)
 
 .PHONY: demo test lint pytest bench sanitize clean
 
@@ -13,7 +15,7 @@ $(STAMP): pyproject.toml $(wildcard agd/kernels/native/*)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "scikit-build-core>=1.1" "nanobind>=3.1" "cmake>=3.24" ninja
 	$(BIN)/python -m pip install --quiet --no-build-isolation -e ".[test,lint,bench]"
-	touch $@
+	rm -f $(VENV)/.installed-* && touch $@
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py $(if $(R1),--reads1 $(R1)) $(if $(R2),--reads2 $(R2)) $(if $(REF),--reference $(REF))

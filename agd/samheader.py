@@ -121,12 +121,13 @@ def with_program(text: str, name: str, version: str, command: str) -> str:
     used = {p.get("ID", "") for p in programs}
     followed = {p.get("PP") for p in programs}
     leaves = [p["ID"] for p in programs if p.get("ID") and p["ID"] not in followed] or [""]
+    base = "-".join(name.split())  # "agd sort" is agd-sort: many programs split a PP at blanks
     for leaf in leaves:
-        identity, number = name, 1
+        identity, number = base, 1
         while identity in used:
-            identity, number = f"{name}.{number}", number + 1
+            identity, number = f"{base}.{number}", number + 1
         used.add(identity)
-        line = f"@PG\tID:{identity}\tPN:{name}" + (f"\tPP:{leaf}" if leaf else "") + f"\tVN:{version}"
+        line = f"@PG\tID:{identity}\tPN:{name.split()[0]}" + (f"\tPP:{leaf}" if leaf else "") + f"\tVN:{version}"
         text += line + (f"\tCL:{clean(command)}" if command else "") + "\n"
     return text
 
