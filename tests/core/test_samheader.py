@@ -200,8 +200,8 @@ def test_steps_become_programs_once() -> None:
         {"program": "bwa", "version": "1", "in_header": True},
     ]
     found = as_dict(samheader.with_steps("@HD\tVN:1.6\n", steps))["PG"]
-    assert [p["ID"] for p in found] == ["agd import fastq", "agd align"]
-    assert found[1]["PP"] == "agd import fastq"
+    assert [p["ID"] for p in found] == ["agd-import-fastq", "agd-align"]
+    assert found[1]["PP"] == "agd-import-fastq"
     assert "CL" not in found[1]
 
 
