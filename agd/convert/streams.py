@@ -47,6 +47,7 @@ class InputStream:
         self._feed = Feed(source)
         self._block = memoryview(b"")
         self._closed = False
+        self._error: Exception | None = None
         self.compression = detect(self._feed)
         blocks = self._open_blocks(runner, require_eof)
         # A serial runner means that everything happens in the caller's thread.
@@ -67,7 +68,14 @@ class InputStream:
         while not self._block:
             if self._closed:
                 raise ValueError(f"{self.name}: the stream is closed")
-            block = next(self._blocks, None)
+            if self._error is not None:
+                raise self._error
+            try:
+                block = next(self._blocks, None)
+            except Exception as error:
+                # Whoever reads on after an error gets it again, never what looks like the end of the file.
+                self._error = error
+                raise
             if block is None:
                 self._warn_without_marker()
                 return False

@@ -210,8 +210,11 @@ def test_data_before_the_damage_come_first(tmp_path: Path, runner: Runner | None
         damaged[start + field] ^= 0xFF
         (tmp_path / "x").write_bytes(damaged)
         got: list[bytes] = []
-        with open_input(tmp_path / "x", runner) as stream, pytest.raises(InputError) as caught:
-            got.extend(map(bytes, stream.blocks()))
+        with open_input(tmp_path / "x", runner) as stream:
+            with pytest.raises(InputError) as caught:
+                got.extend(map(bytes, stream.blocks()))
+            with pytest.raises(InputError):
+                stream.read()
         assert (TEXT * 20).startswith(b"".join(got))
         assert len(b"".join(got)) >= len(TEXT) * 4
         assert caught.value.offset >= start
