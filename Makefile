@@ -34,9 +34,10 @@ pytest: $(STAMP)
 sanitize:
 	test -x .venv-sanitize/bin/python || $(PYTHON) -m venv .venv-sanitize
 	.venv-sanitize/bin/python -m pip install --quiet "scikit-build-core>=1.1" "nanobind>=3.1" "cmake>=3.24" ninja
-	.venv-sanitize/bin/python -m pip install --quiet --no-build-isolation -C cmake.define.AGD_SANITIZE=ON ".[test]"
-	cd tests && ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-		../.venv-sanitize/bin/python -P -m pytest -q -p no:cacheprovider kernels
+	.venv-sanitize/bin/python -m pip install --quiet --no-build-isolation -C cmake.define.AGD_SANITIZE=ON \
+		-C build-dir=build/sanitize -e ".[test]"
+	ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+		.venv-sanitize/bin/python -m pytest -q -p no:cacheprovider tests/kernels
 
 clean:
 	rm -rf $(VENV) build
