@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from agd.convert.streams import open_input
 from agd.draft import Draft, columns_of, exists
 from agd.errors import InputError, UsageError
 from agd.manifest import Cell, Chunk, ColumnSpec
+from agd.ops.digest import Digest, digest_records
+from agd.ops.lines import to_lines, to_records
 from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Orientation, SortOrder
 
@@ -109,7 +111,7 @@ def import_fastq(
             draft.commit(
                 chunks, names="fastq", pairing="interleaved" if work.mates == 2 else "single",
                 sort_order=SortOrder.UNSORTED, steps=(step,), sources=tuple(r.source() for r in readers),
-                digest=work.digest,
+                digest=work.digest.to_json(),
             )  # fmt: skip
         except BaseException:
             if not exists(draft.storage):
@@ -120,7 +122,7 @@ def import_fastq(
         records=records, pairs=records // 2 if work.mates == 2 else 0, bases=work.bases,
         bytes_in=sum(entry["size"] or 0 for entry in inputs),
         bytes_out=sum(cell.bytes for chunk in chunks for cell in chunk.cells.values()),
-        seconds=time.perf_counter() - begun, digest=work.digest,
+        seconds=time.perf_counter() - begun, digest=work.digest.to_json(),
     )  # fmt: skip
 
 
@@ -293,8 +295,14 @@ def _places(cut: _Cut) -> Iterator[tuple[Block, slice]]:
         at = end
 
 
-#: Objects of a chunk that are still to be stored, by column; its entry in the manifest; bases.
-_Encoded = tuple[dict[str, bytes], Chunk, int]
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A chunk: its objects that are still to be stored, by column, and its entry in the manifest."""
+
+    blobs: dict[str, bytes]
+    chunk: Chunk
+    bases: int
+    digest: Digest
 
 
 class _Import:
@@ -305,7 +313,7 @@ class _Import:
         self.keep = keep
         self.mates = 2 if pairs else 1
         self.bases = 0
-        self.digest: dict[str, Any] = {}
+        self.digest = Digest()
         self.keys: list[str] = []
 
     def run(
@@ -321,10 +329,11 @@ class _Import:
         chunks = []
         progress.begin("import", None)
         encoded = runner.map(self._encode, self._note(head, cuts), on="cpu", ahead=max(1, ahead - 1))
-        for chunk, bases in runner.map(self._store, encoded, on="io", ahead=max(1, ahead // 2)):
-            chunks.append(chunk)
-            self.bases += bases
-            progress.advance(chunk.count)
+        for done in runner.map(self._store, encoded, on="io", ahead=max(1, ahead // 2)):
+            chunks.append(done.chunk)
+            self.bases += done.bases
+            self.digest.add(done.digest)
+            progress.advance(done.chunk.count)
         progress.end()
         return chunks
 
@@ -346,10 +355,11 @@ class _Import:
                 cells[column] = kept
             else:
                 blobs[column], cells[column] = self.draft.encode(column, cut.first, batch[column])
-        return blobs, Chunk(cut.first, cut.count, cells), len(batch.ragged("bases").values)
+        records = to_records(to_lines(batch, Orientation.READ, self.mates == 2), "fastq")
+        digest = digest_records(records, alignments=False)
+        return _Encoded(blobs, Chunk(cut.first, cut.count, cells), len(records.bases), digest)
 
-    def _store(self, encoded: _Encoded) -> tuple[Chunk, int]:
-        blobs, chunk, bases = encoded
-        for column, data in blobs.items():
-            self.draft.store(column, chunk.first, data)
-        return chunk, bases
+    def _store(self, encoded: _Encoded) -> _Encoded:
+        for column, data in encoded.blobs.items():
+            self.draft.store(column, encoded.chunk.first, data)
+        return replace(encoded, blobs={})

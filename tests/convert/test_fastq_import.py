@@ -465,3 +465,26 @@ def test_a_stopped_import_is_taken_up(
     import_fastq(path, output=out, chunk_records=4)
     assert [p.stat().st_mtime_ns for p in kept] == before
     assert stored(out) == some_reads(20)
+
+
+def samtools_digest(data: bytes, folder: Path) -> dict[str, str]:
+    """Products of all reads by ``samtools checksum``, of an import of interleaved reads by ``samtools import``."""
+    (folder / "digest.fq").write_bytes(data)
+    pysam.samtools.fqimport("-s", str(folder / "digest.fq"), "-o", str(folder / "digest.bam"), catch_stdout=False)
+    text = pysam.samtools.checksum(str(folder / "digest.bam"))
+    row = next(line.split() for line in text.splitlines() if line.split()[:2] == ["all", "all"])
+    return dict(zip(("count", "seq", "name", "qual"), row[2:6], strict=True))
+
+
+@pytest.mark.parametrize("chunk_records", [2, 100_000])
+def test_digest_is_that_of_samtools(
+    write: Callable[..., str], tmp_path: Path, runner: ThreadRunner, chunk_records: int
+) -> None:
+    one, two = some_reads(11, 1), some_reads(11, 2, length=9)
+    both = [read for pair in zip(one, two, strict=True) for read in pair]
+    files = [write("1.fq", fastq_text(one)), write("2.fq", fastq_text(two))]
+    report = import_fastq(*files, output=str(tmp_path / "s.agd"), chunk_records=chunk_records, runner=runner)
+    found = report.digest["reads"]
+    assert report.digest == Dataset.open(str(tmp_path / "s.agd")).manifest.digest
+    expected = samtools_digest(fastq_text(both), tmp_path)
+    assert {name: str(value) for name, value in found.items()} == expected
