@@ -54,6 +54,7 @@ def nm_md(
 def same_names(
     text1: U8, starts1: I64, ends1: I64, text2: U8, starts2: I64, ends2: I64, header: bool, same: Bool
 ) -> None: ...
+def name_ends(text: U8, offsets: I64, paired: Bool, ends: I64) -> None: ...
 def fastq_format(
     metadata: U8, metadata_offsets: I64, bases: U8, bases_offsets: I64, qualities: U8, quality_offsets: I64,
     records: I64, crlf: bool, missing: int, out: U8,

@@ -160,19 +160,8 @@ def read_names(metadata: Column, names: str, paired: Bool) -> tuple[I64, I64]:
     """
     assert metadata.offsets is not None
     starts, ends = metadata.offsets[:-1], metadata.offsets[1:].copy()
-    if names == "sam" or not len(metadata):
-        return starts, ends
-    blanks = np.flatnonzero(metadata.values <= 32)
-    if len(blanks):
-        place = np.searchsorted(blanks, starts)
-        found = place < len(blanks)
-        ends[found] = np.minimum(ends[found], blanks[place[found]])
-    long = np.flatnonzero(paired & (ends - starts > 2))
-    if len(long):
-        at = ends[long]
-        values = metadata.values
-        mate = (values[at - 2] == ord("/")) & ((values[at - 1] == ord("1")) | (values[at - 1] == ord("2")))
-        ends[long[mate]] -= 2
+    if names != "sam":
+        kernels.name_ends(metadata.values, metadata.offsets, paired, ends)
     return starts, ends
 
 

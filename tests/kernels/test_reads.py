@@ -70,6 +70,25 @@ def test_same_names_checks_its_spans(kernels: ModuleType) -> None:
         kernels.same_names(text, two, two, text, two, two, True, out)
 
 
+def ends(kernels: ModuleType, lines: list[bytes], paired: list[bool]) -> list[bytes]:
+    column, out = Column.from_list([b"xyz", *lines]), np.zeros(len(lines), np.int64)
+    assert column.offsets is not None
+    starts = column.offsets[1:]
+    kernels.name_ends(column.values, starts, np.array(paired, np.bool_), out)
+    return [column.values[a:b].tobytes() for a, b in zip(starts, out, strict=False)]
+
+
+def test_name_ends(kernels: ModuleType) -> None:
+    lines = [b"a/1 x", b"a/1 x", b"a\tb/2", b"/2", b"", b" x", b"a/3", b"ab/2"]
+    paired = [True, False, True, True, True, True, True, True]
+    assert ends(kernels, lines, paired) == [b"a", b"a/1", b"a", b"/2", b"", b"", b"a/3", b"ab"]
+    text, zero = np.zeros(3, np.uint8), np.zeros(1, np.int64)
+    with pytest.raises(KernelError, match="outside of the text"):
+        kernels.name_ends(text, np.array([0, 4]), np.zeros(1, np.bool_), zero)
+    with pytest.raises(KernelError, match="differ in number"):
+        kernels.name_ends(text, np.array([0, 3]), np.zeros(2, np.bool_), zero)
+
+
 def format_all(
     kernels: ModuleType, names: list[bytes], bases: list[bytes], quals: list[bytes], index: list[int],
     crlf: bool = False, room: int = 1 << 16,
@@ -124,3 +143,9 @@ NAME = st.text("a/12 \t", max_size=5).map(str.encode)
 def test_same_names_agree(pairs: list[tuple[bytes, bytes]], header: bool) -> None:
     left, right = [p[0] for p in pairs], [p[1] for p in pairs]
     assert same(_native, left, right, header) == same(reference, left, right, header)
+
+
+@given(st.lists(st.tuples(NAME, st.booleans()), max_size=12))
+def test_name_ends_agree(rows: list[tuple[bytes, bool]]) -> None:
+    lines, paired = [row[0] for row in rows], [row[1] for row in rows]
+    assert ends(_native, lines, paired) == ends(reference, lines, paired)

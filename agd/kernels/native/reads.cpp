@@ -10,6 +10,13 @@ namespace {
 // 1-D with any stride: one column of a table of spans.
 using Strided = nb::ndarray<const int64_t, nb::ndim<1>, nb::device::cpu>;
 
+// Bytes of a header line up to white space, without a final /1 or /2 if asked, unless nothing else is left.
+int64_t name_size(const uint8_t *line, int64_t size, bool trim) {
+    int64_t n = 0;
+    while (n < size && line[n] > ' ') n++;
+    return trim && n > 2 && line[n - 2] == '/' && (line[n - 1] == '1' || line[n - 1] == '2') ? n - 2 : n;
+}
+
 struct Names {
     const uint8_t *text;
     int64_t size;
@@ -25,12 +32,7 @@ struct Names {
     std::pair<const uint8_t *, int64_t> operator[](int64_t i) const {
         const int64_t start = starts.data()[i * starts.stride(0)], end = ends.data()[i * ends.stride(0)];
         require(start >= 0 && start <= end && end <= size, "span outside of the text", i, start);
-        if (!header) return {text + start, end - start};
-        int64_t length = 0;
-        while (start + length < end && text[start + length] > ' ') length++;
-        const uint8_t *name = text + start;
-        if (length > 2 && name[length - 2] == '/' && (name[length - 1] == '1' || name[length - 1] == '2')) length -= 2;
-        return {name, length};
+        return {text + start, header ? name_size(text + start, end - start, true) : end - start};
     }
 };
 
@@ -46,6 +48,18 @@ void same_names(In<uint8_t> text1, Strided starts1, Strided ends1, In<uint8_t> t
         const auto [a, n] = one[i];
         const auto [b, m] = two[i];
         same.data()[i] = n == m && !std::memcmp(a, b, (size_t)n);
+    }
+}
+
+// Where the name ends in each header line: at white space, and before /1 or /2 where the read has a mate.
+void name_ends(In<uint8_t> text, In<int64_t> offsets, In<bool> paired, Out<int64_t> ends) {
+    nb::gil_scoped_release unlocked;
+    check_offsets(offsets.data(), offsets.size(), (int64_t)text.size(), "offsets outside of the text");
+    const size_t count = offsets.size() - 1;
+    require(paired.size() == count && ends.size() == count, "offsets, mates and ends differ in number");
+    for (size_t i = 0; i < count; i++) {
+        const int64_t start = offsets.data()[i], size = offsets.data()[i + 1] - start;
+        ends.data()[i] = start + name_size(text.data() + start, size, paired.data()[i]);
     }
 }
 
@@ -119,6 +133,8 @@ void bind_reads(nb::module_ &m) {
     m.def("same_names", &same_names, nb::arg("text1").noconvert(), nb::arg("starts1"), nb::arg("ends1"),
           nb::arg("text2").noconvert(), nb::arg("starts2"), nb::arg("ends2"), nb::arg("header"),
           nb::arg("same").noconvert());
+    m.def("name_ends", &name_ends, nb::arg("text").noconvert(), nb::arg("offsets"), nb::arg("paired").noconvert(),
+          nb::arg("ends").noconvert());
     m.def("fastq_format", &fastq_format, nb::arg("metadata").noconvert(), nb::arg("metadata_offsets"),
           nb::arg("bases").noconvert(), nb::arg("bases_offsets"), nb::arg("qualities").noconvert(),
           nb::arg("quality_offsets"), nb::arg("records"), nb::arg("crlf"), nb::arg("missing"),

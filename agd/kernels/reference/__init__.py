@@ -17,7 +17,7 @@ from agd.kernels.reference.fastq import fastq_scan
 from agd.kernels.reference.hits import collect_hits, finish_hits
 from agd.kernels.reference.order import argsort_bytes, argsort_u64, coordinate_keys, name_keys
 from agd.kernels.reference.ragged import copy_spans, reverse_spans
-from agd.kernels.reference.reads import fastq_format, same_names
+from agd.kernels.reference.reads import fastq_format, name_ends, same_names
 from agd.kernels.reference.sam import sam_capacity, sam_format, sam_format_bound, sam_parse
 from agd.kernels.reference.tags import aux_codes, aux_merge, aux_numbers, aux_spans, aux_validate
 
@@ -53,6 +53,7 @@ __all__ = [
     "fill_runs",
     "finish_hits",
     "md_bound",
+    "name_ends",
     "name_keys",
     "nm_md",
     "reference_spans",

@@ -44,10 +44,39 @@ def same_names(
 def _name(text: U8, start: int, end: int, header: bool, read: int) -> bytes:
     if not 0 <= start <= end <= len(text):
         raise KernelError("span outside of the text", read, start)
-    if not header:
-        return text[start:end].tobytes()
-    name = _BLANK.split(text[start:end].tobytes(), maxsplit=1)[0]
-    return name[:-2] if len(name) > 2 and name[-2:] in (b"/1", b"/2") else name
+    line = text[start:end].tobytes()
+    return line[: _name_size(line, True)] if header else line
+
+
+def _name_size(line: bytes, trim: bool) -> int:
+    name = _BLANK.split(line, maxsplit=1)[0]
+    return len(name) - (2 if trim and len(name) > 2 and name[-2:] in (b"/1", b"/2") else 0)
+
+
+def name_ends(text: U8, offsets: I64, paired: Bool, ends: I64) -> None:
+    """Find where the name ends in each header line.
+
+    Parameters
+    ----------
+    text : ndarray of uint8
+        Header lines without ``@``.
+    offsets : ndarray of int64, shape (reads + 1,)
+        0-based, into ``text``.
+    paired : ndarray of bool, shape (reads,)
+        Which reads have a mate: their names end before a final ``/1`` or ``/2``, unless nothing else is left.
+    ends : ndarray of int64, shape (reads,)
+        Output: the first byte up to 32 (white space) or the end of the line, 0-based, into ``text``.
+
+    Raises
+    ------
+    KernelError
+        Offsets lie outside of the text or decrease, or the arrays differ in length.
+    """
+    check_offsets(offsets, len(text), "offsets outside of the text")
+    if not len(paired) == len(ends) == len(offsets) - 1:
+        raise KernelError("offsets, mates and ends differ in number")
+    for i in range(len(ends)):
+        ends[i] = offsets[i] + _name_size(text[offsets[i] : offsets[i + 1]].tobytes(), bool(paired[i]))
 
 
 def fastq_format(
