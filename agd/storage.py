@@ -215,17 +215,13 @@ class FsspecStorage:
 
     def get(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
         """See :meth:`Storage.get`."""
-        whole = start == 0 and stop is None
         if stop is not None and start >= stop:
             return b""
-        data: bytes = self._retry(
-            key, "cannot be read",
-            lambda: self._fs.cat_file(self._join(key)) if whole else self._range(self._join(key), start, stop),
-        )  # fmt: skip
-        return data
+        return self._retry(key, "cannot be read", lambda: self._range(self._join(key), start, stop))
 
     def _range(self, path: str, start: int, stop: int | None) -> bytes:
         try:
+            # Without a start s3fs asks for the size first: two requests in place of one.
             data: bytes = self._fs.cat_file(path, start=start, end=stop)
         except FileNotFoundError:
             raise
@@ -263,7 +259,11 @@ class FsspecStorage:
                 self._fs.pipe_file(path, data)
             return
 
+        attempts = 0
+
         def attempt() -> None:
+            nonlocal attempts
+            attempts += 1
             try:
                 self._fs.pipe_file(path, data, mode="create")
             except FileExistsError as error:
@@ -276,10 +276,9 @@ class FsspecStorage:
         try:
             self._retry(key, "cannot be written", attempt)
         except ObjectExistsError:
-            # After a retry the object that is in the way may be our own.
-            if self.size(key) == len(data) and self.get(key) == data:
-                return
-            raise
+            # After a failed attempt the object that is in the way may be our own.
+            if attempts == 1 or self.get(key) != data:
+                raise
 
     def _retry(self, key: str, what: str, request: Callable[[], T]) -> T:
         for attempt in range(1, ATTEMPTS + 1):

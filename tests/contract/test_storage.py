@@ -92,6 +92,8 @@ def test_an_exclusive_put_leaves_what_is_there(storage: Storage) -> None:
     storage.put("a", b"first", exclusive=True)
     with pytest.raises(ObjectExistsError, match="a: is there already"):
         storage.put("a", b"second", exclusive=True)
+    with pytest.raises(ObjectExistsError):
+        storage.put("a", b"first", exclusive=True)
     assert storage.get("a") == b"first"
 
 
@@ -285,15 +287,32 @@ def test_a_file_in_place_of_the_folder_holds_no_objects(tmp_path: Path) -> None:
 class _Flaky:
     """A file system that fails a number of times before it answers."""
 
-    def __init__(self, failures: list[BaseException]) -> None:
+    def __init__(self, failures: list[BaseException], lost: int = 0) -> None:
         self.failures = failures
+        self.lost = lost
         self.requests = 0
+        self.objects: dict[str, bytes] = {}
 
-    def cat_file(self, path: str) -> bytes:
+    def cat_file(self, path: str, start: int, end: int | None) -> bytes:
         self.requests += 1
         if self.failures:
             raise self.failures.pop(0)
-        return b"data"
+        return self.objects.get(path, b"data")[start:end]
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite") -> None:
+        self.requests += 1
+        if mode == "create" and path in self.objects:
+            raise FileExistsError(path)
+        self.objects[path] = value
+        if self.lost and "probe" not in path:
+            self.lost -= 1
+            raise TimeoutError("the answer was lost")
+
+    def info(self, path: str) -> dict[str, object]:
+        return {"size": len(self.objects.get(path, b"data")), "type": "file"}
+
+    def rm_file(self, path: str) -> None:
+        self.objects.pop(path)
 
 
 @pytest.fixture
@@ -317,6 +336,18 @@ def test_lasting_failures_are_given_up(waits: list[float]) -> None:
         FsspecStorage("flaky://x", flaky, "x").get("a")
     assert flaky.requests == agd.storage.ATTEMPTS
     assert "network" in caught.value.remedy
+
+
+def test_an_object_of_ones_own_is_no_obstacle_after_a_lost_answer(waits: list[float]) -> None:
+    flaky = _Flaky([], lost=1)
+    storage = FsspecStorage("flaky://x", flaky, "x")
+    storage.put("a", b"mine", exclusive=True)
+    assert flaky.objects == {"x/a": b"mine"}
+    with pytest.raises(ObjectExistsError):
+        storage.put("a", b"mine", exclusive=True)
+    flaky.lost = 1
+    with pytest.raises(ObjectExistsError):
+        storage.put("a", b"other", exclusive=True)
 
 
 @pytest.mark.parametrize("error", [PermissionError("no"), FileNotFoundError("no"), ValueError("no"), OSError("no")])
@@ -344,8 +375,8 @@ def test_a_store_that_cannot_refuse_is_looked_at_first() -> None:
         def pipe_file(self, path: str, value: bytes, mode: str = "overwrite") -> None:
             self.objects[path] = value
 
-        def cat_file(self, path: str) -> bytes:
-            return self.objects[path]
+        def cat_file(self, path: str, start: int, end: int | None) -> bytes:
+            return self.objects[path][start:end]
 
         def info(self, path: str) -> dict[str, object]:
             if path not in self.objects:
