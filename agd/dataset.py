@@ -57,9 +57,9 @@ class Dataset:
         """
         url = os.fspath(url)
         base, at, number = url.rpartition("@")
-        if at and number.isdigit():
-            url, generation = base, int(number)
         storage = open_storage(url, **options)
+        if at and number.isdecimal() and generation is None and not is_dataset(storage):
+            storage, generation = open_storage(base, **options), int(number)
         return Dataset(storage, load_manifest(storage, generation))
 
     @property
@@ -215,6 +215,11 @@ class Dataset:
         return self.manifest.orientation
 
 
+def is_dataset(storage: Storage) -> bool:
+    """Whether a dataset has been published here."""
+    return any(storage.size(key) is not None for key in (MANIFEST_KEY, generation_key(1)))
+
+
 def load_manifest(storage: Storage, generation: int | None = None) -> Manifest:
     """Newest manifest of a dataset, or one generation of it.
 
@@ -232,9 +237,11 @@ def load_manifest(storage: Storage, generation: int | None = None) -> Manifest:
         manifest = _load(storage, MANIFEST_KEY, "there is no dataset")
     except DatasetNotFoundError:
         manifest = _load(storage, generation_key(1), "there is no dataset")
-    while storage.size(generation_key(manifest.generation + 1)) is not None:
-        manifest = _load(storage, generation_key(manifest.generation + 1), "gone")
-    return manifest
+    while True:
+        try:
+            manifest = _load(storage, generation_key(manifest.generation + 1), "no newer one is")
+        except DatasetNotFoundError:
+            return manifest
 
 
 def _load(storage: Storage, key: str, missing: str) -> Manifest:

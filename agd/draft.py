@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
+import threading
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from agd import cell as cells
+from agd import claim
 from agd.batch import AnyColumn
 from agd.codecs import Chain
-from agd.dataset import Dataset, load_manifest
+from agd.dataset import Dataset, is_dataset, load_manifest
 from agd.errors import (
     ConflictError,
     DatasetExistsError,
@@ -35,6 +36,9 @@ from agd.manifest import (
 from agd.storage import Storage, open_storage
 from agd.types import Orientation
 
+#: Two threads may meet the first value of a column at one time.
+_DECLARING = threading.Lock()
+
 #: Most attempts to publish a generation while others publish theirs.
 MAX_COMMITS = 100
 
@@ -42,15 +46,15 @@ MAX_COMMITS = 100
 class Draft:
     """A dataset, or new columns of one, that nobody sees until :meth:`commit`.
 
-    A record of the draft (``draft-….json``) is kept in the store with its plan, so that the same step, run again, takes
-    up where it was stopped: cells that are there are kept. The same columns with another plan are a conflict.
+    Claims (:mod:`agd.claim`) with its plan are kept in the store, so that the same step, run again, takes up where it
+    was stopped: cells that are there are kept. The same dataset or column with another plan is a conflict.
 
     Use :meth:`create` or :meth:`extend`, not the constructor.
     """
 
     def __init__(
-        self, storage: Storage, record_key: str, identity: str, name: str, orientation: Orientation,
-        columns: Mapping[str, ColumnSpec], base: Manifest | None, resumed: bool,
+        self, storage: Storage, identity: str, name: str, orientation: Orientation, columns: Mapping[str, ColumnSpec],
+        base: Manifest | None, plan: Mapping[str, Any], resumed: bool,
     ) -> None:
         self.storage = storage
         self.id = identity
@@ -59,10 +63,9 @@ class Draft:
         self.columns = dict(columns)
         self.base = base
         self.resumed = resumed
-        self._record_key = record_key
+        self._plan = dict(plan)
+        self._claims = {claim.NEW} if base is None else {claim.claim_key(column) for column in columns}
         self._late: set[str] = set()
-
-    # Threads and processes share a draft by its attributes, which are small and do not change.
 
     @staticmethod
     def create(
@@ -89,7 +92,9 @@ class Draft:
         Raises
         ------
         DatasetExistsError
-            There is one already, or an unfinished one with another plan.
+            There is one already.
+        ConflictError
+            There is an unfinished one with another plan.
         """
         storage = open_storage(url, create=True, **options)
         name = name or name_of(os.fspath(url))
@@ -98,10 +103,12 @@ class Draft:
         elif exists(storage):
             raise DatasetExistsError(f"{storage.url}: there is a dataset already", "choose another, or use --overwrite")
         record: dict[str, Any] = {"id": uuid.uuid4().hex, "name": name, "plan": dict(plan)}
-        record, resumed = _begin(storage, "draft-new.json", record)
-        return Draft(
-            storage, "draft-new.json", record["id"], record["name"], orientation, columns, None, resumed
-        )  # fmt: skip
+        record, resumed = claim.place(storage, claim.NEW, record)
+        if exists(storage):
+            # Another writer has published, and removed its claim, since the look above.
+            storage.delete(claim.NEW)
+            raise DatasetExistsError(f"{storage.url}: another writer has just made a dataset here")
+        return Draft(storage, record["id"], record["name"], orientation, columns, None, plan, resumed)
 
     @staticmethod
     def extend(
@@ -119,34 +126,39 @@ class Draft:
         ConflictError
             The dataset has such a column already (and ``replace`` is off), or somebody writes it with another plan.
         """
-        base = load_manifest(dataset.storage)
-        target = "+".join(sorted(columns))
-        taken = [name for name in columns if name in base.columns]
-        if taken and not replace:
-            raise ConflictError(
-                f"{dataset.url}: there is a column {taken[0]!r} already", "use --overwrite to replace it"
-            )
-        keys = {
-            name: ColumnSpec(c.type, c.codecs, _free_key(base, c.key, name in base.columns), c.dtype)
-            for name, c in columns.items()
-        }
-        record_key = f"draft-{target}.json"
-        # A replacement belongs to the generation that it was begun on; new columns to any.
-        begun = {"generation": base.generation} if replace else {}
-        record = {"id": base.id, "name": base.name, "plan": dict(plan) | begun}
-        _, resumed = _begin(dataset.storage, record_key, record)
-        return Draft(dataset.storage, record_key, base.id, base.name, base.orientation, keys, base, resumed)
+        storage = dataset.storage
+        for _ in range(MAX_COMMITS):
+            base = load_manifest(storage)
+            taken = [name for name in columns if name in base.columns]
+            if taken and not replace:
+                raise ConflictError(
+                    f"{dataset.url}: there is a column {taken[0]!r} already", "use --overwrite to replace it"
+                )
+            specs, resumed = _claim_columns(storage, base, columns, plan)
+            latest = load_manifest(storage)
+            if all(latest.columns.get(name) == base.columns.get(name) for name in columns):
+                return Draft(storage, base.id, base.name, base.orientation, specs, base, plan, resumed)
+            # Another writer has published one of them, and removed its claim, since the look above.
+            for name in columns:
+                storage.delete(claim.claim_key(name))
+        raise ConflictError(f"{storage.url}: other writers publish all the time", "run the same command again")
 
     def declare(self, column: str, spec: ColumnSpec) -> None:
         """Add a column that may turn out to be needed; it is published only if a chunk has a cell of it.
 
         Declaring a column again changes nothing, so that any thread may do it when it meets the first value.
         """
-        if column in self.columns:
-            return
-        key = spec.key if self.base is None else _free_key(self.base, spec.key, column in self.base.columns)
-        self._late.add(column)
-        self.columns[column] = ColumnSpec(spec.type, spec.codecs, key, spec.dtype)
+        with _DECLARING:
+            if column in self.columns:
+                return
+            if self.base is not None:
+                latest = load_manifest(self.storage)
+                if latest.columns.get(column) != self.base.columns.get(column):
+                    raise ConflictError(f"{self.storage.url}: another writer has just published the column {column!r}")
+                spec, _ = claim.place_on_column(self.storage, latest, column, spec, self._plan)
+                self._claims.add(claim.claim_key(column))
+            self._late.add(column)
+            self.columns[column] = spec
 
     def key(self, column: str, first: int) -> str:
         """Key of the object of a column and chunk."""
@@ -168,8 +180,19 @@ class Draft:
             with contextlib.suppress(ObjectNotFoundError):
                 if self.storage.get(key) == data:
                     return
+            if self._is_published(column):
+                raise ConflictError(
+                    f"{self.storage.url}: another writer has just published the column {column!r}"
+                ) from None
             # Left by a run that was stopped, perhaps torn: no manifest names it, so it may go.
             self.storage.put(key, data)
+
+    def _is_published(self, column: str) -> bool:
+        try:
+            latest = load_manifest(self.storage)
+        except DatasetNotFoundError:
+            return False
+        return self.columns[column].key in {spec.key for spec in latest.columns.values()}
 
     def write(self, column: str, first: int, values: AnyColumn) -> Cell:
         """Encode and store a column of a chunk."""
@@ -235,7 +258,8 @@ class Draft:
                     raise DatasetExistsError(f"{self.storage.url}: another writer has made a dataset here") from None
                 continue
             publish_copy(self.storage, manifest)
-            self.storage.delete(self._record_key)
+            for key in self._claims:
+                self.storage.delete(key)
             return Dataset(self.storage, manifest)
         raise ConflictError(f"{self.storage.url}: other writers publish all the time", "run the same command again")
 
@@ -263,8 +287,11 @@ class Draft:
                 changes[field] = (*now, *value)
             elif now not in (before, value):
                 raise ConflictError(f"{self.storage.url}: another writer has just changed the {field}")
+        columns = {n: spec for n, spec in latest.columns.items() if n not in drop} | self.columns
+        unused = {c.key for c in latest.columns.values()} - {c.key for c in columns.values()}
         return latest.next(
-            columns={n: spec for n, spec in latest.columns.items() if n not in drop} | self.columns,
+            columns=columns,
+            retired=tuple(sorted({*latest.retired, *unused})),
             chunks=tuple(
                 Chunk(old.first, old.count, _merge_cells(old.cells, new.cells, replaced))
                 for old, new in zip(latest.chunks, chunks, strict=True)
@@ -273,10 +300,16 @@ class Draft:
         )
 
     def abandon(self, keys: Iterable[str] = ()) -> None:
-        """Give the draft up: remove its record, and these objects of it. Never raises for what cannot be removed."""
-        for key in [*keys, self._record_key]:
-            with contextlib.suppress(Exception):
-                self.storage.delete(key)
+        """Give the draft up: remove its claims, and these objects of it. Never raises for what cannot be removed.
+
+        Objects that have been published meanwhile, by an equal run, stay.
+        """
+        with contextlib.suppress(Exception):
+            if any(self._is_published(column) for column in self.columns):
+                keys = ()
+            for key in [*keys, *self._claims]:
+                with contextlib.suppress(Exception):
+                    self.storage.delete(key)
         if self.base is None:
             with contextlib.suppress(OSError, TypeError):
                 os.rmdir(self.storage.url)
@@ -286,31 +319,21 @@ def _merge_cells(old: Mapping[str, Cell], new: Mapping[str, Cell], replaced: Col
     return {name: c for name, c in old.items() if name not in replaced} | dict(new)
 
 
-def _begin(storage: Storage, key: str, record: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """Write the record of a draft, or find that of an earlier run with an equal plan."""
-    plan = json.loads(json.dumps(record["plan"]))
+def _claim_columns(
+    storage: Storage, base: Manifest, columns: Mapping[str, ColumnSpec], plan: Mapping[str, Any]
+) -> tuple[dict[str, ColumnSpec], bool]:
+    specs: dict[str, ColumnSpec] = {}
+    fresh: list[str] = []
     try:
-        storage.put(key, json.dumps(record).encode(), exclusive=True)
-    except ObjectExistsError:
-        try:
-            found = json.loads(storage.get(key))
-            earlier = found["plan"]
-        except (ValueError, KeyError, TypeError):
-            found, earlier = {}, None
-        if earlier != plan:
-            changed = [k for k in plan if not isinstance(earlier, dict) or earlier.get(k) != plan[k]]
-            raise ConflictError(
-                f"{storage.url}: an unfinished run with other inputs or parameters is here"
-                + (f" (they differ in: {', '.join(changed)})" if changed else ""),
-                "run it again as it was, or remove it with 'agd gc --drafts', or use --overwrite",
-            ) from None
-        return found, True
-    return record, False
-
-
-def _free_key(base: Manifest, key: str, replaced: bool) -> str:
-    used = {column.key for column in base.columns.values()}
-    return f"{key}~{base.generation + 1}" if replaced or key in used else key
+        for name, spec in columns.items():
+            specs[name], found = claim.place_on_column(storage, base, name, spec, plan)
+            if not found:
+                fresh.append(claim.claim_key(name))
+    except ConflictError:
+        for key in fresh:
+            storage.delete(key)
+        raise
+    return specs, len(fresh) < len(columns)
 
 
 def publish_copy(storage: Storage, manifest: Manifest) -> None:
@@ -320,13 +343,7 @@ def publish_copy(storage: Storage, manifest: Manifest) -> None:
 
 def exists(storage: Storage) -> bool:
     """Whether a dataset has been published here."""
-    try:
-        load_manifest(storage)
-    except DatasetNotFoundError:
-        return False
-    except FormatError:
-        return True
-    return True
+    return is_dataset(storage)
 
 
 _OWN = re.compile(r"(manifest(-\d+)?\.json|draft-.*\.json|.+-\d{12}\.[^/]+|\.tmp-.*)")

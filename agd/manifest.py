@@ -20,6 +20,9 @@ MANIFEST_KEY = "manifest.json"
 #: Most bytes in the name of a dataset and in the key of a column, so that object names fit any file system.
 MAX_NAME = 128
 
+#: Most bytes in the name of a column, as the header of a chunk file has room for.
+MAX_COLUMN = 64
+
 REMEDY = "restore an older generation (manifest-NNNNNN.json) or run 'agd repair' on the dataset"
 
 
@@ -119,6 +122,8 @@ class Manifest:
         What was imported: path, format, and what is needed to write it again byte for byte.
     digest : dict
         Order-independent digest of the records (``spec/digest.md``).
+    retired : tuple of str
+        Keys of columns of older generations that this one is without; their objects stay, and no new ones take them.
     """
 
     id: str
@@ -135,6 +140,7 @@ class Manifest:
     steps: tuple[Mapping[str, Any], ...] = ()
     sources: tuple[Mapping[str, Any], ...] = ()
     digest: Mapping[str, Any] = field(default_factory=dict)
+    retired: tuple[str, ...] = ()
 
     @property
     def records(self) -> int:
@@ -231,6 +237,7 @@ def _to_json(m: Manifest) -> dict[str, Any]:
         "steps": list(m.steps),
         "sources": list(m.sources),
         "digest": m.digest,
+        "retired": list(m.retired),
         "chunks": [
             {
                 "first": c.first,
@@ -244,6 +251,10 @@ def _to_json(m: Manifest) -> dict[str, Any]:
             for c in m.chunks
         ],
     }
+
+
+def _is_word(text: str, limit: int = MAX_NAME) -> bool:
+    return bool(text) and "/" not in text and text.isprintable() and len(text.encode()) <= limit
 
 
 class _Parser:
@@ -290,12 +301,16 @@ class _Parser:
         return tuple(value)
 
     def manifest(self, d: dict[str, Any]) -> Manifest:
-        columns = {
-            name: self.column(spec, f"columns.{name}") for name, spec in self.get(d, "", "columns", dict).items()
-        }
+        columns = {}
+        for name, spec in self.get(d, "", "columns", dict).items():
+            if not _is_word(name, MAX_COLUMN) or "~" in name:
+                self.fail(f"columns.{name!r:.60}", "is not a name of a column")
+            columns[name] = self.column(spec, f"columns.{name}")
         keys = [column.key for column in columns.values()]
         if len(set(keys)) != len(keys):
             self.fail("columns", "two columns share one key")
+        if not set(keys).isdisjoint(self.words(d, "retired")):
+            self.fail("retired", "a column uses a key that is retired")
         manifest = Manifest(
             id=self.digits(d, "", "id", 32),
             name=self.word(d, "", "name"),
@@ -318,10 +333,18 @@ class _Parser:
             steps=self.dicts(d, "", "steps"),
             sources=self.dicts(d, "", "sources"),
             digest=self.get(d, "", "digest", dict),
+            retired=self.words(d, "retired"),
         )
         if self.number(d, "", "records") != manifest.records:
             self.fail("records", f"{d['records']} records, the chunks have {manifest.records}")
         return manifest
+
+    def words(self, parent: Mapping[str, Any], key: str) -> tuple[str, ...]:
+        value = self.get(parent, "", key, list)
+        for i, word in enumerate(value):
+            if not isinstance(word, str) or not _is_word(word):
+                self.fail(f"{key}[{i}]", f"{word!r:.60} is not a part of object names")
+        return tuple(value)
 
     def text(self, parent: Mapping[str, Any], path: str, key: str) -> str:
         value = self.get(parent, path, key, str)
@@ -332,7 +355,7 @@ class _Parser:
     def word(self, parent: Mapping[str, Any], path: str, key: str) -> str:
         """A part of the names of objects."""
         value = self.get(parent, path, key, str)
-        if not value or "/" in value or not value.isprintable() or len(value.encode()) > MAX_NAME:
+        if not _is_word(value):
             self.fail(f"{path}.{key}" if path else key, f"{value!r:.60} is not a part of object names")
         return str(value)
 

@@ -98,7 +98,7 @@ def test_an_empty_manifest_comes_back() -> None:
     validate(empty.to_bytes())
 
 
-PRINTABLE = st.characters(min_codepoint=33, exclude_characters="/\x7f", categories=["L", "N", "P", "S"])
+PRINTABLE = st.characters(min_codepoint=33, exclude_characters="/~\x7f", categories=["L", "N", "P", "S"])
 WORDS = st.text(PRINTABLE, min_size=1, max_size=20)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(1 << 60), 1 << 60) | st.text(max_size=9)
@@ -117,7 +117,8 @@ def manifests(draw: st.DrawFn) -> Manifest:
     for i, name in enumerate(draw(st.lists(WORDS, max_size=4, unique=True))):
         kind = draw(st.sampled_from(RecordType))
         dtype = draw(st.sampled_from(NUMBER_DTYPES)) if kind is RecordType.NUMBER else ""
-        columns[name] = ColumnSpec(kind, [{"name": draw(WORDS), "level": draw(st.integers())}], f"k{i}", dtype)
+        codecs = [{"name": draw(WORDS), "level": draw(st.integers())}]
+        columns[name] = ColumnSpec(kind, codecs, f"{name[:9]}~{i}", dtype)
     statistics = st.fixed_dictionaries(
         {}, optional={
             "total": COUNTS, "min_length": COUNTS, "max_length": COUNTS, "spans": st.lists(
@@ -140,7 +141,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         draw(st.sampled_from([Orientation.READ, Orientation.SEQ])), draw(st.sampled_from(["fastq", "sam"])),
         draw(st.sampled_from(["single", "interleaved"])), draw(st.sampled_from(SortOrder)), draw(st.text(max_size=30)),
         draw(st.lists(reference, max_size=3).map(tuple)), draw(OBJECTS), draw(OBJECTS),
-        draw(st.dictionaries(st.text(max_size=9), JSON, max_size=3)),
+        draw(st.dictionaries(st.text(max_size=9), JSON, max_size=3)), draw(st.lists(WORDS, max_size=2).map(tuple)),
     )  # fmt: skip
 
 
@@ -257,6 +258,18 @@ def test_every_value_out_of_range_is_named(path: Path, value: Any) -> None:
 def test_a_cell_of_no_column_is_found() -> None:
     document = changed(("chunks", 0, "cells", "results2"), {"bytes": 1, "checksum": "0" * 16})
     assert refused(document).field == "chunks[0].cells.results2"
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a~2", "x" * 65, "a\nb", "\udc80"])
+def test_names_of_columns_are_parts_of_names_of_objects(name: str) -> None:
+    document = changed(("columns", name), {"type": "text", "codecs": [], "key": "other"})
+    assert refused(document).field.startswith("columns.")
+    if name != "\udc80":  # which JSON Schema has no word for
+        assert not VALIDATOR.is_valid(document)
+
+
+def test_a_retired_key_is_not_used_again() -> None:
+    assert refused(changed(("retired",), ["bases"])).field == "retired"
 
 
 def test_two_columns_cannot_share_objects() -> None:

@@ -40,6 +40,7 @@ def full_manifest(**changes: Any) -> Manifest:
         "references": (Reference("chr1", 1000, "f" * 32), Reference("chr2", 2_147_483_647)),
         "steps": ({"program": "agd import bam", "version": "0.1.0", "command": "", "parameters": {"a": [1, None]}},),
         "sources": ({"path": "x.bam", "format": "bam"},), "digest": {"records": 5, "all": "12"},
+        "retired": ("results",),
     }  # fmt: skip
     return Manifest(**(fields | changes))
 
