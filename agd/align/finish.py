@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +21,12 @@ __all__ = ["Hits", "Scoring", "collect", "finish"]
 ALTERNATIVES, ALTERNATIVE_RATIO = 5, 0.8
 
 
-def collect(results: list[Any], contigs: dict[str, int]) -> Hits:
+def collect(results: Iterable[Any], contigs: dict[str, int]) -> Hits:
     """Arrays from hit objects, in one pass that holds the GIL.
 
     Parameters
     ----------
-    results : list
+    results : iterable
         One list of hits per read, or one tuple of such lists per pair; a hit has the attributes of ``minibwa.Hit``.
     contigs : dict
         Index of each contig by name.

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import itertools
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import minibwa
 import numpy as np
 
+from agd import kernels
 from agd.align.aligner import Aligned, Reads, Request
-from agd.align.finish import Hits, collect, finish
+from agd.align.finish import collect, finish
 from agd.align.index import find_index
 from agd.batch import Batch
 from agd.errors import AlignerError, UsageError
 from agd.ops.lines import read_names
 
-#: Reads at the beginning of a dataset that tell the insert size: those of 10,000 pairs.
-SAMPLE_READS = 20_000
+#: Reads at the beginning of a dataset that tell the insert size: those of 5,000 pairs.
+SAMPLE_READS = 10_000
 
-#: Pairs (or reads) mapped between two conversions of hits to arrays: bounds what hit objects take.
+#: Single reads mapped at one time: bounds what hit objects take.
 SLICE = 2048
 
 
@@ -95,32 +96,28 @@ class Minibwa:
 
     def align_batch(self, batch: Batch) -> Aligned:
         """See :class:`agd.align.aligner.ChunkAligner`."""
-        hits = Hits.concatenate([collect(part, self._contigs) for part in self._map(batch)])
-        bases = batch.ragged("bases")
-        found = finish(
-            hits, bases, self._request.genome, read_group=self._request.read_group_id,
+        names, reads = _texts(batch, self._names, self._paired)
+        found: Iterable[Any]
+        # All the way through iterators: no list of hits is ever in memory, and no byte code runs between two pairs.
+        if self._paired:
+            mates = (islice(x, k, None, 2) for k in (0, 1) for x in (names, reads))
+            found = map(minibwa.map_pair, repeat(self._index), repeat(self._options), *mates)
+        else:
+            slices = ((names[i : i + SLICE], reads[i : i + SLICE]) for i in range(0, len(reads), SLICE))
+            found = chain.from_iterable(minibwa.map_many(self._index, self._options, *part) for part in slices)
+        hits = collect(found, self._contigs)
+        finished = finish(
+            hits, batch.ragged("bases"), self._request.genome, read_group=self._request.read_group_id,
             paired=self._paired, secondary=self._arguments.secondary,
         )  # fmt: skip
-        return Aligned(*found)
-
-    def _map(self, batch: Batch) -> Iterator[list[Any]]:
-        reads, names = _texts(batch, self._names, self._paired)
-        index, options = self._index, self._options
-        for i in range(0, len(reads), 2 * SLICE):
-            some, named = reads[i : i + 2 * SLICE], names[i : i + 2 * SLICE]
-            if not self._paired:
-                yield minibwa.map_many(index, options, named, some)
-                continue
-            map_pair = minibwa.map_pair
-            pairs = zip(named[::2], some[::2], named[1::2], some[1::2], strict=True)
-            yield [map_pair(index, options, *pair) for pair in pairs]
+        return Aligned(*finished)
 
     def _estimate(self, reads: Reads) -> InsertSize:
         """Insert size from pairs that both map uniquely, each read on its own (the method of bwa's ``mem_pestat``)."""
         distances = []
         options = self._make_options(None)
         for batch in reads.sample(SAMPLE_READS):
-            texts, names = _texts(batch, reads.names, True)
+            names, texts = _texts(batch, reads.names, True)
             pieces = [(names[i : i + 1000], texts[i : i + 1000]) for i in range(0, len(texts), 1000)]
             mapped = self._request.runner.map(lambda p: minibwa.map_many(self._index, options, *p), pieces, on="cpu")
             hits = [_unique(h) for piece in mapped for h in piece]
@@ -160,21 +157,20 @@ def _unique(hits: list[Any]) -> Any:
 
 
 def _texts(batch: Batch, names: str, paired: bool) -> tuple[list[str], list[str]]:
-    """Reads and their names. minibwa refuses empty reads; the single N that stands for one never maps.
+    """Names and reads. minibwa refuses empty reads; the single N that stands for one never maps.
 
     The names matter: where several places fit a read equally well, minibwa chooses by a hash of the name.
     """
-    bases = batch.ragged("bases").compact()
+    bases = batch.ragged("bases")
     assert bases.offsets is not None
-    text = bases.values.tobytes().decode("latin-1")
-    cuts = bases.offsets.tolist()
-    reads = [text[a:b] or "N" for a, b in itertools.pairwise(cuts)]
+    reads = kernels.span_strings(bases.values, bases.offsets[:-1], bases.offsets[1:])
+    for i in np.flatnonzero(bases.lengths == 0).tolist():
+        reads[i] = "N"
     if "metadata" not in batch:
-        return reads, ["r"] * len(reads)
-    metadata = batch.ragged("metadata").compact()
+        return ["r"] * len(reads), reads
+    metadata = batch.ragged("metadata")
     starts, ends = read_names(metadata, names, np.full(len(batch), paired))
-    text = metadata.values.tobytes().decode("latin-1")
-    return reads, [text[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
+    return kernels.span_strings(metadata.values, starts, ends), reads
 
 
 def _parse(arguments: str) -> argparse.Namespace:

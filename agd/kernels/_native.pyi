@@ -1,6 +1,7 @@
 # Types of the native kernels. Each one is documented at its numpy reference of the same name (agd/kernels/reference).
 # One section a source file; within it, the order of the bind function.
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from agd.batch import I32, I64, U8, U16, U32, U64, Bool
@@ -85,7 +86,8 @@ def checksum(
 def crc32(data: U8, crc: int = 0, portable: bool = False) -> int: ...
 
 # hits.cpp
-def collect_hits(results: list[Any], contigs: dict[str, int]) -> tuple[Any, ...]: ...
+def span_strings(values: U8, starts: I64, ends: I64) -> list[str]: ...
+def collect_hits(results: Iterable[Any], contigs: dict[str, int]) -> tuple[Any, ...]: ...
 
 # finish.cpp
 def finish_hits(

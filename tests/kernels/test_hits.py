@@ -458,3 +458,29 @@ def test_minibwa_hits_are_read_aright(data: Path, tmp_path: Path) -> None:
     checked = pysam.samtools.calmd("-Q", "--no-PG", str(tmp_path / "reads.sam"), str(tmp_path / "ref.fa"))  # type: ignore[attr-defined]
     for line, check in zip(lines, sam_lines(checked), strict=True):
         assert [line.tags.get(tag) for tag in ("NM", "MD")] == [check.tags.get(tag) for tag in ("NM", "MD")]
+
+
+def test_spans_as_strings(kernels: ModuleType) -> None:
+    values = np.frombuffer(b"ACGTNNxyz\xff", np.uint8)
+    starts, ends = np.array([4, 0, 9, 0]), np.array([9, 4, 9, 0])
+    assert kernels.span_strings(values, starts, ends) == ["NNxyz", "ACGT", "", ""]
+    for first, last, reason in ((9, 10, "ASCII"), (-1, 2, "outside"), (3, 2, "outside"), (3, 11, "outside")):
+        with pytest.raises(KernelError, match=reason) as caught:
+            kernels.span_strings(values, np.array([0, first]), np.array([1, last]))
+        assert caught.value.record == 1
+    with pytest.raises(KernelError, match="differ in number"):
+        kernels.span_strings(values, starts, ends[:2])
+
+
+def test_hits_from_an_iterator(kernels: ModuleType) -> None:
+    results = [([hit()], []), ([], [hit(ref_start=5)])]
+    expected = kernels.collect_hits(results, {"c": 0})
+    found = kernels.collect_hits(iter(results), {"c": 0})
+    assert [a.tolist() for a in found] == [a.tolist() for a in expected]
+
+    def failing() -> Iterable[Any]:
+        yield results[0]
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        kernels.collect_hits(failing(), {"c": 0})

@@ -110,24 +110,52 @@ struct Collector {
     }
 };
 
-nb::tuple collect_hits(nb::list results, nb::dict contigs) {
+nb::tuple collect_hits(nb::iterable results, nb::dict contigs) {
     Collector c(contigs.ptr());
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(results.ptr()); i++) {
-        PyObject *item = PyList_GET_ITEM(results.ptr(), i);
-        if (!PyTuple_Check(item)) {
-            c.add_read(item);
+    const nb::object iterator = nb::steal(PyObject_GetIter(results.ptr()));
+    if (!iterator.is_valid()) throw nb::python_error();
+    // Each result is let go at once: an iterator that aligns as it goes never has more than one in memory.
+    while (PyObject *next = PyIter_Next(iterator.ptr())) {
+        const nb::object item = nb::steal(next);
+        if (!PyTuple_Check(item.ptr())) {
+            c.add_read(item.ptr());
             continue;
         }
-        for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(item); k++) c.add_read(PyTuple_GET_ITEM(item, k));
+        for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(item.ptr()); k++) c.add_read(PyTuple_GET_ITEM(item.ptr(), k));
     }
+    if (PyErr_Occurred()) throw nb::python_error();
     return nb::make_tuple(owned(std::move(c.offsets)), owned(std::move(c.reference)), owned(std::move(c.start)),
                           owned(std::move(c.query_start_values)), owned(std::move(c.query_end_values)),
                           owned(std::move(c.mapping_quality)), owned(std::move(c.bits)), owned(std::move(c.operations)),
                           owned(std::move(c.cigar_offsets)));
 }
 
+// Spans of ASCII text as Python strings, which is what such aligners take. Runs with the GIL.
+nb::list span_strings(In<uint8_t> values, In<int64_t> starts, In<int64_t> ends) {
+    const int64_t count = (int64_t)starts.size(), size = (int64_t)values.size();
+    require(count == (int64_t)ends.size(), "starts and ends differ in number");
+    nb::list list = nb::steal<nb::list>(PyList_New(count));
+    if (!list.is_valid()) throw nb::python_error();
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t start = starts.data()[i], end = ends.data()[i];
+        require(0 <= start && start <= end && end <= size, "span outside of the values", i);
+        const uint8_t *text = values.data() + start;
+        uint8_t high = 0;
+        for (int64_t k = 0; k < end - start; k++) high |= text[k];
+        require(high < 128, "text is not ASCII", i);
+        PyObject *string = PyUnicode_New((Py_ssize_t)(end - start), 127);
+        if (!string) throw nb::python_error();
+        if (end > start) std::memcpy(PyUnicode_1BYTE_DATA(string), text, (size_t)(end - start));
+        PyList_SET_ITEM(list.ptr(), i, string);
+    }
+    return list;
+}
+
 }  // namespace
 
-void bind_hits(nb::module_ &m) { m.def("collect_hits", &collect_hits, nb::arg("results"), nb::arg("contigs")); }
+void bind_hits(nb::module_ &m) {
+    m.def("span_strings", &span_strings, nb::arg("values"), nb::arg("starts"), nb::arg("ends"));
+    m.def("collect_hits", &collect_hits, nb::arg("results"), nb::arg("contigs"));
+}
 
 }  // namespace agd

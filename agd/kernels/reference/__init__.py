@@ -14,7 +14,7 @@ from agd.kernels.reference.bases import (
 from agd.kernels.reference.checksum import checksum, crc32
 from agd.kernels.reference.difference import md_bound, nm_md, reference_spans, unclipped_ends
 from agd.kernels.reference.fastq import fastq_scan
-from agd.kernels.reference.hits import collect_hits, finish_hits
+from agd.kernels.reference.hits import collect_hits, finish_hits, span_strings
 from agd.kernels.reference.order import argsort_bytes, argsort_u64, coordinate_keys, name_keys
 from agd.kernels.reference.ragged import copy_spans, reverse_spans
 from agd.kernels.reference.reads import fastq_format, name_ends, same_names
@@ -63,5 +63,6 @@ __all__ = [
     "sam_format_bound",
     "sam_parse",
     "same_names",
+    "span_strings",
     "unclipped_ends",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -21,12 +22,45 @@ from agd.types import CIGAR_OPERATIONS, Flag
 LETTERS = np.frombuffer(b"=ACMGRSVTWYHKDBN", np.uint8)
 
 
-def collect_hits(results: list[Any], contigs: dict[str, int]) -> tuple[Any, ...]:
+def span_strings(values: U8, starts: I64, ends: I64) -> list[str]:
+    """Spans of text as strings: what an aligner in this process takes.
+
+    Parameters
+    ----------
+    values : ndarray of uint8
+        ASCII.
+    starts, ends : ndarray of int64, shape (spans,)
+        0-based, half-open.
+
+    Returns
+    -------
+    list of str
+        Unlike other kernels this one holds the GIL.
+
+    Raises
+    ------
+    KernelError
+        A span lies outside of the values, or is not ASCII.
+    """
+    if len(starts) != len(ends):
+        raise KernelError("starts and ends differ in number")
+    out = []
+    for i, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+        if not 0 <= start <= end <= len(values):
+            raise KernelError("span outside of the values", i)
+        text = values[start:end].tobytes()
+        if not text.isascii():
+            raise KernelError("text is not ASCII", i)
+        out.append(text.decode())
+    return out
+
+
+def collect_hits(results: Iterable[Any], contigs: dict[str, int]) -> tuple[Any, ...]:
     """Arrays from the hit objects that an aligner in this process gives.
 
     Parameters
     ----------
-    results : list
+    results : iterable
         One list of hits per read, or one tuple of such lists per pair. A hit has the attributes ``contig`` (str),
         ``ref_start``, ``query_start``, ``query_end``, ``mapq`` (int), ``reverse``, ``proper_pair``, ``is_primary``,
         ``is_secondary`` (bool) and ``cigar`` (list of (letter, length)).
