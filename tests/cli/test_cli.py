@@ -1,0 +1,152 @@
+"""The command line: help, exit codes, errors, reports, interrupts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+import agd
+from agd.cli import VERBS, agd as group, run
+
+FASTQ = "@r1\nACGT\n+\nIIII\n@r2\nACGN\n+\nII#I\n"
+
+
+@pytest.fixture
+def reads(tmp_path: Path) -> str:
+    path = tmp_path / "reads.fq"
+    path.write_text(FASTQ)
+    return str(path)
+
+
+def commands() -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    context = click.Context(group)
+    for verb in VERBS:
+        command = group.get_command(context, verb)
+        assert command is not None, verb
+        found.append((verb,))
+        if isinstance(command, click.Group):
+            found += [(verb, name) for name in command.list_commands(context)]
+    return found
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_verb_explains_itself(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*words, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"Usage: agd {' '.join(words)}")
+    command = group
+    for word in words:
+        command = command.get_command(click.Context(command), word)  # type: ignore[attr-defined]
+    if not isinstance(command, click.Group):
+        assert "Example" in text
+
+
+def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {verb} " in text for verb in VERBS)
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"agd {agd.__version__}\n"
+
+
+def test_done_is_0_and_json_is_json(reads: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["import", "fastq", reads, "-o", str(tmp_path / "s.agd"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["records"] == 2
+    assert run(["info", str(tmp_path / "s.agd"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["columns"]["bases"]["type"] == "bases"
+    assert run(["info", str(tmp_path / "s.agd")]) == 0
+    assert "bases" in capsys.readouterr().out
+    assert run(["export", "fastq", str(tmp_path / "s.agd"), "-o", str(tmp_path / "back.fq")]) == 0
+    assert (tmp_path / "back.fq").read_text() == FASTQ
+
+
+def test_failure_is_1_with_place_and_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = tmp_path / "bad.fq"
+    bad.write_text("@r1\nACGT\n+\nIII\n")
+    assert run(["import", "fastq", str(bad), "-o", str(tmp_path / "s.agd")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"agd: error: {bad}")
+    assert "record 1" in error
+    assert "remedy:" in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "s.agd").exists()
+    assert run(["info", str(tmp_path / "missing.agd")]) == 1
+    assert "no dataset" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["nonsense"],
+        ["import", "fastq"],
+        ["sort", "x.agd", "-o", "y.agd", "--memory", "much"],
+        ["import", "fastq", "x", "-o", "y", "--chunk-records", "few"],
+        ["view", "x.agd", "-F", "NOFLAG"],
+    ],
+)
+def test_wrong_request_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words) == 2
+    assert "Error" in capsys.readouterr().err
+
+
+def test_existing_dataset_is_refused(reads: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["import", "fastq", reads, "-o", str(tmp_path / "s.agd")]
+    assert run(words) == 0
+    assert run(words) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert run([*words, "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_is_130_and_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    fifo = tmp_path / "reads.fq"
+    os.mkfifo(fifo)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from agd.cli import main; main()", "import", "fastq", str(fifo), "-o",
+         str(tmp_path / "s.agd")],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with open(fifo, "w") as file:  # opens once the importer reads
+        file.write(FASTQ)
+        file.flush()
+        while not (tmp_path / "s.agd").exists() and process.poll() is None:
+            pass
+        process.send_signal(number)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert "Traceback" not in error
+    assert "interrupted" in error
+    assert not list((tmp_path / "s.agd").glob("manifest*"))
+    # The same command goes on where it was stopped.
+    fifo.unlink()
+    fifo.write_text(FASTQ)
+    assert run(["import", "fastq", str(fifo), "-o", str(tmp_path / "s.agd"), "--overwrite"]) == 0
+
+
+def test_closed_pipe_is_no_error(reads: str, tmp_path: Path) -> None:
+    many = tmp_path / "many.fq"
+    many.write_text(FASTQ * 20_000)
+    assert run(["import", "fastq", str(many), "-o", str(tmp_path / "s.agd"), "--quiet"]) == 0
+    command = f"{sys.executable} -c 'from agd.cli import main; main()' view {tmp_path / 's.agd'}"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{command} | head -n 1"], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_start_up_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from agd.cli import run; run(['--version']); "
+        "heavy = {'numpy', 'fsspec', 'pyarrow', 'pysam', 'agd.dataset'} & set(sys.modules); sys.exit(bool(heavy))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
