@@ -13,7 +13,8 @@ import click
 import pytest
 
 import agd
-from agd.cli import VERBS, agd as group, run
+from agd.cli import VERBS, run
+from agd.cli import agd as group
 
 FASTQ = "@r1\nACGT\n+\nIIII\n@r2\nACGN\n+\nII#I\n"
 
