@@ -1,7 +1,7 @@
 # Types of the native kernels. Each one is documented at its numpy reference of the same name (agd/kernels/reference).
 # One section a source file; within it, the order of the bind function.
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from agd.batch import I32, I64, U8, U16, U32, U64, Bool
@@ -14,6 +14,15 @@ _Values = TypeVar("_Values", U8, U32, U64)
 # ragged.cpp
 def copy_spans(source: _Values, starts: I64, ends: I64, out: _Values, targets: I64) -> None: ...
 def reverse_spans(values: U8, offsets: I64, mask: Bool, complement: bool) -> None: ...
+
+# gather.cpp
+def gather_lengths(
+    sources: Sequence[tuple[U8, I64, I64, Bool | None, I64 | None]], order: I64, out_offsets: I64
+) -> int: ...
+def gather_spans(
+    sources: Sequence[tuple[U8, I64, I64, Bool | None, I64 | None]], order: I64, complement: bool, out: U8,
+    out_offsets: I64,
+) -> None: ...
 
 # alignment.cpp
 def alignment_sizes(alignments: AlignmentArrays, sizes: I64) -> None: ...

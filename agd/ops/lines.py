@@ -54,7 +54,7 @@ def to_lines(batch: Batch, orientation: Orientation, paired: bool = False) -> Ba
         none for secondary alignments, without the hard-clipped ends for supplementary ones (as bwa mem writes them).
     """
     extra = secondary_columns(list(batch.columns))
-    alignments, read = _all_alignments(batch, extra, paired)
+    alignments, read = alignment_lines(batch, paired)
     columns: dict[str, AnyColumn] = {}
     for name, column in batch.columns.items():
         if name in extra:
@@ -62,15 +62,17 @@ def to_lines(batch: Batch, orientation: Orientation, paired: bool = False) -> Ba
         if name == "results":
             columns[name] = alignments
         elif name in ("bases", "qualities"):
-            columns[name] = _as_seq(batch.ragged(name), alignments, read, orientation, name == "bases", bool(extra))
+            column = batch.ragged(name)
+            spans = seq_spans(column, alignments, read, orientation, bool(extra))
+            columns[name] = _as_seq(column, *spans, complement=name == "bases")
         else:
             columns[name] = column if read is None else take_any(column, read)
     columns.setdefault("results", alignments)
     return Batch(batch.first, columns)
 
 
-def _all_alignments(batch: Batch, extra: list[str], paired: bool) -> tuple[Alignments, I64 | None]:
-    """Alignments of all lines, and the read of each (None: one line per read)."""
+def alignment_lines(batch: Batch, paired: bool = False) -> tuple[Alignments, I64 | None]:
+    """Alignments of all lines, and the read of each (None: one line per read); see :func:`to_lines`."""
     count = len(batch)
     primary = batch.alignments() if "results" in batch else Alignments.null(count)
     if primary.valid is not None and not primary.valid.all():
@@ -78,7 +80,7 @@ def _all_alignments(batch: Batch, extra: list[str], paired: bool) -> tuple[Align
         primary = primary.replace(flag=flag)
     primary = primary.replace(valid=None)
     reads, parts = [np.arange(count)], [primary]
-    for name in extra:
+    for name in secondary_columns(list(batch.columns)):
         alignments = batch.alignments(name)
         valid = np.flatnonzero(alignments.valid) if alignments.valid is not None else np.arange(count)
         if len(valid):
@@ -102,28 +104,57 @@ def unmapped_flags(first: int, count: int, paired: bool) -> U16:
     return np.where((first + np.arange(count)) % 2, 141, 77).astype(np.uint16)
 
 
-def _as_seq(
-    column: Column, alignments: Alignments, read: I64 | None, orientation: Orientation, complement: bool, trim: bool
-) -> Column:
+def seq_spans(
+    column: Column, alignments: Alignments, read: I64 | None, orientation: Orientation, trim: bool
+) -> tuple[I64, I64, Bool | None]:
+    """Where SEQ (or QUAL) of each line is in a column of reads.
+
+    Parameters
+    ----------
+    column : Column
+        Bases or qualities of the reads.
+    alignments, read
+        As :func:`alignment_lines` gives them.
+    orientation : Orientation
+        Of the column.
+    trim : bool
+        Leave out what is hard-clipped, and secondary alignments.
+
+    Returns
+    -------
+    starts, ends : ndarray of int64, shape (lines,)
+        Into ``column.values``, half-open.
+    turn : ndarray of bool, shape (lines,), or None
+        Where it must be turned around; None: nowhere.
+    """
     assert column.offsets is not None
-    turn: Bool = (alignments.flag & _REVERSE) != 0
-    if orientation is not Orientation.READ:
-        turn = np.zeros(len(alignments), np.bool_)
-    if read is None and not trim and not turn.any():
-        return column
+    turn = (alignments.flag & _REVERSE) != 0 if orientation is Orientation.READ else None
     starts = column.offsets[:-1] if read is None else column.offsets[read]
     ends = column.offsets[1:] if read is None else column.offsets[read + 1]
     if trim:
         left, right = _hard_clips(alignments)
-        head, tail = np.where(turn, right, left), np.where(turn, left, right)
-        fits = ends - starts >= head + tail  # missing qualities stay missing
-        starts, ends = starts + np.where(fits, head, 0), ends - np.where(fits, tail, 0)
-        ends = np.where(alignments.flag & _SECONDARY, starts, ends)
+        if left.any() or right.any():
+            head = left if turn is None else np.where(turn, right, left)
+            tail = right if turn is None else np.where(turn, left, right)
+            fits = ends - starts >= head + tail  # missing qualities stay missing
+            starts, ends = starts + np.where(fits, head, 0), ends - np.where(fits, tail, 0)
+        secondary = (alignments.flag & _SECONDARY) != 0
+        if secondary.any():
+            ends = np.where(secondary, starts, ends)
+    return starts, ends, turn
+
+
+def _as_seq(column: Column, starts: I64, ends: I64, turn: Bool | None, *, complement: bool) -> Column:
+    assert column.offsets is not None
+    whole = len(starts) == len(column) and (starts == column.offsets[:-1]).all() and (ends == column.offsets[1:]).all()
+    if whole and (turn is None or not turn.any()):
+        return column
     lengths = ends - starts
     out = Column.from_lengths(np.empty(int(lengths.sum()), np.uint8), lengths)
     assert out.offsets is not None
     kernels.copy_spans(column.values, starts, ends, out.values, out.offsets)
-    kernels.reverse_spans(out.values, out.offsets, turn, complement)
+    if turn is not None:
+        kernels.reverse_spans(out.values, out.offsets, turn, complement)
     return out
 
 
@@ -133,6 +164,8 @@ def _hard_clips(alignments: Alignments) -> tuple[I64, I64]:
     assert cigar.offsets is not None
     count = len(alignments)
     left, right = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    if not (cigar.values[cigar.offsets[0] : cigar.offsets[-1]] & 15 == _HARD_CLIP).any():
+        return left, right
     has = np.flatnonzero(cigar.offsets[1:] > cigar.offsets[:-1])
     first = cigar.values[cigar.offsets[has]]
     last = cigar.values[cigar.offsets[has + 1] - 1]

@@ -210,7 +210,8 @@ class _Sort:
         return found
 
     def _load(self) -> list[Run]:
-        made = self.runner.map(self.loader.memory_run, self.layout.groups, on="cpu", ahead=self._ahead("loaders"))
+        chunks = (chunk for group in self.layout.groups for chunk in group)
+        made = self.runner.map(self.loader.memory_run, chunks, on="cpu", ahead=self._ahead("loaders"))
         return self._progress("sort", len(self.loader.dataset), ((len(run), run) for run in made))
 
     def _spill(self, folder: str) -> list[SpilledRun]:

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agd.batch import Alignments, AnyColumn, Batch, Column
+import numpy as np
+
+from agd.batch import I64, Alignments, AnyColumn, Batch, Column
 from agd.dataset import Dataset
 from agd.kernels import alignments as structured
-from agd.kernels.ragged import concat
+from agd.kernels.ragged import concat, take
 from agd.manifest import Chunk
-from agd.ops.lines import secondary_columns, to_lines
-from agd.ops.sort_gather import Part, gather
+from agd.ops.lines import alignment_lines, secondary_columns, seq_spans, to_lines
+from agd.ops.sort_gather import Part
 from agd.ops.sort_keys import Ordering, argsort
 from agd.ops.sort_runs import KEYS, MemoryRun, RunWriter, SpilledRun, pieces
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Alignment lines of a chunk.
+
+    Attributes
+    ----------
+    alignments : Alignments
+    read : ndarray of int64, shape (lines,), or None
+        Read of each line within the chunk; None: line ``i`` is of read ``i``.
+    keys : Column
+    """
+
+    alignments: Alignments
+    read: I64 | None
+    keys: Column
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,51 +79,60 @@ class Loader:
         found.setdefault("results", Alignments.null(chunk.count))
         return Batch(chunk.first, found)
 
-    def lines(self, chunk: Chunk, alignments: Batch, names: Sequence[str]) -> Batch:
-        """Lines of a chunk with its alignments and some other columns."""
+    def keys(self, chunk: Chunk, alignments: Batch) -> Column:
+        """Keys of the lines of a chunk."""
         manifest = self.dataset.manifest
-        wanted = [name for name in names if name in manifest.columns and name != "results"]
+        wanted = [name for name in self.ordering.columns if name in manifest.columns]
         batch = Batch(chunk.first, {**alignments.columns, **self._decode(chunk, wanted)})
-        return to_lines(batch, manifest.orientation, manifest.pairing == "interleaved")
+        return self.ordering.keys(to_lines(batch, manifest.orientation, self._paired))
 
-    def memory_run(self, chunks: Sequence[Chunk]) -> MemoryRun:
-        """Sorted run of these chunks, in memory."""
-        found: dict[str, list[Column]] = {name: [] for name in self.columns}
-        keys = []
-        for chunk in chunks:
-            alignments = self.alignments(chunk)
-            lines = self.lines(chunk, alignments, self.columns)
-            keys.append(self.ordering.keys(lines))
-            for name in self.columns:
-                column = lines[name]
-                column = structured.encode(column) if isinstance(column, Alignments) else column
-                found[name].append(column.compact())
-        order = argsort(concat(keys))
-        return MemoryRun(gather([(k, None) for k in keys], order), order, {n: concat(c) for n, c in found.items()})
+    @property
+    def _paired(self) -> bool:
+        return self.dataset.manifest.pairing == "interleaved"
+
+    def part(self, chunk: Chunk, lines: Lines, name: str) -> Part:
+        """A column of the lines of a chunk."""
+        if name == "results":
+            return Part.of(structured.encode(lines.alignments))
+        column = self._decode(chunk, [name])[name]
+        assert isinstance(column, Column)
+        if name in ("bases", "qualities"):
+            trim = len(self.alignment_columns) > 1
+            spans = seq_spans(column, lines.alignments, lines.read, self.dataset.orientation, trim)
+            return Part(np.ascontiguousarray(column.values), *spans)
+        if lines.read is None:
+            return Part.of(column)
+        if column.offsets is None:
+            return Part.of(Column(column.values[lines.read]))
+        return Part(
+            np.ascontiguousarray(column.values), column.offsets[lines.read], column.offsets[lines.read + 1]
+        )  # fmt: skip
+
+    def lines(self, chunk: Chunk) -> Lines:
+        """Alignments, reads and keys of the lines of a chunk."""
+        stored = self.alignments(chunk)
+        return Lines(*alignment_lines(stored, self._paired), self.keys(chunk, stored))
+
+    def memory_run(self, chunk: Chunk) -> MemoryRun:
+        """Sorted run of a chunk, in memory."""
+        lines = self.lines(chunk)
+        order = argsort(lines.keys)
+        parts = {name: self.part(chunk, lines, name) for name in self.columns}
+        return MemoryRun(take(lines.keys, order), order, parts)
 
     def spilled_run(self, chunks: Sequence[Chunk], path: str, block: int) -> SpilledRun:
         """Sorted run of these chunks, in a file; one column is in memory at a time, besides the alignments."""
-        alignments = [self.alignments(chunk) for chunk in chunks]
-        keys: list[Part] = []
-        for chunk, stored in zip(chunks, alignments, strict=True):
-            keys.append((self.ordering.keys(self.lines(chunk, stored, self.ordering.columns)), None))
-        order = argsort(concat([column for column, _ in keys]))
+        lines = [self.lines(chunk) for chunk in chunks]
+        order = argsort(concat([each.keys for each in lines]))
         try:
             with RunWriter(path, block) as writer:
-                writer.add(KEYS, pieces(keys, order, block))
-                del keys
+                writer.add(KEYS, pieces([Part.of(each.keys) for each in lines], order, block))
                 for name in self.columns:
-                    writer.add(name, pieces(self._parts(chunks, alignments, name), order, block))
+                    parts = [self.part(chunk, each, name) for chunk, each in zip(chunks, lines, strict=True)]
+                    writer.add(name, pieces(parts, order, block, complement=name == "bases"))
+                    del parts
                 return writer.finish()
         except BaseException:
-            os.unlink(path)
+            with contextlib.suppress(OSError):
+                os.unlink(path)
             raise
-
-    def _parts(self, chunks: Sequence[Chunk], alignments: Sequence[Batch], name: str) -> list[Part]:
-        parts: list[Part] = []
-        for chunk, stored in zip(chunks, alignments, strict=True):
-            column = self.lines(chunk, stored, [name])[name]
-            parts.append((structured.encode(column) if isinstance(column, Alignments) else column, None))
-        return parts
-
-

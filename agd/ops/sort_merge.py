@@ -11,7 +11,7 @@ from agd.batch import AnyColumn, Column
 from agd.draft import Draft
 from agd.kernels import alignments as structured
 from agd.manifest import Cell, Chunk
-from agd.ops.sort_gather import gather
+from agd.ops.sort_gather import Part, gather
 from agd.ops.sort_runs import KEYS, MemoryRun, RunWriter, SpilledRun
 from agd.ops.sort_split import Window, merge_order, windows
 from agd.types import RecordType
@@ -44,7 +44,8 @@ def merge_window(draft: Draft, runs: Sequence[Run], window: Window) -> Merged:
         for name in draft.columns:
             if all(name in found for found in cells):
                 continue
-            column = gather([runs[i].part(name, window.low[i], window.high[i]) for i in present], order)
+            parts = [runs[i].part(name, window.low[i], window.high[i]) for i in present]
+            column = gather(parts, order, complement=name == "bases")
             for found, first, end in zip(cells, firsts, firsts[1:], strict=False):
                 if name not in found:
                     piece = column.slice(first - window.first, end - window.first)
@@ -81,7 +82,7 @@ def merged_pieces(runs: Sequence[SpilledRun], cuts: Sequence[Window], name: str,
     for cut in cuts:
         present, order = merge_order(runs, cut.low, cut.high)
         if name == KEYS:
-            column = gather([(runs[i].keys(cut.low[i], cut.high[i]), None) for i in present], order)
+            column = gather([Part.of(runs[i].keys(cut.low[i], cut.high[i])) for i in present], order)
         else:
             column = gather([runs[i].part(name, cut.low[i], cut.high[i]) for i in present], order)
         for at in range(0, len(column), block):

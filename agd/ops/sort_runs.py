@@ -15,7 +15,7 @@ from agd.batch import I64, Column
 from agd.codecs import Chain
 from agd.errors import StorageError
 from agd.kernels.ragged import concat
-from agd.ops.sort_gather import Part, gather, lengths_of
+from agd.ops.sort_gather import Part, gather
 from agd.ops.sort_keys import Key, bisect, key_at
 
 #: Name under which a run keeps its keys; no column has it.
@@ -34,10 +34,10 @@ class MemoryRun:
         Sorted.
     order : ndarray of int64, shape (records,)
         Record of the columns for each sorted place.
-    columns : mapping of str to Column
+    columns : mapping of str to Part
     """
 
-    def __init__(self, keys: Column, order: I64, columns: Mapping[str, Column]) -> None:
+    def __init__(self, keys: Column, order: I64, columns: Mapping[str, Part]) -> None:
         self._keys, self._order, self._columns = keys, order, columns
 
     def __len__(self) -> int:
@@ -57,7 +57,7 @@ class MemoryRun:
 
     def sizes(self, column: str, start: int, stop: int) -> I64:
         """Bytes of a column in each of these records."""
-        return lengths_of(self.part(column, start, stop))
+        return self.part(column, start, stop).lengths
 
     def widest(self, column: str) -> int:
         """Most bytes of a column in any record."""
@@ -65,7 +65,7 @@ class MemoryRun:
 
     def part(self, column: str, start: int, stop: int) -> Part:
         """Records ``start`` to ``stop`` of a column."""
-        return self._columns[column], self._order[start:stop]
+        return self._columns[column]._replace(rows=self._order[start:stop])
 
     def remove(self) -> None:
         """Nothing to remove."""
@@ -147,7 +147,7 @@ class SpilledRun:
 
     def part(self, column: str, start: int, stop: int) -> Part:
         """Records ``start`` to ``stop`` of a column."""
-        return self._slice(column, start, stop), None
+        return Part.of(self._slice(column, start, stop))
 
     def _slice(self, column: str, start: int, stop: int) -> Column:
         first, last = start // self._block, -(-stop // self._block)
@@ -242,22 +242,7 @@ class RunWriter:
         return SpilledRun(self._path, self._block, self._records, self._blocks, self._firsts)
 
 
-def pieces(parts: Sequence[Part], order: I64, block: int) -> Iterator[Column]:
+def pieces(parts: Sequence[Part], order: I64, block: int, *, complement: bool = False) -> Iterator[Column]:
     """Gather records block by block: the values of no more than one block are copied at one time."""
-    ends = np.cumsum([len(column) if rows is None else len(rows) for column, rows in parts])
-    starts = np.concatenate([[0], ends[:-1]])
     for at in range(0, len(order), block):
-        wanted = order[at : at + block]
-        part_of = np.searchsorted(ends, wanted, side="right")
-        present = np.unique(part_of)
-        chosen: list[Part] = []
-        places = np.empty(len(wanted), np.int64)
-        done = 0
-        for p in present.tolist():
-            mine = np.flatnonzero(part_of == p)
-            rows = wanted[mine] - starts[p]
-            column, subset = parts[p]
-            chosen.append((column, rows if subset is None else subset[rows]))
-            places[mine] = done + np.arange(len(mine))
-            done += len(mine)
-        yield gather(chosen, places)
+        yield gather(parts, order[at : at + block], complement=complement)

@@ -14,6 +14,7 @@ from agd.kernels.reference.bases import (
 from agd.kernels.reference.checksum import checksum, crc32
 from agd.kernels.reference.difference import md_bound, nm_md, reference_spans, unclipped_ends
 from agd.kernels.reference.fastq import fastq_scan
+from agd.kernels.reference.gather import gather_lengths, gather_spans
 from agd.kernels.reference.hits import collect_hits, finish_hits, span_strings
 from agd.kernels.reference.order import argsort_bytes, argsort_u64, coordinate_keys, name_keys
 from agd.kernels.reference.ragged import copy_spans, reverse_spans
@@ -52,6 +53,8 @@ __all__ = [
     "fastq_scan",
     "fill_runs",
     "finish_hits",
+    "gather_lengths",
+    "gather_spans",
     "md_bound",
     "name_ends",
     "name_keys",

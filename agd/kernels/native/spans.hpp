@@ -1,0 +1,81 @@
+// Copying and turning one short span of bytes.
+#pragma once
+
+#include "vector.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace agd {
+
+template <size_t STEP> AGD_INLINE void copy_ends(uint8_t *to, const uint8_t *from, int64_t size) {
+    uint8_t first[STEP], last[STEP];
+    std::memcpy(first, from, STEP);
+    std::memcpy(last, from + size - STEP, STEP);
+    std::memcpy(to, first, STEP);
+    std::memcpy(to + size - STEP, last, STEP);
+}
+
+// memcpy without the call for what is short; writes nothing outside of to[0:size], for spans come in any order.
+AGD_INLINE void copy_short(uint8_t *to, const uint8_t *from, int64_t size) {
+    if (size > 64) std::memcpy(to, from, (size_t)size);
+    else if (size > 32) copy_ends<32>(to, from, size);
+    else if (size >= 16) copy_ends<16>(to, from, size);
+    else if (size >= 8) copy_ends<8>(to, from, size);
+    else if (size >= 4) copy_ends<4>(to, from, size);
+    else
+        for (int64_t i = 0; i < size; i++) to[i] = from[i];
+}
+
+inline const uint8_t *complement_table() {
+    static const auto table = [] {
+        std::array<uint8_t, 256> t{};
+        for (int i = 0; i < 256; i++) t[i] = (uint8_t)i;
+        const char *from = "ACGTUMRWSYKVHDBNacgtumrwsykvhdbn", *to = "TGCAAKYWSRMBDHVNtgcaakywsrmbdhvn";
+        for (int i = 0; from[i]; i++) t[(uint8_t)from[i]] = (uint8_t)to[i];
+        return t;
+    }();
+    return table.data();
+}
+
+// Complements p[0:n] if it is all ACGTN; otherwise changes nothing and says false.
+AGD_MULTIVERSION static bool complement_acgtn(uint8_t *p, int64_t n) {
+    const auto bad = [](const Block &b) __attribute__((always_inline)) {
+        return (Block)~((Block)(b == 'A') | (Block)(b == 'C') | (Block)(b == 'G') | (Block)(b == 'T') | (Block)(b == 'N'));
+    };
+    if (n < 32 || any_of(p, n, bad, [](uint8_t) __attribute__((always_inline)) { return true; })) return false;
+    // A and T differ by 0x15, C and G by 0x04; N stays.
+    const auto turned = [](const Block &b) __attribute__((always_inline)) {
+        const Block at = (Block)(b == 'A') | (Block)(b == 'T'), cg = (Block)(b == 'C') | (Block)(b == 'G');
+        return (Block)(b ^ (at & 0x15) ^ (cg & 0x04));
+    };
+    Block last, block;  // the last one overlaps those before, which must not be turned twice
+    std::memcpy(&last, p + n - 32, 32);
+    for (int64_t i = 0; i + 32 <= n; i += 32) {
+        std::memcpy(&block, p + i, 32);
+        block = turned(block);
+        std::memcpy(p + i, &block, 32);
+    }
+    last = turned(last);
+    std::memcpy(p + n - 32, &last, 32);
+    return true;
+}
+
+inline void reverse_bytes(uint8_t *a, uint8_t *b) {
+    for (; b - a >= 16; a += 8, b -= 8) {
+        const uint64_t head = __builtin_bswap64(load64(a)), tail = __builtin_bswap64(load64(b - 8));
+        std::memcpy(a, &tail, 8);
+        std::memcpy(b - 8, &head, 8);
+    }
+    std::reverse(a, b);
+}
+
+// Turns [a, b) around, in place; complements the bases too if asked.
+inline void turn_span(uint8_t *a, uint8_t *b, bool complement) {
+    reverse_bytes(a, b);
+    if (!complement || complement_acgtn(a, b - a)) return;
+    const uint8_t *table = complement_table();
+    for (; a < b; a++) *a = table[*a];
+}
+
+}  // namespace agd
