@@ -19,7 +19,6 @@ from agd.dataset import Dataset
 from agd.errors import KernelError, UsageError
 from agd.kernels.ragged import concat_batches
 from agd.manifest import Manifest
-from agd.ops.scan import chunk_bytes
 from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
 from agd.types import Flag, Orientation, SortOrder
 
@@ -27,6 +26,9 @@ COLUMNS = ["bases", "qualities", "metadata"]
 
 #: Quality of bases whose qualities are not known: what ``samtools fastq`` writes (Phred 33).
 MISSING_QUALITY = ord("B")
+
+#: Text that is made at one time, bytes.
+PIECE_BYTES = 2 << 20
 
 #: Alignments that are not the primary one of their read.
 _FURTHER = np.uint16(Flag.SECONDARY | Flag.SUPPLEMENTARY)
@@ -85,9 +87,7 @@ def export_fastq(
     with contextlib.ExitStack() as stack:
         if runner is None:
             runner = stack.enter_context(ThreadRunner())
-        # Beside the decoded columns there are a turned copy of them and the text.
-        item = 3 * chunk_bytes(dataset, COLUMNS) + (4 << 20)
-        ahead = items_in_flight(memory or default_memory(), item, runner.workers, fixed=32 << 20)
+        ahead = items_in_flight(memory or default_memory(), _chunk_bytes(dataset), runner.workers, fixed=32 << 20)
         targets = [
             None if path is None else _Target(stack.enter_context(open_output(path, runner=runner)), layout)
             for path, layout in zip((output, output2, singletons), plan.layouts, strict=True)
@@ -95,9 +95,9 @@ def export_fastq(
         bases = 0
         progress.begin("export", len(dataset))
         for part in plan.parts(runner, ahead):
-            for target, text, count in zip(targets, part.texts, part.counts, strict=True):
-                if target is not None and count:
-                    target.write(text, count)
+            for target, texts, count in zip(targets, part.texts, part.counts, strict=True):
+                if target is not None:
+                    target.write(texts, count)
             bases += part.bases
             progress.advance(part.count)
         progress.end()
@@ -137,15 +137,16 @@ class _Target:
         self._layout = layout
         self._held: U8 | None = None
 
-    def write(self, text: U8, records: int) -> None:
+    def write(self, texts: list[U8], records: int) -> None:
         self.records += records
-        if self._held is not None:
-            self._put(self._held)
-            self._held = None
-        if self._layout.final_newline:
-            self._put(text)
-        else:
-            self._held = text  # it may be the last one
+        for text in texts:
+            if self._held is not None:
+                self._put(self._held)
+                self._held = None
+            if self._layout.final_newline:
+                self._put(text)
+            else:
+                self._held = text  # it may be the last one
 
     def _put(self, text: U8) -> None:
         self.bytes += len(text)
@@ -162,7 +163,7 @@ class _Target:
 class _Part:
     """Text of some consecutive records, for the first, second and singleton output."""
 
-    texts: tuple[U8, U8, U8]
+    texts: tuple[list[U8], list[U8], list[U8]]
     counts: tuple[int, int, int]
     count: int
     bases: int
@@ -264,6 +265,18 @@ def _plan(dataset: Dataset, two: bool, singletons: bool, interleaved: bool) -> _
     return _Lines(dataset, two=two, singletons=singletons, interleaved=interleaved)
 
 
+def _chunk_bytes(dataset: Dataset) -> int:
+    """Peak bytes of the largest chunk: its columns, a turned copy of them, and the text."""
+    worst = 0
+    for chunk in dataset.chunks:
+        cells = chunk.cells
+        bases = int(cells["bases"].statistics.get("total", 0)) if "bases" in cells else 0
+        # Names are stored in about a tenth of their size; 24: offsets.
+        other = sum(10 * cell.bytes for name, cell in cells.items() if name in ("metadata", "results"))
+        worst = max(worst, 3 * (2 * bases + other) + 24 * chunk.count)
+    return worst + (8 << 20)
+
+
 def _imported_layouts(manifest: Manifest, two: bool) -> tuple[_Layout, _Layout]:
     """How the imported files were laid out; only line endings where they are divided in another way now."""
     sources = [s for s in manifest.sources if s.get("format") == "fastq"]
@@ -357,20 +370,34 @@ def _continues(before: Batch, batch: Batch, header: bool) -> bool:
 
 
 def _format(batch: Batch, routes: _Routes, layouts: tuple[_Layout, _Layout, _Layout]) -> _Part:
+    texts = [_texts(batch, index, layout.crlf) for index, layout in zip(routes, layouts, strict=True)]
+    lengths = batch.ragged("bases").lengths
+    bases = sum(int(lengths[index].sum()) for index in routes)
+    one, two, single = routes
+    return _Part((texts[0], texts[1], texts[2]), (len(one), len(two), len(single)), len(batch), bases)
+
+
+def _texts(batch: Batch, index: I64, crlf: bool) -> list[U8]:
+    """Text of some records, in pieces that are small enough for memory to be used again rather than returned."""
     metadata, bases, qualities = (batch.ragged(name) for name in ("metadata", "bases", "qualities"))
     assert metadata.offsets is not None
     assert bases.offsets is not None
     assert qualities.offsets is not None
-    widths, lengths = metadata.lengths, bases.lengths
-    texts, total = [], 0
-    for index, layout in zip(routes, layouts, strict=True):
-        read = int(lengths[index].sum())
-        line_ends = 4 * (2 if layout.crlf else 1)
-        out = np.empty(int(widths[index].sum()) + 2 * read + len(index) * (2 + line_ends), np.uint8)
+    # '@', '+' and the line ends come to the rest.
+    room = np.cumsum(metadata.lengths[index] + 2 * bases.lengths[index] + (2 + 4 * (2 if crlf else 1)))
+    borders = np.searchsorted(room, np.arange(PIECE_BYTES, int(room[-1]), PIECE_BYTES)) if len(index) else _NONE
+    texts: list[U8] = []
+    done, taken = 0, 0
+    for piece in np.split(index, borders):
+        if not len(piece):
+            continue
+        done += len(piece)
+        out = np.empty(int(room[done - 1]) - taken, np.uint8)
+        taken = int(room[done - 1])
         try:
             size = kernels.fastq_format(
                 metadata.values, metadata.offsets, bases.values, bases.offsets, qualities.values, qualities.offsets,
-                index, layout.crlf, MISSING_QUALITY, out,
+                piece, crlf, MISSING_QUALITY, out,
             )
         except KernelError as error:
             raise UsageError(
@@ -378,6 +405,4 @@ def _format(batch: Batch, routes: _Routes, layouts: tuple[_Layout, _Layout, _Lay
                 "see what is wrong with it by 'agd verify'",
             ) from error
         texts.append(out[:size])
-        total += read
-    one, two, single = routes
-    return _Part((texts[0], texts[1], texts[2]), (len(one), len(two), len(single)), len(batch), total)
+    return texts
