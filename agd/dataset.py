@@ -209,6 +209,45 @@ class Dataset:
             return Batch(start, {name: self._null(name, 0) for name in self.columns})
         return concat_batches(batches)
 
+    def arrow_reader(
+        self, columns: Sequence[str] | None = None, *, start: int = 0, stop: int | None = None,
+        runner: Runner | None = None,
+    ) -> Any:
+        """Records as a ``pyarrow.RecordBatchReader``, one record batch a chunk; see :meth:`batches`."""
+        from agd import arrow
+
+        wanted = self.resolve(columns)
+        specs = self.manifest.columns
+        types = arrow.schema({name: (specs[name].type, specs[name].dtype) for name in wanted})
+        batches = self.batches(wanted, start=start, stop=stop, runner=runner)
+        return arrow.reader(batches, types, self.manifest.references)
+
+    def to_arrow(
+        self, columns: Sequence[str] | None = None, *, start: int = 0, stop: int | None = None,
+        runner: Runner | None = None,
+    ) -> Any:
+        """Records as a ``pyarrow.Table``.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Default: all.
+        start, stop : int
+            Ordinals of the records wanted (0-based, half-open).
+        runner : Runner, optional
+            Decodes chunks ahead. Default: one after the other.
+
+        Returns
+        -------
+        pyarrow.Table
+            Text as ``large_string``; alignments as a struct with 0-based positions, null where SAM has none.
+        """
+        return self.arrow_reader(columns, start=start, stop=stop, runner=runner).read_all()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Arrow PyCapsule stream: ``polars.DataFrame(ds)``, ``pyarrow.table(ds)``, ``duckdb.sql("from ds")``."""
+        return self.arrow_reader().__arrow_c_stream__(requested_schema)
+
     @property
     def orientation(self) -> Orientation:
         """Strand that the bases are written on."""
