@@ -30,6 +30,11 @@ lint: $(STAMP)
 pytest: $(STAMP)
 	$(BIN)/python -m pytest -n 2
 
+# Our commands next to their peers: make bench SIZE=1M, or R1=… R2=… REF=… for real reads.
+bench: $(STAMP)
+	$(BIN)/python benchmarks/bench.py $(if $(SIZE),--size $(SIZE)) $(if $(R1),--reads1 $(R1)) \
+		$(if $(R2),--reads2 $(R2)) $(if $(REF),--reference $(REF)) $(if $(ONLY),--only "$(ONLY)")
+
 # The kernels and their tests under the address and undefined behaviour sanitizers, in an environment of their own.
 sanitize:
 	test -x .venv-sanitize/bin/python || $(PYTHON) -m venv .venv-sanitize
