@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -99,30 +100,37 @@ def import_fastq(
             runner = stack.enter_context(ThreadRunner())
         streams = [stack.enter_context(open_input(path, runner)) for path in paths]
         readers = [FastqReader(s, path, interleaved=interleaved) for s, path in zip(streams, paths, strict=True)]
+        mates = 2 if interleaved or len(readers) == 2 else 1
+        cuts = _cut(_segments(readers), 2 if interleaved else 1, max(1, chunk_records // mates), chunk_bytes)
+        # Most damage and mistakes show here, before anything that is to be replaced is gone.
+        head = list(itertools.islice(cuts, 1))
+        ahead = _ahead(head, memory, runner)
         draft = Draft.create(output, specs, plan, orientation=Orientation.READ, name=name, overwrite=overwrite)
         identified = all(entry["version"] and entry["size"] is not None for entry in inputs)
-        work = _Import(draft, keep=identified, pairs=interleaved or len(readers) == 2)
-        cuts = _cut(_segments(readers), 2 if interleaved else 1,
-                    max(1, chunk_records // work.mates), chunk_bytes)  # fmt: skip
+        work = _Import(draft, keep=identified, mates=mates)
+        progress.begin("import", None)
         try:
-            chunks = work.run(cuts, runner, memory or default_memory(), chunk_records, progress)
+            chunks = work.run(itertools.chain(head, cuts), runner, ahead, progress)
+            digest = work.digest.to_json()
             step = {"program": "agd import fastq", "version": agd.__version__, "command": command,
                     "parameters": parameters | {"inputs": paths}}  # fmt: skip
             draft.commit(
-                chunks, names="fastq", pairing="interleaved" if work.mates == 2 else "single",
+                chunks, names="fastq", pairing="interleaved" if mates == 2 else "single",
                 sort_order=SortOrder.UNSORTED, steps=(step,), sources=tuple(r.source() for r in readers),
-                digest=work.digest.to_json(),
+                digest=digest,
             )  # fmt: skip
         except BaseException:
             if not exists(draft.storage):
                 draft.abandon(work.keys)
             raise
+        finally:
+            progress.end()
     records = sum(chunk.count for chunk in chunks)
     return ImportReport(
-        records=records, pairs=records // 2 if work.mates == 2 else 0, bases=work.bases,
-        bytes_in=sum(entry["size"] or 0 for entry in inputs),
+        records=records, pairs=records // 2 if mates == 2 else 0, bases=work.bases,
+        bytes_in=sum(stream.stored_size or stream.offset for stream in streams),
         bytes_out=sum(cell.bytes for chunk in chunks for cell in chunk.cells.values()),
-        seconds=time.perf_counter() - begun, digest=work.digest.to_json(),
+        seconds=time.perf_counter() - begun, digest=digest,
     )  # fmt: skip
 
 
@@ -133,6 +141,12 @@ def _specs(codecs: Mapping[str, list[dict[str, Any]]] | None) -> dict[str, Colum
             raise UsageError(f"there is no column {name!r} in FASTQ", f"give codecs for {', '.join(COLUMNS)}")
         specs[name] = ColumnSpec(specs[name].type, list(chain), specs[name].key, specs[name].dtype)
     return specs
+
+
+def _ahead(head: Sequence[_Cut], memory: int | None, runner: Runner) -> int:
+    """Chunks that may be in memory, going by the first one: beside its text there are its columns, and their code."""
+    item = int(2.7 * max((cut.text_bytes for cut in head), default=0)) + (8 << 20)
+    return items_in_flight(memory or default_memory(), item, runner.workers, fixed=64 << 20)
 
 
 #: The same records, or mates, of every file.
@@ -308,42 +322,30 @@ class _Encoded:
 class _Import:
     """Turns cuts into stored chunks."""
 
-    def __init__(self, draft: Draft, *, keep: bool, pairs: bool) -> None:
+    def __init__(self, draft: Draft, *, keep: bool, mates: int) -> None:
         self.draft = draft
         self.keep = keep
-        self.mates = 2 if pairs else 1
+        self.mates = mates
         self.bases = 0
         self.digest = Digest()
         self.keys: list[str] = []
 
-    def run(
-        self, cuts: Iterator[_Cut], runner: Runner, memory: int, chunk_records: int, progress: Progress
-    ) -> list[Chunk]:
+    def run(self, cuts: Iterator[_Cut], runner: Runner, ahead: int, progress: Progress) -> list[Chunk]:
         """Encode and store all chunks."""
-        head = next(cuts, None)
-        if head is None:
-            return []
-        # Beside the text a chunk needs its columns and what they are encoded to.
-        item = int(2.7 * head.text_bytes) + (8 << 20)
-        ahead = items_in_flight(memory, item, runner.workers, fixed=64 << 20)
         chunks = []
-        progress.begin("import", None)
-        encoded = runner.map(self._encode, self._note(head, cuts), on="cpu", ahead=max(1, ahead - 1))
+        encoded = runner.map(self._encode, self._noted(cuts), on="cpu", ahead=max(1, ahead - 1))
         for done in runner.map(self._store, encoded, on="io", ahead=max(1, ahead // 2)):
             chunks.append(done.chunk)
             self.bases += done.bases
             self.digest.add(done.digest)
             progress.advance(done.chunk.count)
-        progress.end()
         return chunks
 
-    def _note(self, head: _Cut, cuts: Iterator[_Cut]) -> Iterator[_Cut]:
+    def _noted(self, cuts: Iterator[_Cut]) -> Iterator[_Cut]:
         """The cuts; the keys of their objects are noted, to be removed if the import fails."""
-        cut: _Cut | None = head
-        while cut is not None:
+        for cut in cuts:
             self.keys.extend(self.draft.key(column, cut.first) for column in COLUMNS)
             yield cut
-            cut = next(cuts, None)
 
     def _encode(self, cut: _Cut) -> _Encoded:
         batch = _assemble(cut)

@@ -435,6 +435,14 @@ def test_a_dataset_is_not_replaced_unless_asked_for(write: Callable[..., str], t
     assert stored(out) == some_reads(4)
 
 
+def test_a_damaged_input_replaces_nothing(write: Callable[..., str], tmp_path: Path) -> None:
+    out = str(tmp_path / "s.agd")
+    import_fastq(write("1.fq", fastq_text(some_reads(3))), output=out)
+    with pytest.raises(InputError):
+        import_fastq(write("2.fq", b"no reads at all"), output=out, overwrite=True)
+    assert stored(out) == some_reads(3)
+
+
 class Killed(BaseException):
     """Stands for a signal that gives no chance to clean up."""
 
