@@ -22,10 +22,14 @@ from agd.kernels.ragged import take_any
 from agd.manifest import Cell, Chunk, ColumnSpec
 from agd.ops.lines import secondary_columns
 from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.run.memory import BASE
 from agd.types import Flag, Orientation
 
 #: Bytes in memory per byte of bases while a chunk is aligned: text, hits, alignments and their encoded form.
 _EXPANSION = 12
+
+#: Bytes in memory per base of the reference: itself, and the index of an aligner in this process.
+_INDEX_SIZE = 4
 
 #: The name under which a chunk's cells travel from the encoding to the storing stage.
 _Encoded = dict[str, tuple[bytes, Cell]]
@@ -113,7 +117,8 @@ def align(
     if "bases" not in dataset.columns:
         raise ColumnError(f"{dataset.url}: there is no column 'bases'", "import the reads again")
     columns = [name for name in tool.columns if name in dataset.columns]
-    job = _Job(dataset, columns, tool, runner, _ahead(dataset, memory, runner, genome))
+    ahead = _ahead(dataset, memory, runner, genome, isinstance(tool, ChunkAligner))
+    job = _Job(dataset, columns, tool, runner, ahead)
     plan = {
         "operation": "align", "reference": genome.digest, "read_group": line, "codecs": dict(codecs or {}),
         **tool.plan(),
@@ -160,12 +165,17 @@ def _spec(name: str, codecs: Mapping[str, list[dict[str, Any]]] | None) -> Colum
     return ColumnSpec(spec.type, [{"name": "protobuf"}, *[c for c in chain if c["name"] != "protobuf"]], spec.key)
 
 
-def _ahead(dataset: Dataset, memory: int | None, runner: Runner, genome: Genome) -> int:
-    largest = max((c.cells["bases"].statistics.get("total", 0) for c in dataset.chunks), default=0)
+def _ahead(dataset: Dataset, memory: int | None, runner: Runner, genome: Genome, in_process: bool) -> int:
+    """Chunks in flight. The reference and the index have to be in memory, whatever is left for chunks."""
+    bases = [c.cells["bases"] for c in dataset.chunks if "bases" in c.cells]
+    largest = max((cell.statistics.get("total", 0) for cell in bases), default=0)
     records = max((c.count for c in dataset.chunks), default=0)
     item = int(largest) * _EXPANSION + records * 400
-    # The index of a BWT aligner takes about five bytes a base, the genome one.
-    return items_in_flight(memory or default_memory(), item, runner.workers, fixed=4 * len(genome.bases))
+    fixed = _INDEX_SIZE * len(genome.bases) if in_process else 2 * len(genome.bases)
+    if memory is None:
+        # Half of the memory is a fair share, not a limit that a large genome should fail on.
+        memory = max(default_memory(), BASE + fixed + item * runner.workers)
+    return items_in_flight(memory, item, runner.workers, fixed=fixed)
 
 
 class _Job:

@@ -15,16 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agd import kernels
 from agd.align import process
 from agd.align.align import align
 from agd.align.collect import ordinal_names
-from agd.batch import Column
 from agd.dataset import Dataset
 from agd.errors import AgdError, AlignerError
-from agd.ops.lines import to_lines, to_records
 from agd.run import SerialRunner, ThreadRunner
-from tests.support.reads import Read, interleave, read_fastq
+from tests.support.reads import Read, interleave, read_fastq, sam_lines
 
 Make = Callable[..., Dataset]
 
@@ -34,20 +31,6 @@ PLAIN = frozenset(b"ACGTN")
 def needs(program: str) -> None:
     if shutil.which(program) is None:
         pytest.skip(f"{program} is not installed")
-
-
-def sam_lines(ds: Dataset, columns: tuple[str, ...] = ("bases", "qualities", "metadata")) -> list[str]:
-    """SAM lines of a dataset, without the header."""
-    names = Column.from_list([r.name.encode() for r in ds.manifest.references])
-    assert names.offsets is not None
-    further = [name for name in ds.columns if name == "results" or name.startswith("secondary")]
-    text = b""
-    for batch in ds.batches([*columns, *further]):
-        lines = to_lines(batch, ds.orientation, ds.manifest.pairing == "interleaved")
-        records = to_records(lines, ds.manifest.names)
-        out = np.empty(kernels.sam_format_bound(records, names.values, names.offsets), np.uint8)
-        text += out[: kernels.sam_format(records, names.values, names.offsets, out)].tobytes()
-    return text.decode().splitlines()
 
 
 def printed(command: list[str], reads: list[Read], folder: Path, *, ordinals: bool, paired: bool = True) -> list[str]:

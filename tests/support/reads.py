@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from agd import kernels
 from agd.batch import Column
 from agd.dataset import Dataset
 from agd.draft import Draft
 from agd.manifest import Chunk, ColumnSpec
+from agd.ops.lines import to_lines, to_records
 from agd.types import Orientation, RecordType
 
 Read = tuple[bytes, bytes, bytes]  # name line, bases, qualities
@@ -76,3 +78,17 @@ def mutate(rng: np.random.Generator, bases: bytes, rate: float = 0.01) -> bytes:
         at = int(rng.integers(10, len(out) - 10))
         out = out[:at] + random_bases(rng, 2) + out[at:-2] if rng.random() < 0.5 else out[:at] + out[at + 2 :]
     return out
+
+
+def sam_lines(ds: Dataset, columns: tuple[str, ...] = ("bases", "qualities", "metadata")) -> list[str]:
+    """SAM lines of a dataset, without the header."""
+    names = Column.from_list([r.name.encode() for r in ds.manifest.references])
+    assert names.offsets is not None
+    further = [name for name in ds.columns if name == "results" or name.startswith("secondary")]
+    text = b""
+    for batch in ds.batches([*columns, *further]):
+        lines = to_lines(batch, ds.orientation, ds.manifest.pairing == "interleaved")
+        records = to_records(lines, ds.manifest.names)
+        out = np.empty(kernels.sam_format_bound(records, names.values, names.offsets), np.uint8)
+        text += out[: kernels.sam_format(records, names.values, names.offsets, out)].tobytes()
+    return text.decode().splitlines()
