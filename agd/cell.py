@@ -171,7 +171,8 @@ def alignment_statistics(alignments: Alignments) -> dict[str, Any]:
     flag = alignments.flag if valid is None else alignments.flag[valid]
     counts = np.bincount(flag)
     result: dict[str, Any] = {"flags": {str(f): int(counts[f]) for f in np.flatnonzero(counts)}}
-    placed = alignments.reference >= 0
+    # A record may name a reference and no position: it is in no span.
+    placed = (alignments.reference >= 0) & (alignments.position >= 0)
     if valid is not None:
         placed &= valid
     reference = alignments.reference[placed]

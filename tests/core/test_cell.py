@@ -296,6 +296,12 @@ def test_spans_are_those_of_a_bam_index(tmp_path: Path) -> None:
     assert cells.alignment_statistics(hidden) == {"flags": {"0": 1, "4": 1, "16": 1}, "spans": [[0, 1, 25]]}
 
 
+def test_a_record_with_a_reference_and_no_position_is_in_no_span() -> None:
+    column = Alignments.null(2).replace(valid=None, reference=np.zeros(2, np.int32), position=np.array([-1, 7]))
+    assert cells.alignment_statistics(column)["spans"] == [[0, 7, 8]]
+    assert cells.alignment_statistics(column.slice(0, 1))["spans"] == []
+
+
 def test_a_chunk_of_many_references_notes_no_spans() -> None:
     count = cells.MAX_SPANS + 1
     column = Alignments.null(count).replace(
@@ -312,7 +318,7 @@ def test_statistics_cover_every_record(column: Alignments) -> None:
     assert sum(found["flags"].values()) == valid.sum()
     lengths = cells.reference_lengths(column.cigar)
     spans = {r: (start, end) for r, start, end in found.get("spans", ())}
-    for i in np.flatnonzero(valid & (column.reference >= 0)):
+    for i in np.flatnonzero(valid & (column.reference >= 0) & (column.position >= 0)):
         start, end = spans[int(column.reference[i])]
         assert start <= column.position[i]
         assert column.position[i] + max(1, int(lengths[i])) <= end
