@@ -346,12 +346,13 @@ def exists(storage: Storage) -> bool:
     return is_dataset(storage)
 
 
-_OWN = re.compile(r"(manifest(-\d+)?\.json|draft-.*\.json|.+-\d{12}\.[^/]+|\.tmp-.*)")
+#: Keys that are AGD's; whatever else lies in the folder of a dataset is left alone.
+OWN_KEYS = re.compile(r"(manifest(-\d+)?\.json|draft-.*\.json|.+-\d{12}\.[^/]+|\.tmp-.*)")
 
 
 def remove(storage: Storage) -> None:
     """Remove every object of the dataset that is here; other files are left alone. Manifests go first."""
-    keys = [key for key in list(storage.keys()) if _OWN.fullmatch(key)]
+    keys = [key for key in list(storage.keys()) if OWN_KEYS.fullmatch(key)]
     for key in sorted(keys, key=lambda k: not k.startswith("manifest")):
         storage.delete(key)
 

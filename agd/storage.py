@@ -13,6 +13,7 @@ import os
 import posixpath
 import random
 import re
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -98,6 +99,11 @@ def store_options(url: str, options: dict[str, Any]) -> dict[str, Any]:
     return defaults | options
 
 
+def temporary_name() -> str:
+    """Name of a new temporary file; tells by whom, so that those of dead processes can be found and removed."""
+    return f"{TEMPORARY_PREFIX}{socket.gethostname()}+{os.getpid()}+{uuid.uuid4().hex}"
+
+
 class LocalStorage:
     """A folder on a local (or mounted) disk. Publishing: write a temporary, fsync, link or rename."""
 
@@ -133,7 +139,7 @@ class LocalStorage:
     def put(self, key: str, data: bytes | memoryview, *, exclusive: bool = False) -> None:
         """See :meth:`Storage.put`."""
         final = self._join(key)
-        temporary = self._join(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
+        temporary = self._join(f"{temporary_name()}")
         with _local_errors(final, "cannot be written"):
             try:
                 with open(temporary, "xb", buffering=0) as file:

@@ -18,6 +18,9 @@ VERBS = {
     "export": ("agd.cli.export", "Write BAM, SAM, CRAM or FASTQ."),
     "info": ("agd.cli.info", "Show what a dataset holds."),
     "view": ("agd.cli.view", "Print records as SAM text."),
+    "log": ("agd.cli.log", "Show the generations of a dataset."),
+    "checkout": ("agd.cli.checkout", "Go back to an older generation."),
+    "gc": ("agd.cli.gc", "Remove what is not needed any more."),
     "simulate": ("agd.cli.simulate", "Simulate a genome and read pairs."),
 }
 

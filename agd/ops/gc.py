@@ -1,0 +1,122 @@
+"""Remove what no generation of a dataset needs: temporary files, orphans, old generations, stopped drafts."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from agd.dataset import load_manifest
+from agd.draft import OWN_KEYS
+from agd.errors import DatasetNotFoundError
+from agd.manifest import MANIFEST_KEY, Manifest, generation_key
+from agd.storage import TEMPORARY_PREFIX, Storage
+
+
+@dataclass(frozen=True, slots=True)
+class GcReport:
+    """What was (or would be) removed.
+
+    Attributes
+    ----------
+    temporary, drafts, generations, objects : int
+        Temporary files of dead processes, records of stopped runs, manifests of old generations, and objects that no
+        kept generation names.
+    bytes : int
+        Of all of them.
+    kept : int
+        Objects that stay because an unfinished run may need them.
+    keys : tuple of str
+        What was removed.
+    """
+
+    temporary: int
+    drafts: int
+    generations: int
+    objects: int
+    bytes: int
+    kept: int
+    keys: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+
+def gc(storage: Storage, *, drafts: bool = False, keep: int | None = None, dry_run: bool = False) -> GcReport:
+    """Remove what is not needed any more.
+
+    Parameters
+    ----------
+    storage : Storage
+        Of the dataset, or of an import that was stopped before there was one.
+    drafts : bool
+        Also remove the records and objects of unfinished runs, which then cannot be taken up again. Only while nobody
+        writes.
+    keep : int, optional
+        Generations to keep, the newest ones. Default: all.
+    dry_run : bool
+        Remove nothing.
+    """
+    keys = list(storage.keys())
+    generations = _generations(storage)
+    kept = generations if keep is None else generations[-max(1, keep):]
+    live = {key for manifest in kept for key in _named(manifest)} | {MANIFEST_KEY}
+    records = [key for key in keys if key.startswith("draft-") and key.endswith(".json")]
+    manifests = [generation_key(m.generation) for m in generations if m not in kept]
+    temporary = [key for key in keys if key.startswith(TEMPORARY_PREFIX) and (drafts or is_stale(key))]
+    spare = [key for key in keys if OWN_KEYS.fullmatch(key) and key not in live]
+    objects = [k for k in spare if not k.startswith(("draft-", "manifest", TEMPORARY_PREFIX))]
+    waiting: list[str] = []
+    if records and not drafts:
+        # An unfinished run may own any object that no generation names yet; old generations' own ones it cannot.
+        old = {key for manifest in generations if manifest not in kept for key in _named(manifest)}
+        waiting = [key for key in objects if key not in old]
+        objects = [key for key in objects if key in old]
+    gone = [*manifests, *(records if drafts else []), *temporary, *objects]
+    size = sum(storage.size(key) or 0 for key in gone)
+    if not dry_run:
+        for key in gone:
+            storage.delete(key)
+    return GcReport(
+        temporary=len(temporary), drafts=len(records) if drafts else 0, generations=len(manifests),
+        objects=len(objects), bytes=size, kept=len(waiting), keys=tuple(gone),
+    )  # fmt: skip
+
+
+def _generations(storage: Storage) -> list[Manifest]:
+    """All generations that are there, oldest first; none where nothing was published."""
+    try:
+        latest = load_manifest(storage)
+    except DatasetNotFoundError:
+        return []
+    found = []
+    for number in range(1, latest.generation):
+        try:
+            found.append(load_manifest(storage, number))
+        except DatasetNotFoundError:
+            continue
+    return [*found, latest]
+
+
+def _named(manifest: Manifest) -> Iterable[str]:
+    yield generation_key(manifest.generation)
+    for chunk in manifest.chunks:
+        for column in chunk.cells:
+            yield manifest.object_key(column, chunk.first)
+
+
+def is_stale(key: str) -> bool:
+    """Whether a temporary file was left by a process of this machine that is not alive any more."""
+    host, _, rest = key.removeprefix(TEMPORARY_PREFIX).rpartition("+")[0].partition("+")
+    if host != socket.gethostname() or not rest.isdigit():
+        return False
+    try:
+        os.kill(int(rest), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

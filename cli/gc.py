@@ -1,0 +1,43 @@
+"""``agd gc``: remove what is not needed any more."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from agd.cli import CONTEXT
+
+
+@click.command("gc", context_settings=CONTEXT)
+@click.argument("dataset")
+@click.option("--drafts", is_flag=True, help="Also remove unfinished runs, which then cannot go on.")
+@click.option("--keep", type=click.IntRange(1), metavar="N", help="Keep only the newest N generations.")
+@click.option("--dry-run", "-n", is_flag=True, help="Only say what would be removed.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(dataset: str, drafts: bool, keep: int | None, dry_run: bool, as_json: bool) -> None:
+    """Remove temporary files, orphaned objects and old generations from DATASET.
+
+    Objects of an unfinished run stay, so that it can go on, unless --drafts is given.
+
+    \b
+    Examples:
+      agd gc s.agd --dry-run
+      agd gc s.agd --keep 1
+      agd gc stopped-import.agd --drafts
+    """
+    from agd.ops.gc import gc
+    from agd.run import format_size
+    from agd.storage import open_storage
+
+    result = gc(open_storage(dataset), drafts=drafts, keep=keep, dry_run=dry_run)
+    if as_json:
+        click.echo(json.dumps(result.to_json(), indent=2))
+        return
+    verb = "would be removed" if dry_run else "removed"
+    click.echo(
+        f"{dataset}: {len(result.keys):,} files of {format_size(result.bytes)} {verb} ({result.temporary} temporary, "
+        f"{result.objects} objects, {result.generations} generations, {result.drafts} drafts)"
+    )
+    if result.kept:
+        click.echo(f"  {result.kept:,} objects of an unfinished run stay; --drafts removes them")

@@ -1,0 +1,78 @@
+"""Garbage collection, the log, and going back to an older generation."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import agd
+from agd.errors import DatasetNotFoundError
+from agd.ops.gc import gc, is_stale
+from agd.ops.history import checkout, history
+from agd.storage import TEMPORARY_PREFIX, open_storage, temporary_name
+
+FASTQ = "@r1\nACGT\n+\nIIII\n@r2\nACGN\n+\nII#I\n"
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, store: str) -> agd.Dataset:
+    (tmp_path / "r.fq").write_text(FASTQ)
+    agd.import_fastq(str(tmp_path / "r.fq"), output=f"{store}/s.agd", chunk_records=1)
+    return agd.open(f"{store}/s.agd")
+
+
+def test_nothing_to_remove(dataset: agd.Dataset) -> None:
+    before = sorted(dataset.storage.keys())
+    assert gc(dataset.storage).keys == ()
+    assert sorted(dataset.storage.keys()) == before
+
+
+def test_orphans_go_and_other_files_stay(dataset: agd.Dataset) -> None:
+    orphan = "s-000000000009.results"
+    dataset.storage.put(orphan, b"left behind")
+    dataset.storage.put("notes.txt", b"not ours")
+    assert gc(dataset.storage, dry_run=True).keys == (orphan,)
+    assert dataset.storage.size(orphan) is not None
+    report = gc(dataset.storage)
+    assert (report.objects, report.bytes) == (1, 11)
+    assert dataset.storage.size(orphan) is None
+    assert dataset.storage.get("notes.txt") == b"not ours"
+    assert len(agd.open(dataset.url)[0:2]) == 2
+
+
+def test_objects_of_an_unfinished_run_stay_until_it_is_given_up(dataset: agd.Dataset) -> None:
+    dataset.storage.put("draft-results.json", b"{}")
+    dataset.storage.put("s-000000000000.results", b"half done")
+    assert gc(dataset.storage).kept == 1
+    assert dataset.storage.size("s-000000000000.results") is not None
+    report = gc(dataset.storage, drafts=True)
+    assert (report.drafts, report.objects) == (1, 1)
+
+
+def test_generations_log_and_checkout(dataset: agd.Dataset) -> None:
+    first = dataset.manifest.generation
+    again = checkout(dataset, first, command="agd checkout")
+    assert again.manifest.generation == first + 1
+    assert agd.open(dataset.url).manifest.steps[-1]["program"] == "agd checkout"
+    assert [g.number for g in history(again)] == [first, first + 1]
+    assert [len(g.steps) for g in history(again)] == [1, 1]
+    assert agd.open(f"{dataset.url}@{first}").manifest.generation == first
+    assert gc(again.storage, keep=1).generations == 1
+    with pytest.raises(DatasetNotFoundError):
+        agd.open(f"{dataset.url}@{first}")
+    assert len(agd.open(dataset.url)[0:2]) == 2
+
+
+def test_temporary_files_of_dead_processes_are_stale(tmp_path: Path) -> None:
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    stale = f"{TEMPORARY_PREFIX}{socket.gethostname()}+{int(dead.stdout)}+0123"
+    assert is_stale(stale)
+    assert not is_stale(temporary_name())
+    assert not is_stale(f"{TEMPORARY_PREFIX}elsewhere+1+0123")
+    for name in (stale, temporary_name()):
+        (tmp_path / name).write_bytes(b"x")
+    assert gc(open_storage(str(tmp_path))).keys == (stale,)
