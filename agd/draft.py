@@ -288,10 +288,9 @@ class Draft:
             elif now not in (before, value):
                 raise ConflictError(f"{self.storage.url}: another writer has just changed the {field}")
         columns = {n: spec for n, spec in latest.columns.items() if n not in drop} | self.columns
-        unused = {c.key for c in latest.columns.values()} - {c.key for c in columns.values()}
         return latest.next(
             columns=columns,
-            retired=tuple(sorted({*latest.retired, *unused})),
+            retired=latest.retiring(columns),
             chunks=tuple(
                 Chunk(old.first, old.count, _merge_cells(old.cells, new.cells, replaced))
                 for old, new in zip(latest.chunks, chunks, strict=True)

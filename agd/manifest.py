@@ -160,6 +160,11 @@ class Manifest:
         """The next generation, with these fields exchanged."""
         return replace(self, **({"generation": self.generation + 1} | changes))
 
+    def retiring(self, columns: Mapping[str, ColumnSpec]) -> tuple[str, ...]:
+        """``retired`` of a next generation with these columns: keys that generations have used, and it does not."""
+        used = {*self.retired, *(column.key for column in self.columns.values())}
+        return tuple(sorted(used - {column.key for column in columns.values()}))
+
     def to_bytes(self) -> bytes:
         """The JSON document, its own checksum included."""
         document = _to_json(self)

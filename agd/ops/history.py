@@ -71,7 +71,9 @@ def checkout(dataset: Dataset, generation: int, *, command: str = "") -> Dataset
     latest = load_manifest(dataset.storage)
     step = {"program": "agd checkout", "version": agd.__version__, "command": command,
             "parameters": {"generation": generation}}  # fmt: skip
-    manifest: Manifest = old.next(generation=latest.generation + 1, steps=(*old.steps, step))
+    manifest: Manifest = old.next(
+        generation=latest.generation + 1, steps=(*old.steps, step), retired=latest.retiring(old.columns)
+    )
     try:
         dataset.storage.put(generation_key(manifest.generation), manifest.to_bytes(), exclusive=True)
     except ObjectExistsError as error:

@@ -35,6 +35,7 @@ from agd.errors import (
     UsageError,
 )
 from agd.manifest import MANIFEST_KEY, Cell, Chunk, ColumnSpec, generation_key
+from agd.ops.history import checkout
 from agd.run import Runner, SerialRunner, ThreadRunner
 from agd.storage import Storage, open_storage
 from agd.types import Orientation, RecordType, Reference
@@ -835,3 +836,19 @@ def test_a_wrong_column_is_refused_before_it_is_stored(url: str) -> None:
     draft.columns["bases"] = ColumnSpec(RecordType.BASES, [{"name": "lz77"}], "bases")
     with pytest.raises(CodecError):
         draft.write("bases", 0, parts(0)["bases"])
+
+
+def test_going_back_leaves_what_came_between(url: str) -> None:
+    dataset = checkout(add(make(url), "score"), 1)
+    assert dataset.columns == ["metadata", "bases"]
+    assert dataset.manifest.retired == ("score",)
+    again = add(dataset, "score", add_to=7)
+    assert again.manifest.columns["score"].key == "score~4"
+    assert text(Dataset.open(f"{url}@2")[:]["score"])[:2] == [0, 1]
+    back = checkout(again, 2)
+    assert back.manifest.retired == ("score~4",)
+    assert text(Dataset.open(url)[:]["score"])[:2] == [0, 1]
+    validate(back.storage.get(MANIFEST_KEY))
+    replaced = Draft.extend(back, spec("score"), {}, replace=True)
+    assert text(add(back, "score", replaced, add_to=9)[:]["score"])[:2] == [9, 10]
+    assert text(Dataset.open(f"{url}@4")[:]["score"])[:2] == [7, 8]
