@@ -1,12 +1,14 @@
 """Codecs: how a column becomes bytes. A chain per column, recorded in every header and in the manifest."""
 
+from agd.codecs.alignment_streams import AlignmentStreams
 from agd.codecs.base import Codec, Kind, names, register
 from agd.codecs.bases import Base3
 from agd.codecs.chain import Chain, Encoded, decode_bytes, encode_bytes
 from agd.codecs.compress import Gzip, Zstd
 from agd.codecs.structured import Protobuf
+from agd.codecs.tag_streams import Tags
 
 __all__ = [
-    "Base3", "Chain", "Codec", "Encoded", "Gzip", "Kind", "Protobuf", "Zstd", "decode_bytes", "encode_bytes", "names",
-    "register",
+    "AlignmentStreams", "Base3", "Chain", "Codec", "Encoded", "Gzip", "Kind", "Protobuf", "Tags", "Zstd",
+    "decode_bytes", "encode_bytes", "names", "register",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ void bind_sam(nb::module_ &);
 void bind_bam(nb::module_ &);
 void bind_tags(nb::module_ &);
 void bind_checksum(nb::module_ &);
+void bind_streams(nb::module_ &);
 }  // namespace agd
 
 NB_MODULE(_native, m) {
@@ -43,4 +44,5 @@ NB_MODULE(_native, m) {
     agd::bind_bam(m);
     agd::bind_tags(m);
     agd::bind_checksum(m);
+    agd::bind_streams(m);
 }

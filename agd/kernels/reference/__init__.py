@@ -20,6 +20,15 @@ from agd.kernels.reference.order import argsort_bytes, argsort_u64, coordinate_k
 from agd.kernels.reference.ragged import copy_spans, reverse_spans
 from agd.kernels.reference.reads import fastq_format, name_ends, same_names
 from agd.kernels.reference.sam import sam_capacity, sam_format, sam_format_bound, sam_parse
+from agd.kernels.reference.streams import (
+    expand_links,
+    link_mates,
+    number_cigars,
+    tag_join,
+    tag_lines,
+    tag_sizes,
+    tag_split,
+)
 from agd.kernels.reference.tags import aux_codes, aux_merge, aux_numbers, aux_spans, aux_validate
 
 __all__ = [
@@ -49,16 +58,19 @@ __all__ = [
     "copy_spans",
     "crc32",
     "exception_runs",
+    "expand_links",
     "fastq_format",
     "fastq_scan",
     "fill_runs",
     "finish_hits",
     "gather_lengths",
     "gather_spans",
+    "link_mates",
     "md_bound",
     "name_ends",
     "name_keys",
     "nm_md",
+    "number_cigars",
     "reference_spans",
     "reverse_spans",
     "sam_capacity",
@@ -67,5 +79,9 @@ __all__ = [
     "sam_parse",
     "same_names",
     "span_strings",
+    "tag_join",
+    "tag_lines",
+    "tag_sizes",
+    "tag_split",
     "unclipped_ends",
 ]

@@ -1,0 +1,224 @@
+"""Named streams in one payload: the container of the codecs that take records apart (``spec/codecs/streams.md``).
+
+A directory at the front says where each stream is, so that a reader of one field fetches and decodes nothing else.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from agd.batch import I64, U8
+from agd.codecs.compress import Zstd
+from agd.errors import CodecError
+
+#: How the bytes of a stream are stored.
+STORED, ZSTD = 0, 1
+
+_HEAD = struct.Struct("<II")
+_ENTRY = struct.Struct("<BBQQQ")
+
+#: Most streams in one payload, and most bytes of a name.
+MAX_STREAMS, MAX_NAME = 1 << 16, 64
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a stream is.
+
+    Attributes
+    ----------
+    coder : int
+        STORED or ZSTD.
+    offset, stored : int
+        Its bytes within the payload.
+    raw : int
+        Bytes once decoded.
+    checksum : int
+        xxh3-64 of the stored bytes.
+    """
+
+    coder: int
+    offset: int
+    stored: int
+    raw: int
+    checksum: int
+
+
+class StreamWriter:
+    """Collects streams; :meth:`finish` gives the payload.
+
+    Parameters
+    ----------
+    level : int
+        Of Zstandard.
+    """
+
+    def __init__(self, level: int) -> None:
+        self._zstd = Zstd(level)
+        self._streams: list[tuple[bytes, int, int, bytes]] = []
+
+    def add(self, name: str, data: Any) -> None:
+        """A stream of bytes; one without bytes is left out."""
+        raw = memoryview(data).cast("B") if memoryview(data).nbytes else memoryview(b"")
+        if not len(raw):
+            return
+        squeezed = self._zstd.encode(raw)
+        coder, stored = (ZSTD, squeezed) if len(squeezed) < len(raw) else (STORED, bytes(raw))
+        self._streams.append((name.encode("latin-1"), coder, len(raw), stored))
+
+    def numbers(self, name: str, values: NDArray[Any], *, signed: bool = False) -> None:
+        """Integers as one stream for each byte of the widest of them, lowest first; none where all are 0.
+
+        Parameters
+        ----------
+        signed : bool
+            Fold the sign into the lowest bit: 0, -1, 1, -2, … become 0, 1, 2, 3, ….
+        """
+        if signed:
+            values = values.astype(np.int64, copy=False)
+            folded = ((values << 1) ^ (values >> 63)).view(np.uint64)
+        else:
+            folded = values.astype(np.uint64, copy=False)
+        largest = int(folded.max()) if len(folded) else 0
+        width = next(w for w in (1, 2, 4, 8) if largest < 1 << 8 * w)
+        rows = np.ascontiguousarray(folded.astype(f"<u{width}")).view(np.uint8).reshape(-1, width)
+        for plane in range((largest.bit_length() + 7) // 8):
+            self.add(f"{name}:{plane}", np.ascontiguousarray(rows[:, plane]))
+
+    def finish(self) -> bytes:
+        """Directory and streams."""
+        directory = b"".join(
+            _ENTRY.pack(len(name), coder, raw, len(stored), xxhash.xxh3_64_intdigest(stored)) + name
+            for name, coder, raw, stored in self._streams
+        )
+        head = _HEAD.pack(len(self._streams), len(directory))
+        return b"".join((head, directory, *(stored for *_, stored in self._streams)))
+
+
+class StreamReader:
+    """Streams of a payload, decoded when they are asked for.
+
+    Parameters
+    ----------
+    data : bytes-like
+        The payload, or (with ``parts``) its first bytes with the whole directory.
+    codec : str
+        Name of the codec, for errors.
+    parts : bool
+        True: streams come through :meth:`provide`.
+
+    Raises
+    ------
+    CodecError
+        The directory is not one.
+    """
+
+    def __init__(self, data: Any, codec: str, *, parts: bool = False) -> None:
+        self._data = memoryview(data).cast("B") if len(data) else memoryview(b"")
+        self._codec = codec
+        self._parts: dict[str, Any] | None = {} if parts else None
+        self.entries: dict[str, Entry] = {}
+        self._used: set[str] = set()
+        count, size = self.measure(self._data, codec)
+        end = self._directory(count, size)
+        if not parts and end != len(self._data):
+            self.fail("directory", f"the streams end at {end}, the payload at {len(self._data)}")
+
+    @staticmethod
+    def measure(data: Any, codec: str) -> tuple[int, int]:
+        """Number of streams and bytes of the directory, from the first 8 bytes of a payload."""
+        if len(data) < _HEAD.size:
+            raise CodecError(codec, "directory", f"{len(data)} bytes are too few")
+        count, size = _HEAD.unpack_from(data)
+        if count > MAX_STREAMS or size > count * (_ENTRY.size + MAX_NAME):
+            raise CodecError(codec, "directory", f"{count} streams in {size} bytes")
+        return count, size
+
+    def _directory(self, count: int, size: int) -> int:
+        at, offset = _HEAD.size, _HEAD.size + size
+        if offset > len(self._data):
+            self.fail("directory", "is cut short")
+        for _ in range(count):
+            if at + _ENTRY.size > _HEAD.size + size:
+                self.fail("directory", "is cut short")
+            length, coder, raw, stored, checksum = _ENTRY.unpack_from(self._data, at)
+            at += _ENTRY.size
+            name = bytes(self._data[at : at + length]).decode("latin-1")
+            at += length
+            if not 0 < length <= MAX_NAME or name in self.entries or coder not in (STORED, ZSTD) or not raw:
+                self.fail("directory", f"stream {name!r:.40} makes no sense")
+            self.entries[name] = Entry(coder, offset, stored, raw, checksum)
+            offset += stored
+        if at != _HEAD.size + size:
+            self.fail("directory", "is not filled by its streams")
+        return offset
+
+    def fail(self, field: str, reason: str) -> None:
+        """Raise a CodecError."""
+        raise CodecError(self._codec, field, reason)
+
+    def provide(self, name: str, data: Any) -> None:
+        """The stored bytes of a stream, fetched for itself; they are verified."""
+        assert self._parts is not None
+        if len(data) != self.entries[name].stored or xxhash.xxh3_64_intdigest(data) != self.entries[name].checksum:
+            self.fail(name, "its bytes do not give the checksum in the directory")
+        self._parts[name] = data
+
+    def get(self, name: str, limit: int) -> U8:
+        """Decoded bytes of a stream; empty where there is none. Never more than ``limit``."""
+        self._used.add(name)
+        entry = self.entries.get(name)
+        if entry is None:
+            return np.empty(0, np.uint8)
+        if entry.raw > limit:
+            self.fail(name, f"{entry.raw} bytes, more than {limit}")
+        if self._parts is None:
+            data = self._data[entry.offset : entry.offset + entry.stored]
+        else:
+            data = memoryview(self._parts[name])
+        decoded = Zstd().decode(data, entry.raw) if entry.coder == ZSTD else data
+        if len(decoded) != entry.raw:
+            self.fail(name, f"{len(decoded)} bytes, the directory says {entry.raw}")
+        return np.frombuffer(decoded, np.uint8)
+
+    def exactly(self, name: str, size: int) -> U8:
+        """Decoded bytes of a stream that has ``size`` bytes or is absent (then: zeros)."""
+        data = self.get(name, size)
+        if len(data) == size:
+            return data
+        if len(data):
+            self.fail(name, f"{len(data)} bytes, not {size}")
+        return np.zeros(size, np.uint8)
+
+    def numbers(self, name: str, count: int, largest: int, *, signed: bool = False) -> I64:
+        """``count`` integers as :meth:`StreamWriter.numbers` wrote them, int64; none is beyond ``largest``."""
+        planes = [f"{name}:{plane}" for plane in range(8) if f"{name}:{plane}" in self.entries]
+        if not planes or not count:
+            return np.zeros(count, np.int64)
+        top = int(planes[-1].rsplit(":", 1)[1])
+        width = next(w for w in (1, 2, 4, 8) if top < w)
+        rows = np.zeros((count, width), np.uint8)
+        for plane in planes:
+            rows[:, int(plane.rsplit(":", 1)[1])] = self.exactly(plane, count)
+        folded = rows.view(f"<u{width}").reshape(count).astype(np.uint64)
+        if signed:
+            values = (folded >> np.uint64(1)).astype(np.int64) ^ -(folded & np.uint64(1)).astype(np.int64)
+            low, high = int(values.min()), int(values.max())
+        else:
+            low, high = 0, int(folded.max())
+            values = folded.astype(np.int64)
+        if high > largest or low < -largest - 1:
+            self.fail(name, f"a number beyond {largest}")
+        return values
+
+    def finish(self) -> None:
+        """Check that every stream was asked for: what nobody reads has no business here."""
+        unknown = set(self.entries) - self._used
+        if unknown:
+            self.fail("directory", f"unknown stream {sorted(unknown)[0]!r:.40}")

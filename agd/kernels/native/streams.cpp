@@ -1,0 +1,309 @@
+// What the codecs of alignments and tags need: links between mates, numbers for equal CIGARs, aux fields by tag.
+#include "tags.hpp"
+
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace agd {
+namespace {
+
+constexpr uint16_t PAIRED = 0x1, NOT_PRIMARY = 0x900;
+// Reads that wait for a mate with the same four coordinates are looked through this far.
+constexpr int MOST_WAITING = 16;
+
+constexpr uint16_t mate_flag(uint16_t f) {
+    return (uint16_t)((f & 0xff03) | (f & 0x04) << 1 | (f & 0x08) >> 1 | (f & 0x10) << 1 | (f & 0x20) >> 1 |
+                      (f & 0x40) << 1 | (f & 0x80) >> 1);
+}
+
+struct Place {
+    int32_t reference, mate_reference;
+    int64_t position, mate_position;
+    bool operator==(const Place &) const = default;
+};
+
+struct PlaceHash {
+    size_t operator()(const Place &p) const {
+        uint64_t h = (uint64_t)p.position * 0x9e3779b97f4a7c15 ^ (uint64_t)p.mate_position * 0xc2b2ae3d27d4eb4f ^
+                     ((uint64_t)(uint32_t)p.reference << 32 | (uint32_t)p.mate_reference) * 0x165667b19e3779f9;
+        return (size_t)(h ^ h >> 29);
+    }
+};
+
+int64_t link_mates(In<uint16_t> flag, In<int32_t> reference, In<int64_t> position, In<int32_t> mate_reference,
+                   In<int64_t> mate_position, Out<uint32_t> distances) {
+    nb::gil_scoped_release unlocked;
+    const size_t n = flag.size();
+    require(n < UINT32_MAX && reference.size() == n && position.size() == n && mate_reference.size() == n &&
+                mate_position.size() == n && distances.size() == n,
+            "arrays of records differ in length");
+    struct Queue { int64_t head, tail; };
+    std::unordered_map<Place, Queue, PlaceHash> waiting;
+    waiting.reserve(n / 2);
+    std::vector<int64_t> next(n, -1);
+    int64_t linked = 0;
+    for (size_t i = 0; i < n; i++) {
+        distances.data()[i] = 0;
+        const uint16_t f = flag.data()[i];
+        if (!(f & PAIRED) || f & NOT_PRIMARY) continue;
+        const Place mate{mate_reference.data()[i], reference.data()[i], mate_position.data()[i], position.data()[i]};
+        if (auto found = waiting.find(mate); found != waiting.end()) {
+            int64_t before = -1, at = found->second.head;
+            for (int tried = 0; at >= 0 && tried < MOST_WAITING; tried++, before = at, at = next[(size_t)at])
+                if (((mate_flag(flag.data()[at]) ^ f) & 0xff) == 0) break;
+                else if (tried == MOST_WAITING - 1) { at = -1; break; }
+            if (at >= 0) {
+                distances.data()[at] = (uint32_t)((int64_t)i - at);
+                linked++;
+                const int64_t after = next[(size_t)at];
+                if (before >= 0) next[(size_t)before] = after;
+                else found->second.head = after;
+                if (after < 0) found->second.tail = before;
+                if (found->second.head < 0) waiting.erase(found);
+                continue;
+            }
+        }
+        const Place own{mate.mate_reference, mate.reference, mate.mate_position, mate.position};
+        auto [entry, fresh] = waiting.try_emplace(own, Queue{(int64_t)i, (int64_t)i});
+        if (!fresh) next[(size_t)entry->second.tail] = (int64_t)i, entry->second.tail = (int64_t)i;
+    }
+    return linked;
+}
+
+int64_t expand_links(In<uint32_t> stored, Out<uint32_t> distances) {
+    nb::gil_scoped_release unlocked;
+    const size_t n = distances.size();
+    std::vector<bool> target(n, false);
+    size_t used = 0;
+    for (size_t i = 0; i < n; i++) {
+        distances.data()[i] = 0;
+        if (target[i]) continue;
+        require(used < stored.size(), "links end too early", (int64_t)i);
+        const uint32_t d = stored.data()[used++];
+        if (!d) continue;
+        require(d < n - i && !target[i + d], "link to no record, or to one that has a mate", (int64_t)i);
+        target[i + d] = true;
+        distances.data()[i] = d;
+    }
+    return (int64_t)used;
+}
+
+int64_t number_cigars(In<uint32_t> cigar, In<int64_t> offsets, Out<int64_t> codes) {
+    nb::gil_scoped_release unlocked;
+    check_offsets(offsets.data(), offsets.size(), (int64_t)cigar.size(), "offsets outside of the CIGARs");
+    require(codes.size() + 1 == offsets.size(), "codes and CIGARs differ in number");
+    std::unordered_map<std::string_view, int64_t> known;
+    std::string_view last;
+    int64_t last_code = -1;
+    for (size_t i = 0; i < codes.size(); i++) {
+        const int64_t *o = offsets.data() + i;
+        const std::string_view text((const char *)(cigar.data() + o[0]), (size_t)(o[1] - o[0]) * 4);
+        if (last_code < 0 || text != last) {
+            last_code = known.try_emplace(text, (int64_t)known.size()).first->second;
+            last = text;
+        }
+        codes.data()[i] = last_code;
+    }
+    return (int64_t)known.size();
+}
+
+// Names and types of the fields of a record, three bytes each. The type '*' stands for a field that has no value here.
+inline const uint8_t *any_field_end(const uint8_t *p, const uint8_t *end) {
+    if (end - p >= 3 && p[2] == '*') return p + 3;
+    return field_end(p, end);
+}
+
+nb::tuple tag_lines(In<uint8_t> tags, In<int64_t> offsets, Out<uint32_t> codes) {
+    std::vector<std::string> lines, keys;
+    std::vector<int64_t> sizes;
+    {
+        nb::gil_scoped_release unlocked;
+        check_offsets(offsets.data(), offsets.size(), (int64_t)tags.size(), "offsets outside of the tags");
+        require(codes.size() + 1 == offsets.size(), "codes and tags differ in number");
+        std::unordered_map<std::string, uint32_t> known;
+        std::unordered_map<std::string, size_t> key_index;
+        std::vector<std::vector<size_t>> line_keys;
+        std::string line;
+        std::vector<int64_t> values;
+        for (size_t i = 0; i < codes.size(); i++) {
+            const uint8_t *p = tags.data() + offsets.data()[i], *end = tags.data() + offsets.data()[i + 1];
+            line.clear(), values.clear();
+            while (p < end) {
+                const uint8_t *next = any_field_end(p, end);
+                if (!next) throw KernelError(bad_tags, (int64_t)i, p - tags.data());
+                line.append((const char *)p, 3);
+                values.push_back(next - p - 3);
+                p = next;
+            }
+            auto [entry, fresh] = known.try_emplace(line, (uint32_t)lines.size());
+            if (fresh) {
+                lines.push_back(line);
+                line_keys.emplace_back();
+                for (size_t k = 0; k < line.size(); k += 3) {
+                    auto [key, unseen] = key_index.try_emplace(line.substr(k, 3), keys.size());
+                    if (unseen) keys.push_back(line.substr(k, 3)), sizes.push_back(0);
+                    line_keys.back().push_back(key->second);
+                }
+            }
+            codes.data()[i] = entry->second;
+            const std::vector<size_t> &of = line_keys[entry->second];
+            for (size_t k = 0; k < of.size(); k++) sizes[of[k]] += values[k];
+        }
+    }
+    nb::list line_list, key_list, size_list;
+    for (const std::string &line : lines) line_list.append(nb::bytes(line.data(), line.size()));
+    for (const std::string &key : keys) key_list.append(nb::bytes(key.data(), key.size()));
+    for (const int64_t size : sizes) size_list.append(size);
+    return nb::make_tuple(line_list, key_list, size_list);
+}
+
+// Lines, and one array of values for each key, as kernels are given them.
+template <class T> struct Streams {
+    struct Stream { T *begin, *at, *end; };
+    std::vector<std::string> lines;
+    std::vector<std::vector<size_t>> line_keys;
+    std::vector<Stream> streams;
+
+    Streams(nb::list line_list, nb::list key_list, nb::list arrays) {
+        require(key_list.size() == arrays.size(), "keys and streams differ in number");
+        std::unordered_map<std::string, size_t> key_index;
+        for (size_t k = 0; k < key_list.size(); k++) {
+            const std::string key = text(key_list[k]);
+            require(key.size() == 3 && key_index.try_emplace(key, k).second, "keys are not three bytes, each once");
+            nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu> array;
+            require(nb::try_cast(arrays[k], array, false), "a stream is not an array of bytes");
+            streams.push_back({array.data(), array.data(), array.data() + array.size()});
+        }
+        for (size_t l = 0; l < line_list.size(); l++) {
+            lines.push_back(text(line_list[l]));
+            require(lines.back().size() % 3 == 0, "a line of tags is not made of keys");
+            line_keys.emplace_back();
+            for (size_t k = 0; k < lines.back().size(); k += 3) {
+                auto key = key_index.find(lines.back().substr(k, 3));
+                require(key != key_index.end(), "a line of tags names a key without a stream");
+                line_keys.back().push_back(key->second);
+            }
+        }
+    }
+
+    static std::string text(nb::handle object) {
+        nb::bytes bytes;
+        require(nb::try_cast(object, bytes, false), "not bytes");
+        return std::string(bytes.c_str(), bytes.size());
+    }
+
+    uint32_t line(uint32_t code, size_t record) const {
+        require(code < lines.size(), "there is no such line of tags", (int64_t)record);
+        return code;
+    }
+};
+
+void tag_split(In<uint8_t> tags, In<int64_t> offsets, In<uint32_t> codes, nb::list lines, nb::list keys, nb::list out) {
+    Streams<uint8_t> s(lines, keys, out);
+    nb::gil_scoped_release unlocked;
+    check_offsets(offsets.data(), offsets.size(), (int64_t)tags.size(), "offsets outside of the tags");
+    require(codes.size() + 1 == offsets.size(), "codes and tags differ in number");
+    for (size_t i = 0; i < codes.size(); i++) {
+        const uint8_t *p = tags.data() + offsets.data()[i], *end = tags.data() + offsets.data()[i + 1];
+        const uint32_t line = s.line(codes.data()[i], i);
+        const char *header = s.lines[line].data();
+        for (const size_t key : s.line_keys[line]) {
+            const uint8_t *next = any_field_end(p, end);
+            require(next && std::memcmp(p, header, 3) == 0, "tags are not those of the line", (int64_t)i);
+            auto &stream = s.streams[key];
+            const size_t size = (size_t)(next - p - 3);
+            require((size_t)(stream.end - stream.at) >= size, "no room in the stream", (int64_t)i);
+            std::memcpy(stream.at, p + 3, size);
+            stream.at += size, p = next, header += 3;
+        }
+        require(p == end, "tags are not those of the line", (int64_t)i);
+    }
+    for (const auto &stream : s.streams) require(stream.at == stream.end, "stream is not filled");
+}
+
+// Bytes of the value of a field of this type at `at`; raises where it does not fit.
+inline size_t value_size(char type, const uint8_t *at, const uint8_t *end, size_t record) {
+    size_t size = 0;
+    switch (type) {
+    case '*': return 0;
+    case 'A': case 'c': case 'C': size = 1; break;
+    case 's': case 'S': size = 2; break;
+    case 'i': case 'I': case 'f': size = 4; break;
+    case 'd': size = 8; break;
+    case 'Z': case 'H': {
+        const void *zero = at < end ? std::memchr(at, 0, (size_t)(end - at)) : nullptr;
+        require(zero, "stream of a tag ends too early", (int64_t)record);
+        return (size_t)((const uint8_t *)zero - at) + 1;
+    }
+    case 'B': {
+        require(end - at >= 5, "stream of a tag ends too early", (int64_t)record);
+        const int item = array_item_size(at[0]);
+        require(item, "array of a type that is not known", (int64_t)record);
+        size = 5 + (size_t)load<uint32_t>(at + 1) * (size_t)item;
+        break;
+    }
+    default: throw KernelError("tag of a type that is not known", (int64_t)record);
+    }
+    require((size_t)(end - at) >= size, "stream of a tag ends too early", (int64_t)record);
+    return size;
+}
+
+void tag_sizes(In<uint32_t> codes, nb::list lines, nb::list keys, nb::list streams, Out<int64_t> sizes) {
+    Streams<const uint8_t> s(lines, keys, streams);
+    nb::gil_scoped_release unlocked;
+    require(codes.size() == sizes.size(), "codes and sizes differ in number");
+    for (size_t i = 0; i < codes.size(); i++) {
+        const uint32_t line = s.line(codes.data()[i], i);
+        const char *header = s.lines[line].data();
+        size_t total = s.lines[line].size();
+        for (const size_t key : s.line_keys[line]) {
+            auto &stream = s.streams[key];
+            const size_t size = value_size(header[2], stream.at, stream.end, i);
+            stream.at += size, total += size, header += 3;
+        }
+        sizes.data()[i] = (int64_t)total;
+    }
+    for (const auto &stream : s.streams) require(stream.at == stream.end, "stream of a tag is longer than its records");
+}
+
+void tag_join(In<uint32_t> codes, nb::list lines, nb::list keys, nb::list streams, Out<uint8_t> out,
+              In<int64_t> offsets) {
+    Streams<const uint8_t> s(lines, keys, streams);
+    nb::gil_scoped_release unlocked;
+    check_offsets(offsets.data(), offsets.size(), (int64_t)out.size(), "offsets outside of the output");
+    require(codes.size() + 1 == offsets.size(), "codes and offsets differ in number");
+    for (size_t i = 0; i < codes.size(); i++) {
+        const uint32_t line = s.line(codes.data()[i], i);
+        const char *header = s.lines[line].data();
+        uint8_t *p = out.data() + offsets.data()[i], *end = out.data() + offsets.data()[i + 1];
+        for (const size_t key : s.line_keys[line]) {
+            auto &stream = s.streams[key];
+            const size_t size = value_size(header[2], stream.at, stream.end, i);
+            require((size_t)(end - p) >= size + 3, "room of the output is not the size of the record", (int64_t)i);
+            std::memcpy(p, header, 3);
+            std::memcpy(p + 3, stream.at, size);
+            stream.at += size, p += size + 3, header += 3;
+        }
+        require(p == end, "room of the output is not the size of the record", (int64_t)i);
+    }
+}
+
+}  // namespace
+
+void bind_streams(nb::module_ &m) {
+    m.def("link_mates", &link_mates, nb::arg("flag"), nb::arg("reference"), nb::arg("position"),
+          nb::arg("mate_reference"), nb::arg("mate_position"), nb::arg("distances"));
+    m.def("expand_links", &expand_links, nb::arg("stored"), nb::arg("distances"));
+    m.def("number_cigars", &number_cigars, nb::arg("cigar"), nb::arg("cigar_offsets"), nb::arg("codes"));
+    m.def("tag_lines", &tag_lines, nb::arg("tags"), nb::arg("offsets"), nb::arg("codes"));
+    m.def("tag_split", &tag_split, nb::arg("tags"), nb::arg("offsets"), nb::arg("codes"), nb::arg("lines"),
+          nb::arg("keys"), nb::arg("out"));
+    m.def("tag_sizes", &tag_sizes, nb::arg("codes"), nb::arg("lines"), nb::arg("keys"), nb::arg("streams"),
+          nb::arg("sizes"));
+    m.def("tag_join", &tag_join, nb::arg("codes"), nb::arg("lines"), nb::arg("keys"), nb::arg("streams"),
+          nb::arg("out"), nb::arg("offsets"));
+}
+
+}  // namespace agd

@@ -1,0 +1,316 @@
+"""Reference of the kernels behind the codecs of alignments and tags (``spec/codecs/alignments.md``)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+
+from agd.batch import I32, I64, U8, U16, U32
+from agd.errors import KernelError
+from agd.kernels.reference.ragged import check_offsets
+from agd.kernels.reference.tags import INTEGERS, NUMBERS, field_end
+
+MOST_WAITING = 16
+
+
+def mate_flag(flag: int) -> int:
+    """Flag that the mate of a primary alignment has: what is said of itself and of its mate exchanged."""
+    kept = flag & 0xFF03
+    for own, other in ((0x04, 0x08), (0x10, 0x20), (0x40, 0x80)):
+        kept |= (other if flag & own else 0) | (own if flag & other else 0)
+    return kept
+
+
+def link_mates(
+    flag: U16, reference: I32, position: I64, mate_reference: I32, mate_position: I64, distances: U32
+) -> int:
+    """Link the two primary alignments of a pair where each names the place of the other.
+
+    Of several records that fit, the first that has no mate yet is taken; 16 are looked at.
+
+    Parameters
+    ----------
+    flag, reference, position, mate_reference, mate_position
+        As in :class:`agd.batch.Alignments`.
+    distances : ndarray of uint32, shape (records,)
+        Written: how many records after the first of two mates the second stands; 0 for all other records.
+
+    Returns
+    -------
+    int
+        Number of links.
+
+    Raises
+    ------
+    KernelError
+        Arrays differ in length.
+    """
+    columns = (flag, reference, position, mate_reference, mate_position)
+    if any(len(column) != len(distances) for column in columns):
+        raise KernelError("arrays of records differ in length")
+    waiting: dict[tuple[int, ...], list[int]] = {}
+    distances[:] = 0
+    linked = 0
+    for i, (f, r, p, mr, mp) in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
+        if not f & 0x1 or f & 0x900:
+            continue
+        queue = waiting.get((mr, mp, r, p), [])
+        mate = next((j for j in queue[:MOST_WAITING] if (mate_flag(int(flag[j])) ^ f) & 0xFF == 0), None)
+        if mate is None:
+            waiting.setdefault((r, p, mr, mp), []).append(i)
+        else:
+            queue.remove(mate)
+            distances[mate] = i - mate
+            linked += 1
+    return linked
+
+
+def expand_links(stored: U32, distances: U32) -> int:
+    """Distances of all records from those of the records that are not the second of two mates.
+
+    Parameters
+    ----------
+    stored : ndarray of uint32
+        The distances of :func:`link_mates`, without those of the records that a link leads to (they are 0).
+    distances : ndarray of uint32, shape (records,)
+        Written.
+
+    Returns
+    -------
+    int
+        How many of ``stored`` were used.
+
+    Raises
+    ------
+    KernelError
+        There are too few, or a link leads to no record or to one that has a mate already.
+    """
+    count, used = len(distances), 0
+    target = np.zeros(count, np.bool_)
+    distances[:] = 0
+    for i in range(count):
+        if target[i]:
+            continue
+        if used == len(stored):
+            raise KernelError("links end too early", i)
+        distance = int(stored[used])
+        used += 1
+        if distance:
+            if distance >= count - i or target[i + distance]:
+                raise KernelError("link to no record, or to one that has a mate", i)
+            target[i + distance] = True
+            distances[i] = distance
+    return used
+
+
+def number_cigars(cigar: U32, cigar_offsets: I64, codes: I64) -> int:
+    """Number the different CIGARs in the order in which they appear.
+
+    Parameters
+    ----------
+    cigar, cigar_offsets
+        Operations of record ``i`` are ``cigar[cigar_offsets[i]:cigar_offsets[i + 1]]``.
+    codes : ndarray of int64, shape (records,)
+        Written: the number of each record's CIGAR, from 0.
+
+    Returns
+    -------
+    int
+        How many different ones there are.
+
+    Raises
+    ------
+    KernelError
+        Offsets lie outside of their values, or arrays differ in length.
+    """
+    check_offsets(cigar_offsets, len(cigar), "offsets outside of the CIGARs")
+    if len(codes) != len(cigar_offsets) - 1:
+        raise KernelError("codes and CIGARs differ in number")
+    known: dict[bytes, int] = {}
+    for i, (start, end) in enumerate(pairwise(cigar_offsets.tolist())):
+        codes[i] = known.setdefault(cigar[start:end].tobytes(), len(known))
+    return len(known)
+
+
+def tag_lines(tags: U8, offsets: I64, codes: U32) -> tuple[list[bytes], list[bytes], list[int]]:
+    """Number the different lines of tags: which fields, of which types, in which order a record has.
+
+    Parameters
+    ----------
+    tags, offsets
+        Aux fields as BAM has them; record ``i`` is ``tags[offsets[i]:offsets[i + 1]]``. A field of the type ``*`` has
+        no value.
+    codes : ndarray of uint32, shape (records,)
+        Written: the number of each record's line, from 0, in the order of appearance.
+
+    Returns
+    -------
+    lines : list of bytes
+        Names and types of the fields of each line, three bytes each.
+    keys : list of bytes
+        The different names with types, in the order of appearance.
+    sizes : list of int
+        Bytes that the values of each key take together.
+
+    Raises
+    ------
+    KernelError
+        Tags do not parse; names the record and the offset in ``tags``. Or offsets lie outside of their values.
+    """
+    check_offsets(offsets, len(tags), "offsets outside of the tags")
+    if len(codes) != len(offsets) - 1:
+        raise KernelError("codes and tags differ in number")
+    lines: dict[bytes, int] = {}
+    sizes: dict[bytes, int] = {}
+    for i in range(len(codes)):
+        line = b""
+        for key, value in _fields(tags, offsets, i):
+            line += key
+            sizes[key] = sizes.get(key, 0) + len(value)
+        codes[i] = lines.setdefault(line, len(lines))
+    return list(lines), list(sizes), list(sizes.values())
+
+
+def tag_split(tags: U8, offsets: I64, codes: U32, lines: list[bytes], keys: list[bytes], out: list[U8]) -> None:
+    """Lay the values of each key end to end.
+
+    Parameters
+    ----------
+    tags, offsets
+        As in :func:`tag_lines`.
+    codes, lines, keys
+        What it gave.
+    out : list of ndarray of uint8
+        Written: one array for each key, of the size that it gave.
+
+    Raises
+    ------
+    KernelError
+        The arrays do not belong together.
+    """
+    check_offsets(offsets, len(tags), "offsets outside of the tags")
+    if len(codes) != len(offsets) - 1:
+        raise KernelError("codes and tags differ in number")
+    if len(keys) != len(out):
+        raise KernelError("keys and streams differ in number")
+    at = dict.fromkeys(keys, 0)
+    streams = dict(zip(keys, out, strict=True))
+    for i, code in enumerate(codes.tolist()):
+        fields = list(_fields(tags, offsets, i))
+        if code >= len(lines) or b"".join(key for key, _ in fields) != lines[code]:
+            raise KernelError("tags are not those of the line", i)
+        for key, value in fields:
+            if key not in at or at[key] + len(value) > len(streams[key]):
+                raise KernelError("no room in the stream", i)
+            streams[key][at[key] : at[key] + len(value)] = np.frombuffer(value, np.uint8)
+            at[key] += len(value)
+    if any(at[key] != len(streams[key]) for key in keys):
+        raise KernelError("stream is not filled")
+
+
+def tag_sizes(codes: U32, lines: list[bytes], keys: list[bytes], streams: list[U8], sizes: I64) -> None:
+    """Bytes of the tags of each record that :func:`tag_join` will make.
+
+    Parameters
+    ----------
+    codes, lines, keys, streams
+        As :func:`tag_split` makes them.
+    sizes : ndarray of int64, shape (records,)
+        Written.
+
+    Raises
+    ------
+    KernelError
+        A code or key is unknown, a stream ends too early, is too long or does not parse.
+    """
+    if len(codes) != len(sizes):
+        raise KernelError("codes and sizes differ in number")
+    for i, record in enumerate(_records(codes, lines, keys, streams)):
+        sizes[i] = len(record)
+
+
+def tag_join(codes: U32, lines: list[bytes], keys: list[bytes], streams: list[U8], out: U8, offsets: I64) -> None:
+    """The tags of all records: the inverse of :func:`tag_split`.
+
+    Parameters
+    ----------
+    codes, lines, keys, streams
+        As in :func:`tag_sizes`.
+    out, offsets
+        Written: record ``i`` is ``out[offsets[i]:offsets[i + 1]]``; the offsets are given.
+
+    Raises
+    ------
+    KernelError
+        As :func:`tag_sizes`, or the offsets are not those of the records.
+    """
+    check_offsets(offsets, len(out), "offsets outside of the output")
+    if len(codes) != len(offsets) - 1:
+        raise KernelError("codes and offsets differ in number")
+    for i, record in enumerate(_records(codes, lines, keys, streams)):
+        start, end = int(offsets[i]), int(offsets[i + 1])
+        if len(record) != end - start:
+            raise KernelError("room of the output is not the size of the record", i)
+        out[start:end] = np.frombuffer(record, np.uint8)
+
+
+def _fields(tags: U8, offsets: I64, record: int) -> Iterator[tuple[bytes, bytes]]:
+    data, start = tags[offsets[record] : offsets[record + 1]].tobytes(), 0
+    while start < len(data):
+        try:
+            end = start + 3 if data[start + 2 : start + 3] == b"*" else field_end(data, start)
+        except ValueError:
+            raise KernelError("tags do not parse", record, int(offsets[record]) + start) from None
+        yield data[start : start + 3], data[start + 3 : end]
+        start = end
+
+
+def _records(codes: U32, lines: list[bytes], keys: list[bytes], streams: list[U8]) -> Iterator[bytes]:
+    if len(keys) != len(streams):
+        raise KernelError("keys and streams differ in number")
+    if any(len(key) != 3 for key in keys) or len(set(keys)) != len(keys):
+        raise KernelError("keys are not three bytes, each once")
+    left = {key: stream.tobytes() for key, stream in zip(keys, streams, strict=True)}
+    at = dict.fromkeys(keys, 0)
+    split = [[line[i : i + 3] for i in range(0, len(line), 3)] for line in lines]
+    if any(key not in at for line in split for key in line):
+        raise KernelError("a line of tags names a key without a stream")
+    for i, code in enumerate(codes.tolist()):
+        if code >= len(lines):
+            raise KernelError("there is no such line of tags", i)
+        record = b""
+        for key in split[code]:
+            size = _value_size(chr(key[2]), left[key], at[key], i)
+            record += key + left[key][at[key] : at[key] + size]
+            at[key] += size
+        yield record
+    if any(at[key] != len(left[key]) for key in keys):
+        raise KernelError("stream of a tag is longer than its records")
+
+
+def _value_size(kind: str, data: bytes, at: int, record: int) -> int:
+    if kind == "*":
+        return 0
+    if kind == "A":
+        size = 1
+    elif kind in NUMBERS:
+        size = struct.calcsize(NUMBERS[kind])
+    elif kind in "ZH":
+        size = data.find(0, at) + 1 - at
+        if size <= 0:
+            raise KernelError("stream of a tag ends too early", record)
+    elif kind == "B":
+        if len(data) - at < 5:
+            raise KernelError("stream of a tag ends too early", record)
+        item = chr(data[at])
+        if item not in INTEGERS + "f":
+            raise KernelError("array of a type that is not known", record)
+        size = 5 + struct.unpack_from("<I", data, at + 1)[0] * struct.calcsize(NUMBERS[item])
+    else:
+        raise KernelError("tag of a type that is not known", record)
+    if len(data) - at < size:
+        raise KernelError("stream of a tag ends too early", record)
+    return size

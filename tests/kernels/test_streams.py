@@ -1,0 +1,128 @@
+"""Links between mates, numbers of CIGARs, and aux fields by tag."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agd.batch import Column
+from agd.errors import KernelError
+from agd.kernels import _native, reference
+from tests.kernels.sam_records import tag_names, tag_values
+
+FLAGS = st.sampled_from([99, 147, 83, 163, 73, 133, 77, 141, 0, 16, 2147, 99 | 1024, 65, 129])
+PLACES = st.lists(st.tuples(FLAGS, st.integers(-1, 1), st.integers(-1, 3), st.integers(-1, 1), st.integers(-1, 3)),
+                  max_size=60)  # fmt: skip
+
+
+def place_arrays(places: list[tuple[int, ...]]) -> list[Any]:
+    columns = list(zip(*places, strict=True)) or [()] * 5
+    dtypes = ("u2", "i4", "i8", "i4", "i8")
+    return [np.array(column, dtype) for column, dtype in zip(columns, dtypes, strict=True)]
+
+
+@given(places=PLACES)
+def test_links_lead_to_mates(kernels: ModuleType, places: list[tuple[int, ...]]) -> None:
+    distances = np.full(len(places), 7, np.uint32)
+    linked = kernels.link_mates(*place_arrays(places), distances)
+    expected = np.empty(len(places), np.uint32)
+    assert linked == reference.link_mates(*place_arrays(places), expected) == np.count_nonzero(distances)
+    np.testing.assert_array_equal(distances, expected)
+    seen = set()
+    for first in np.flatnonzero(distances).tolist():
+        second = first + int(distances[first])
+        a, b = places[first], places[second]
+        assert a[1:3] == b[3:]
+        assert b[1:3] == a[3:]
+        assert a[0] & b[0] & 1
+        seen |= {first, second}
+    assert len(seen) == 2 * linked
+    target = np.zeros(len(places), bool)
+    target[np.flatnonzero(distances) + distances[distances > 0]] = True
+    again = np.empty(len(places), np.uint32)
+    assert kernels.expand_links(distances[~target], again) == len(places) - linked
+    np.testing.assert_array_equal(again, distances)
+
+
+def test_mates_in_order(kernels: ModuleType) -> None:
+    places = [(99, 0, 10, 0, 50), (99, 0, 10, 0, 50), (147, 0, 50, 0, 10), (147, 0, 50, 0, 10), (0, 0, 60, -1, -1)]
+    distances = np.empty(5, np.uint32)
+    assert kernels.link_mates(*place_arrays(places), distances) == 2
+    assert distances.tolist() == [2, 2, 0, 0, 0]
+
+
+@given(stored=st.lists(st.integers(0, 12), max_size=12), count=st.integers(0, 12))
+def test_bad_links_are_refused_alike(stored: list[int], count: int) -> None:
+    results = []
+    for kernels in (_native, reference):
+        distances = np.zeros(count, np.uint32)
+        try:
+            results.append((kernels.expand_links(np.array(stored, np.uint32), distances), distances.tolist()))
+        except KernelError as error:
+            results.append((error.args, []))
+    assert results[0] == results[1]
+
+
+@given(records=st.lists(st.lists(st.integers(0, 3), max_size=3), max_size=20))
+def test_cigars_are_numbered_as_they_appear(kernels: ModuleType, records: list[list[int]]) -> None:
+    flat = np.array([value for record in records for value in record], np.uint32)
+    column = Column.from_lengths(flat, np.array([len(record) for record in records], np.int64))
+    codes = np.empty(len(records), np.int64)
+    distinct = list(dict.fromkeys(map(tuple, records)))
+    assert kernels.number_cigars(column.values, column.offsets, codes) == len(distinct)
+    assert codes.tolist() == [distinct.index(tuple(record)) for record in records]
+
+
+FIELDS = st.lists(
+    st.lists(
+        st.tuples(st.one_of(st.sampled_from([b"NM", b"XX"]), tag_names), st.one_of(tag_values, st.just(b"*"))),
+        max_size=5,
+    ).map(lambda fields: b"".join(tag + value for tag, value in fields)),
+    max_size=8,
+)
+
+
+@given(records=FIELDS)
+def test_tags_come_back(kernels: ModuleType, records: list[bytes]) -> None:
+    column = Column.from_list(records)
+    codes = np.empty(len(records), np.uint32)
+    lines, keys, sizes = kernels.tag_lines(column.values, column.offsets, codes)
+    expected = np.empty(len(records), np.uint32)
+    assert (lines, keys, sizes) == reference.tag_lines(column.values, column.offsets, expected)  # type: ignore[arg-type]
+    assert codes.tolist() == expected.tolist()
+    streams = [np.empty(size, np.uint8) for size in sizes]
+    kernels.tag_split(column.values, column.offsets, codes, lines, keys, streams)
+    lengths = np.empty(len(records), np.int64)
+    kernels.tag_sizes(codes, lines, keys, streams, lengths)
+    assert lengths.tolist() == column.lengths.tolist()
+    out = np.empty(len(column.values), np.uint8)
+    kernels.tag_join(codes, lines, keys, streams, out, column.offsets)
+    np.testing.assert_array_equal(out, column.values)
+
+
+@given(data=st.lists(st.binary(max_size=12), max_size=4), codes=st.lists(st.integers(0, 3), max_size=5),
+       lines=st.lists(st.lists(st.integers(0, 3), max_size=3), max_size=3))
+def test_bad_streams_are_refused_alike(data: list[bytes], codes: list[int], lines: list[list[int]]) -> None:
+    keys = [b"XAZ", b"XBs", b"XCB", b"XDq"][: len(data)]
+    made = [b"".join(([b"XAZ", b"XBs", b"XCB", b"XDq"])[k] for k in line) for line in lines]
+    results = []
+    for kernels in (_native, reference):
+        sizes = np.zeros(len(codes), np.int64)
+        try:
+            kernels.tag_sizes(np.array(codes, np.uint32), made, keys, [np.frombuffer(d, np.uint8) for d in data], sizes)
+            results.append((sizes.tolist(), ""))
+        except KernelError as error:
+            results.append(([], str(error)))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("tags", [b"NMC", b"NM", b"NMZabc", b"NMBx\1\0\0\0", b"NM?x"])
+def test_tags_that_do_not_parse(kernels: ModuleType, tags: bytes) -> None:
+    column = Column.from_list([b"XXC\1", tags])
+    with pytest.raises(KernelError, match="tags do not parse"):
+        kernels.tag_lines(column.values, column.offsets, np.empty(2, np.uint32))
