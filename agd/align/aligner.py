@@ -9,7 +9,7 @@ in order. Packages add aligners by the entry point group ``agd.aligners``: a cal
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -123,8 +123,8 @@ class ChunkAligner(AlignerBase, Protocol):
 class StreamAligner(AlignerBase, Protocol):
     """Aligns all reads in one go, fed in order."""
 
-    def align_stream(self, batches: Iterable[Batch]) -> Iterator[Aligned]:
-        """Align all reads; one result a batch, in order. Closing the iterator stops the program."""
+    def align_stream(self, batches: Iterable[Batch]) -> Generator[Aligned]:
+        """Align all reads; one result a batch, in order. Closing the generator stops the program."""
         ...
 
 

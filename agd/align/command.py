@@ -9,7 +9,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -233,7 +233,7 @@ class Command:
         given = [self._request.read_group] if self._request.read_group else []
         return given or [line for line in self._header if line.startswith("@RG\t")]
 
-    def align_stream(self, batches: Iterable[Batch]) -> Iterator[Aligned]:
+    def align_stream(self, batches: Iterable[Batch]) -> Generator[Aligned]:
         """See :class:`agd.align.aligner.StreamAligner`."""
         collector = Collector(self._paired)
         reader = SamReader(self._request.genome)

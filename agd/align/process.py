@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from typing import IO, Any
 
 from agd.errors import AlignerError
 
-#: Bytes of standard output handed out at one time.
+#: Most bytes of standard output handed out at one time, and the room in the pipes where the system grants it.
 BLOCK = 1 << 20
 
 #: Bytes of standard error kept for error messages.
@@ -52,6 +53,8 @@ class Program:
             )  # fmt: skip
         except OSError as error:
             raise AlignerError(f"{self.command[0]} cannot be started: {error}") from error
+        for pipe in (self._process.stdin, self._process.stdout):
+            _widen(pipe)
         self._threads = [
             threading.Thread(target=target, name=f"agd-{name}", daemon=True)
             for name, target in (("feed", self._write), ("stderr", self._listen))
@@ -124,7 +127,8 @@ class Program:
         """
         pipe = self._process.stdout
         assert pipe is not None
-        while data := pipe.read(BLOCK):
+        # What is there, not a full block: the program may be waiting for nothing else than that this is taken.
+        while data := os.read(pipe.fileno(), BLOCK):
             yield data
         code = self._process.wait()
         for thread in self._threads:
@@ -141,6 +145,14 @@ class Program:
         text = b"".join(self._complaints)[-TAIL:].decode(errors="replace").strip()
         said = "its last words:\n" + "\n".join(f"    {line}" for line in text.splitlines()[-15:])
         return AlignerError(f"{os.path.basename(self.command[0])} {what}", said if text else "it gave no reason")
+
+
+def _widen(pipe: IO[bytes] | None) -> None:
+    """Give a pipe more room than the usual 64 KiB, so that the two sides wait for each other less often."""
+    assert pipe is not None
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, BLOCK)
 
 
 def _write_all(pipe: IO[bytes], data: Any) -> None:

@@ -230,7 +230,7 @@ FAILURES = {
 }
 
 
-@pytest.mark.parametrize("chunk", [500, 100_000])
+@pytest.mark.parametrize("chunk", [1000, 100_000])
 @pytest.mark.parametrize("failure", FAILURES)
 def test_a_failing_aligner_is_an_error_and_changes_nothing(
     make_dataset: Make, pairs: list[Read], reference: Path, fake: Callable[[str], None],
@@ -239,7 +239,7 @@ def test_a_failing_aligner_is_an_error_and_changes_nothing(
     monkeypatch.setattr(process, "GRACE", 0.05)
     body, message = FAILURES[failure]
     fake(body)
-    ds = make_dataset(pairs * 3, chunk=chunk)
+    ds = make_dataset(pairs * 6, chunk=chunk)  # more text than fits into a pipe
     before = sorted(os.listdir(ds.url))
     with pytest.raises(AlignerError, match=message):
         align(ds, str(reference), aligner="minimap2")
