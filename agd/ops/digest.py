@@ -69,6 +69,34 @@ class Digest:
             document["records"] = _row(self.records, COLUMNS)
         return document
 
+    @staticmethod
+    def from_json(document: Mapping[str, Any]) -> Digest:
+        """Digest that a manifest keeps.
+
+        Raises
+        ------
+        ValueError
+            It is of another algorithm, or is damaged.
+        """
+        if document.get("algorithm") != ALGORITHM:
+            raise ValueError(f"a digest of the kind {document.get('algorithm')!r}")
+        digest = Digest()
+        try:
+            digest.reads = {group: _sums(row) for group, row in document["read_groups"].items()}
+            if "records" in document:
+                digest.records = _sums(document["records"])
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise ValueError(f"a damaged digest: {error!r}") from error
+        return digest
+
+
+def _sums(row: Mapping[str, Any]) -> U64:
+    sums = empty_sums(1)[0, 0]
+    sums[0] = row["count"]
+    for i, name in enumerate(COLUMNS[1:], 1):
+        sums[i] = int(row[name], 16) if name in row else 1
+    return sums
+
 
 def _row(sums: U64, columns: tuple[str, ...]) -> dict[str, Any]:
     return {name: int(v) if name == "count" else f"{int(v):08x}" for name, v in zip(columns, sums, strict=False)}
