@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 FILES := $(shell find agd cli schemas -name '*.py' | sort | cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.installed-$(FILES)
 
-.PHONY: demo test lint pytest bench sanitize clean
+.PHONY: demo test lint pytest bench kill-campaign sanitize clean
 
 # The environment is made again when what it is made from changes.
 $(STAMP): pyproject.toml $(wildcard agd/kernels/native/*)
@@ -34,6 +34,10 @@ pytest: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench.py $(if $(SIZE),--size $(SIZE)) $(if $(R1),--reads1 $(R1)) \
 		$(if $(R2),--reads2 $(R2)) $(if $(REF),--reference $(REF)) $(if $(ONLY),--only "$(ONLY)")
+
+# Kill every verb at random writes, run it again, compare: KILLS in each store.
+kill-campaign: $(STAMP)
+	$(BIN)/python -m benchmarks.kill_campaign $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 # The kernels and their tests under the address and undefined behaviour sanitizers, in an environment of their own.
 sanitize:

@@ -20,7 +20,7 @@ import fsspec
 
 from agd.errors import InputError, StorageError, UsageError
 from agd.run import Runner
-from agd.storage import TEMPORARY_PREFIX, store_options
+from agd.storage import TEMPORARY_PREFIX, is_stale, store_options, temporary_name
 
 #: Bytes of one request to a remote store.
 REQUEST_BYTES = 8 * 1024 * 1024
@@ -301,6 +301,14 @@ class _StdoutSink:
         pass
 
 
+def _remove_stale(folder: str, stem: str) -> None:
+    """Remove what writers of the same file left when they were killed."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(TEMPORARY_PREFIX) and entry.name.endswith(stem) and is_stale(entry.name):
+                os.unlink(entry.path)
+
+
 class _LocalSink:
     """A temporary file beside the final one, renamed at the end. Pipes and devices are written as they are."""
 
@@ -314,7 +322,9 @@ class _LocalSink:
                 self._file = open(self._path, "wb", buffering=0)  # noqa: SIM115
                 return
             folder, base = os.path.split(self._path)
-            self._temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{base[:100]}-{uuid.uuid4().hex[:12]}")
+            stem = "." + base[:100].replace("+", "_")
+            _remove_stale(folder, stem)
+            self._temporary = os.path.join(folder, temporary_name() + stem)
             self._file = open(self._temporary, "xb", buffering=0)  # noqa: SIM115
 
     def write(self, data: bytes | memoryview) -> None:

@@ -64,6 +64,10 @@ class Storage(Protocol):
         ...
 
 
+#: What every storage is wrapped in when it is opened; for tests (:func:`agd.testing.wrapped`).
+WRAPPERS: list[Callable[[Storage], Storage]] = []
+
+
 def open_storage(url: str | os.PathLike[str], *, create: bool = False, **options: Any) -> Storage:
     """Storage for a url or path.
 
@@ -81,9 +85,14 @@ def open_storage(url: str | os.PathLike[str], *, create: bool = False, **options
         filesystem, path = fsspec.core.url_to_fs(url, **store_options(url, options))
     except (ImportError, ValueError) as error:
         raise UsageError(f"{url}: {error}", "check the url; a protocol may need a package of its own") from error
+    storage: Storage
     if isinstance(filesystem, LocalFileSystem):
-        return LocalStorage(path, create=create)
-    return FsspecStorage(url, filesystem, path)
+        storage = LocalStorage(path, create=create)
+    else:
+        storage = FsspecStorage(url, filesystem, path)
+    for wrap in WRAPPERS:
+        storage = wrap(storage)
+    return storage
 
 
 def store_options(url: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -102,6 +111,20 @@ def store_options(url: str, options: dict[str, Any]) -> dict[str, Any]:
 def temporary_name() -> str:
     """Name of a new temporary file; tells by whom, so that those of dead processes can be found and removed."""
     return f"{TEMPORARY_PREFIX}{socket.gethostname()}+{os.getpid()}+{uuid.uuid4().hex}"
+
+
+def is_stale(key: str) -> bool:
+    """Whether a temporary file was left by a process of this machine that is not alive any more."""
+    host, _, rest = key.removeprefix(TEMPORARY_PREFIX).rpartition("+")[0].partition("+")
+    if host != socket.gethostname() or not rest.isdigit():
+        return False
+    try:
+        os.kill(int(rest), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 class LocalStorage:

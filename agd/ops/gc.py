@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import socket
+import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from agd import claim
 from agd.dataset import load_manifest
 from agd.draft import OWN_KEYS
-from agd.errors import DatasetNotFoundError
+from agd.errors import DatasetNotFoundError, ObjectNotFoundError
 from agd.manifest import MANIFEST_KEY, Manifest, generation_key
-from agd.storage import TEMPORARY_PREFIX, Storage
+from agd.storage import TEMPORARY_PREFIX, Storage, is_stale
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,8 @@ def gc(storage: Storage, *, drafts: bool = False, keep: int | None = None, dry_r
     kept = generations if keep is None else generations[-max(1, keep):]
     live = {key for manifest in kept for key in _named(manifest)} | {MANIFEST_KEY}
     records = [key for key in keys if key.startswith("draft-") and key.endswith(".json")]
+    over = [key for key in records if not drafts and generations and _is_over(storage, key, generations[-1])]
+    records = [key for key in records if key not in over]
     manifests = [generation_key(m.generation) for m in generations if m not in kept]
     temporary = [key for key in keys if key.startswith(TEMPORARY_PREFIX) and (drafts or is_stale(key))]
     spare = [key for key in keys if OWN_KEYS.fullmatch(key) and key not in live]
@@ -75,15 +77,30 @@ def gc(storage: Storage, *, drafts: bool = False, keep: int | None = None, dry_r
         old = {key for manifest in generations if manifest not in kept for key in _named(manifest)}
         waiting = [key for key in objects if key not in old]
         objects = [key for key in objects if key in old]
-    gone = [*manifests, *(records if drafts else []), *temporary, *objects]
+    gone = [*manifests, *over, *(records if drafts else []), *temporary, *objects]
     size = sum(storage.size(key) or 0 for key in gone)
     if not dry_run:
         for key in gone:
             storage.delete(key)
     return GcReport(
-        temporary=len(temporary), drafts=len(records) if drafts else 0, generations=len(manifests),
+        temporary=len(temporary), drafts=len(over) + (len(records) if drafts else 0), generations=len(manifests),
         objects=len(objects), bytes=size, kept=len(waiting), keys=tuple(gone),
     )  # fmt: skip
+
+
+def _is_over(storage: Storage, key: str, latest: Manifest) -> bool:
+    """Whether a claim was left by a writer that was killed after it had published: nothing can come of it any more."""
+    if key == claim.NEW:
+        return True
+    try:
+        record = json.loads(storage.get(key))
+    except (ObjectNotFoundError, ValueError):
+        return False
+    if not isinstance(record, dict) or "id" not in record:
+        return False
+    column = key.removeprefix("draft-column-").removesuffix(".json")
+    now = latest.columns[column].key if column in latest.columns else None
+    return (record.get("id"), record.get("replaces")) != (latest.id, now)
 
 
 def _generations(storage: Storage) -> list[Manifest]:
@@ -106,17 +123,3 @@ def _named(manifest: Manifest) -> Iterable[str]:
     for chunk in manifest.chunks:
         for column in chunk.cells:
             yield manifest.object_key(column, chunk.first)
-
-
-def is_stale(key: str) -> bool:
-    """Whether a temporary file was left by a process of this machine that is not alive any more."""
-    host, _, rest = key.removeprefix(TEMPORARY_PREFIX).rpartition("+")[0].partition("+")
-    if host != socket.gethostname() or not rest.isdigit():
-        return False
-    try:
-        os.kill(int(rest), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False

@@ -1,0 +1,38 @@
+"""A small sample of the kill campaign: every verb, killed at some writes, run again."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from agd.cli import VERBS as KNOWN
+from benchmarks.kill_campaign import MOMENTS, VERBS, Campaign, Outcome
+
+KNOWN_VERBS = tuple(verb for verb in VERBS if verb in KNOWN)
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
+    folder = tmp_path_factory.mktemp("kill")
+    return Campaign(folder, str(folder), KNOWN_VERBS, pairs=150)
+
+
+@pytest.mark.parametrize("verb", KNOWN_VERBS)
+def test_killed_and_run_again(job: Campaign, verb: str) -> None:
+    outcome = Outcome()
+    number = random.Random(verb).randint(2, job.writes[verb] - 1)
+    for moment in MOMENTS[:2] if verb != "import" else MOMENTS:
+        job.trial(verb, number, moment, outcome)
+    assert outcome.failures == []
+    assert outcome.killed == outcome.trials
+    assert outcome.redone == 0
+
+
+def test_import_killed_in_s3(tmp_path: Path, s3_url: str) -> None:
+    job = Campaign(tmp_path, s3_url, ("import",), pairs=150)
+    outcome = Outcome()
+    job.trial("import", job.writes["import"] // 2, "torn", outcome)
+    assert (outcome.failures, outcome.killed) == ([], 1)
+    assert outcome.whole > 0
