@@ -31,6 +31,8 @@ _PUBLIC = {
     "export_bam": "agd.convert.bam_out",
     "export_sam": "agd.convert.sam_out",
     "align": "agd.align.align",
+    "align_sorted": "agd.pipeline",
+    "pipeline": "agd.pipeline",
     "sort": "agd.ops.sort",
     "simulate": "agd.ops.simulate",
 }

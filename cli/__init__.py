@@ -14,6 +14,7 @@ import click
 VERBS = {
     "import": ("agd.cli.import_", "Make a dataset from FASTQ, SAM, BAM or CRAM."),
     "align": ("agd.cli.align", "Align the reads; adds the results column."),
+    "pipeline": ("agd.cli.pipeline", "From FASTQ to a sorted BAM in one go."),
     "sort": ("agd.cli.sort", "Sort into a new dataset."),
     "export": ("agd.cli.export", "Write BAM, SAM, CRAM or FASTQ."),
     "info": ("agd.cli.info", "Show what a dataset holds."),

@@ -142,7 +142,7 @@ def align(
     job.draft.commit(
         chunks, drop=[n for n in stale if n not in job.draft.columns],
         header=header, references=genome.contigs,
-        steps=_steps(tool, genome, parameters, command),
+        steps=provenance(tool, genome, parameters, command),
     )  # fmt: skip
     return _report(chunks, job.resumed, tool, parameters, time.monotonic() - started)
 
@@ -306,7 +306,7 @@ def _masked(some: AnyColumn, valid: Bool) -> Alignments:
     return null.replace(**changes)
 
 
-def _steps(
+def provenance(
     tool: ChunkAligner | StreamAligner, genome: Genome, parameters: dict[str, Any], command: str
 ) -> tuple[dict[str, Any], ...]:
     about = {

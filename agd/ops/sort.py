@@ -134,9 +134,9 @@ def sort(
         draft = Draft.create(
             url, specs, _plan(dataset, specs, parameters), orientation=Orientation.SEQ, overwrite=overwrite, **options,
         )  # fmt: skip
-        sorting = _Sort(loader, draft, layout, runner, progress, chunk_records, chunk_bytes)
+        sorting = Sorting(loader.columns, draft, layout, runner, progress, chunk_records, chunk_bytes)
         try:
-            chunks = sorting.run(stack, tmp or default_folder(url))
+            chunks = sorting.run(loader, stack, tmp or default_folder(url))
             manifest = dataset.manifest
             step = {"program": "agd sort", "version": agd.__version__, "command": command, "parameters": parameters}
             draft.commit(
@@ -178,27 +178,35 @@ def _plan(dataset: Dataset, specs: Mapping[str, ColumnSpec], parameters: Mapping
     return {"operation": "sort", "input": source, "columns": columns, **parameters}
 
 
-class _Sort:
-    """The phases of one sort, and what they count."""
+class Sorting:
+    """The phases of one sort, and what they count.
+
+    Attributes
+    ----------
+    stored : list of str
+        Keys of the objects that were stored.
+    passes, spilled, kept : int
+        As in :class:`SortReport`.
+    """
 
     def __init__(
-        self, loader: Loader, draft: Draft, layout: SortPlan, runner: Runner, progress: Progress, chunk_records: int,
-        chunk_bytes: int,
+        self, columns: Sequence[str], draft: Draft, layout: SortPlan, runner: Runner, progress: Progress,
+        chunk_records: int, chunk_bytes: int,
     ) -> None:
-        self.loader, self.draft, self.layout, self.runner, self.progress = loader, draft, layout, runner, progress
+        self.columns, self.draft, self.layout, self.runner, self.progress = columns, draft, layout, runner, progress
         self.chunk_records, self.chunk_bytes = chunk_records, chunk_bytes
         self.stored: list[str] = []
         self.passes, self.spilled, self.kept = 1, 0, 0
 
-    def run(self, stack: contextlib.ExitStack, tmp: str) -> list[Chunk]:
-        """Sort; the chunks of the output."""
+    def run(self, loader: Loader, stack: contextlib.ExitStack, tmp: str) -> list[Chunk]:
+        """Sort a dataset; the chunks of the output."""
         runs: Sequence[Run]
         if self.layout.spill:
             folder = stack.enter_context(spill_folder(tmp))
-            runs = self._fewer(self._spill(folder), folder)
+            runs = self.fewer(self._spill(loader, folder), folder)
         else:
-            runs = self._load()
-        return self._merge(runs)
+            runs = self._load(loader)
+        return self.merge(runs)
 
     def _progress(self, label: str, total: int, counts: Iterator[tuple[int, Any]]) -> list[Any]:
         self.progress.begin(label, total)
@@ -209,21 +217,21 @@ class _Sort:
         self.progress.end()
         return found
 
-    def _load(self) -> list[Run]:
+    def _load(self, loader: Loader) -> list[Run]:
         chunks = (chunk for group in self.layout.groups for chunk in group)
-        made = self.runner.map(self.loader.memory_run, chunks, on="cpu", ahead=self._ahead("loaders"))
-        return self._progress("sort", len(self.loader.dataset), ((len(run), run) for run in made))
+        made = self.runner.map(loader.memory_run, chunks, on="cpu", ahead=self._ahead("loaders"))
+        return self._progress("sort", len(loader.dataset), ((len(run), run) for run in made))
 
-    def _spill(self, folder: str) -> list[SpilledRun]:
+    def _spill(self, loader: Loader, folder: str) -> list[SpilledRun]:
         def work(item: tuple[int, Sequence[Chunk]]) -> SpilledRun:
-            return self.loader.spilled_run(item[1], os.path.join(folder, f"run-{item[0]:06d}"), self.layout.block)
+            return loader.spilled_run(item[1], os.path.join(folder, f"run-{item[0]:06d}"), self.layout.block)
 
         made = self.runner.map(work, enumerate(self.layout.groups), on="cpu", ahead=self._ahead("loaders"))
-        runs = self._progress("sort", len(self.loader.dataset), ((len(run), run) for run in made))
+        runs = self._progress("sort", len(loader.dataset), ((len(run), run) for run in made))
         self.spilled += sum(run.nbytes for run in runs)
         return runs
 
-    def _fewer(self, runs: list[SpilledRun], folder: str) -> list[SpilledRun]:
+    def fewer(self, runs: list[SpilledRun], folder: str) -> list[SpilledRun]:
         """Merge consecutive runs until so few are left as can be merged at one time."""
         fan_in = self.layout.fan_in
         while len(runs) > fan_in:
@@ -231,7 +239,7 @@ class _Sort:
 
             def work(item: tuple[int, list[SpilledRun]]) -> SpilledRun:
                 path = os.path.join(folder, f"pass-{self.passes}-{item[0]:06d}")
-                return merge_runs(item[1], self.loader.columns, path, self.layout.block, self.layout.window)
+                return merge_runs(item[1], self.columns, path, self.layout.block, self.layout.window)
 
             made = self.runner.map(work, enumerate(groups), on="cpu", ahead=self._ahead("mergers"))
             total = sum(len(run) for run in runs)
@@ -240,8 +248,9 @@ class _Sort:
             self.passes += 1
         return runs
 
-    def _merge(self, runs: Sequence[Run]) -> list[Chunk]:
-        columns = self.loader.columns
+    def merge(self, runs: Sequence[Run]) -> list[Chunk]:
+        """Merge runs into the chunks of the output."""
+        columns = self.columns
         cuts = windows(runs, self.chunk_records, self.chunk_bytes, columns, self.layout.window)
         merged = self.runner.map(
             lambda window: merge_window(self.draft, runs, window), cuts, on="cpu", ahead=self._ahead("mergers"),

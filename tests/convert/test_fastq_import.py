@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agd.convert import fastq, fastq_reader
+from agd.convert import fastq_batches, fastq_reader
 from agd.convert.fastq import import_fastq
 from agd.convert.fastq_reader import FastqReader
 from agd.dataset import Dataset
@@ -130,7 +130,7 @@ def test_blocks_do_not_matter(
     def small(*args: Any, **kwargs: Any) -> FastqReader:
         return FastqReader(*args, **kwargs, block_bytes=block_bytes)
 
-    monkeypatch.setattr(fastq, "FastqReader", small)
+    monkeypatch.setattr(fastq_batches, "FastqReader", small)
     monkeypatch.setattr(fastq_reader, "BLOCK_RECORDS", 4)
     import_fastq(*files, output=urls[1], chunk_records=10, chunk_bytes=150, runner=SerialRunner())
     assert stored(urls[0]) == stored(urls[1])

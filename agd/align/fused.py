@@ -1,0 +1,320 @@
+"""Align and sort in one go: aligned chunks become sorted runs at once, nothing is stored in between."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import agd
+from agd import samheader
+from agd.align.align import layers, provenance
+from agd.align.aligner import Aligned, ChunkAligner, Reads, Request, StreamAligner, load_aligner
+from agd.align.reference import Genome, load_genome
+from agd.batch import AnyColumn, Batch
+from agd.cell import default_spec
+from agd.dataset import Dataset
+from agd.draft import Draft
+from agd.errors import UsageError
+from agd.manifest import ColumnSpec
+from agd.ops.digest import Digest
+from agd.ops.run_store import BLOCK, LineParts, RunStore
+from agd.ops.sort import Sorting
+from agd.ops.sort_keys import Ordering
+from agd.ops.sort_plan import MAX_FAN_IN, WINDOW, SortPlan
+from agd.ops.sort_spill import default_folder, spill_folder
+from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.run.memory import BASE
+from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Orientation
+
+#: Columns of the sorted dataset.
+COLUMNS = ("bases", "qualities", "metadata", "results")
+
+#: Bytes in memory for each byte of a chunk's columns while it is aligned.
+_EXPANSION = 6
+
+#: Bytes in memory for each base of the reference: itself, and the index of an aligner in this process.
+_INDEX_SIZE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSource:
+    """Reads that are to be aligned.
+
+    Attributes
+    ----------
+    batches : callable
+        Makes the iterator over all reads in order (``bases``, ``qualities``, ``metadata``); called once.
+    load : callable
+        From what the iterator gives to a batch and the digest of its reads (None: known already); runs on any thread.
+    paired : bool
+        Records 2i and 2i + 1 are mates.
+    names : str
+        As in the manifest.
+    identity : mapping
+        What the reads are, for the plan of the draft (JSON).
+    chunk_bytes : int
+        Bytes of the columns of the largest chunk, near enough.
+    total : int or None
+        Reads in all, None if that is not known.
+    fields : callable
+        Fields of the manifest that are known once all was read: sources, steps, digest, header.
+    """
+
+    batches: Callable[[], Iterator[Any]]
+    load: Callable[[Any], tuple[Batch, Digest | None]]
+    paired: bool
+    names: str
+    identity: Mapping[str, Any]
+    chunk_bytes: int
+    total: int | None
+    fields: Callable[[], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class FusedReport:
+    """What was done.
+
+    Attributes
+    ----------
+    output : str
+    reads, records, mapped : int
+        Reads aligned, alignment lines written, and primary lines of them that are mapped.
+    runs, spilled_bytes : int
+        Sorted runs, and bytes of temporary files (0: all was sorted in memory).
+    aligner : str
+    seconds : float
+        Wall time.
+    """
+
+    output: str
+    reads: int
+    records: int
+    mapped: int
+    runs: int
+    spilled_bytes: int
+    aligner: str
+    seconds: float
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+
+def dataset_source(dataset: Dataset, runner: Runner, ahead: int | None = None) -> ReadSource:
+    """The reads of a dataset."""
+    m = dataset.manifest
+    if m.orientation is not Orientation.READ:
+        raise UsageError(f"{dataset.url}: holds alignment lines, not reads as they were sequenced")
+    columns = [name for name in COLUMNS if name in m.columns and name != "results"]
+    largest = max((c.cells["bases"].statistics.get("total", 0) for c in m.chunks if "bases" in c.cells), default=0)
+    return ReadSource(
+        lambda: iter(runner.map(lambda c: (c, dataset.fetch(c, columns)), dataset.chunks, on="io", ahead=ahead)),
+        lambda fetched: (dataset.decode(fetched[0], fetched[1], columns), None),
+        m.pairing == "interleaved", m.names, {"id": m.id, "records": m.records},
+        2 * int(largest) + 100 * max((c.count for c in m.chunks), default=0), m.records,
+        lambda: {"sources": m.sources, "steps": m.steps, "digest": m.digest, "header": m.header},
+    )  # fmt: skip
+
+
+def align_sorted(
+    source: ReadSource, reference: str, output: str, *, by: str = "coordinate", aligner: str = "minibwa",
+    read_group: str | None = None, aligner_args: str = "", chunk_records: int = DEFAULT_CHUNK_RECORDS,
+    chunk_bytes: int = DEFAULT_CHUNK_BYTES, codecs: Mapping[str, list[dict[str, Any]]] | None = None,
+    tmp: str | None = None, overwrite: bool = False, runner: Runner | None = None, memory: int | None = None,
+    progress: Progress = SILENT, command: str = "",
+) -> FusedReport:
+    """Align reads and write them sorted; the records are those of aligning and sorting one after the other.
+
+    Parameters
+    ----------
+    source : ReadSource
+    reference : str
+        FASTA, path or url.
+    output : str
+        Url of the new dataset.
+    by : str
+        As in :func:`agd.ops.sort.sort`.
+    others
+        As in :func:`agd.align.align.align` and :func:`agd.ops.sort.sort`.
+    """
+    begun = time.monotonic()
+    memory = memory or default_memory()
+    with contextlib.ExitStack() as stack:
+        if runner is None:
+            runner = stack.enter_context(ThreadRunner())
+        genome = load_genome(reference)
+        line = samheader.read_group_line(read_group) if read_group else ""
+        tool = load_aligner(aligner)(Request(genome, line, aligner_args, runner, progress))
+        budget, ahead = _budget(source, genome, memory, runner, isinstance(tool, ChunkAligner))
+        specs = _specs(codecs)
+        parameters = {"by": by, "chunk_records": chunk_records, "chunk_bytes": chunk_bytes}
+        plan = {
+            "operation": "align sorted", "reads": dict(source.identity), "reference": genome.digest,
+            "read_group": line, "columns": {n: s.codecs for n, s in specs.items()}, **parameters, **tool.plan(),
+        }  # fmt: skip
+        draft = Draft.create(output, specs, plan, orientation=Orientation.SEQ, overwrite=overwrite)
+        layout = SortPlan(True, (), BLOCK, MAX_FAN_IN, runner.workers, runner.workers, WINDOW)
+        sorting = Sorting(COLUMNS, draft, layout, runner, progress, chunk_records, chunk_bytes)
+        job = _Fused(source, tool, genome, line, by, runner, ahead, progress)
+        try:
+            folders: list[str] = []
+
+            def folder() -> str:
+                if not folders:
+                    folders.append(stack.enter_context(spill_folder(tmp or default_folder(output))))
+                return folders[0]
+
+            store = RunStore(COLUMNS, budget, folder)
+            runs: Any = store.collect(job.lines(), runner)
+            if folders:
+                sorting.spilled += sum(run.nbytes for run in runs)
+                runs = sorting.fewer(runs, folders[0])
+            chunks = sorting.merge(runs)
+            fields = source.fields()
+            if job.digest.reads:
+                fields["digest"] = job.digest.to_json()
+            header = samheader.with_references(fields.pop("header", ""), genome.contigs)
+            for group in tool.read_groups():
+                header = samheader.with_line(header, group)
+            used = tool.parameters()
+            steps = (
+                *fields.pop("steps", ()), *provenance(tool, genome, dict(used), command),
+                {"program": "agd sort", "version": agd.__version__, "command": "", "parameters": parameters},
+            )  # fmt: skip
+            draft.commit(
+                chunks, names=source.names, sort_order=job.ordering.sort_order, header=job.ordering.header(header),
+                references=genome.contigs, steps=steps, **fields,
+            )  # fmt: skip
+        except BaseException:
+            draft.abandon(sorting.stored)
+            raise
+    records = sum(chunk.count for chunk in chunks)
+    return FusedReport(
+        output, job.reads, records, job.mapped, len(runs), sorting.spilled, tool.name, time.monotonic() - begun, used
+    )
+
+
+def _specs(codecs: Mapping[str, list[dict[str, Any]]] | None) -> dict[str, ColumnSpec]:
+    specs = {name: default_spec(name) for name in COLUMNS}
+    for name, chain in (codecs or {}).items():
+        if name not in specs:
+            raise UsageError(f"there is no column {name!r} to choose codecs for", f"there are: {', '.join(COLUMNS)}")
+        specs[name] = ColumnSpec(specs[name].type, list(chain), name)
+    return specs
+
+
+def _budget(
+    source: ReadSource, genome: Genome, memory: int, runner: Runner, in_process: bool
+) -> tuple[int, int]:
+    """Bytes for runs in memory, and chunks in flight."""
+    fixed = (_INDEX_SIZE if in_process else 2) * len(genome.bases)
+    item = _EXPANSION * max(source.chunk_bytes, 1 << 20)
+    ahead = items_in_flight(memory, item, runner.workers, fixed=fixed)
+    ahead = max(1, min(ahead, runner.workers + 1))
+    # Merging needs about as much for each worker as aligning a chunk did, but not at the same time.
+    room = memory - BASE - fixed - ahead * item
+    return max(room, item), ahead
+
+
+class _Fused:
+    """The reads on their way through the aligner to lines."""
+
+    def __init__(
+        self, source: ReadSource, tool: ChunkAligner | StreamAligner, genome: Genome, read_group: str, by: str,
+        runner: Runner, ahead: int, progress: Progress,
+    ) -> None:
+        libraries = {}
+        if read_group:
+            tags = samheader.parse_line(read_group)
+            if "LB" in tags:
+                libraries[tags["ID"].encode()] = tags["LB"].encode()
+        self.ordering = Ordering(by, source.names, libraries)
+        self.source, self.tool, self.runner, self.ahead, self.progress = source, tool, runner, ahead, progress
+        self.digest = Digest()
+        self.reads = self.mapped = 0
+
+    def lines(self) -> Iterator[LineParts]:
+        """Align everything."""
+        items = self.source.batches()
+        sampled: list[Any] = []
+
+        def sample(reads: int) -> Iterator[Batch]:
+            seen = 0
+            for item in items:
+                sampled.append(item)
+                batch = self._columns(self.source.load(item)[0]).slice(0, reads - seen)
+                seen += len(batch)
+                yield batch
+                if seen >= reads:
+                    return
+
+        self.tool.prepare(Reads(sample, self.source.paired, self.source.names))
+        self.progress.begin("aligning", self.source.total)
+        try:
+            rest = _chain(sampled, items)
+            made = self._chunkwise(rest) if isinstance(self.tool, ChunkAligner) else self._streamed(rest, self.tool)
+            for lines, digest, reads, mapped in made:
+                if digest is not None:
+                    self.digest.add(digest)
+                self.reads += reads
+                self.mapped += mapped
+                self.progress.advance(reads)
+                yield lines
+        finally:
+            self.progress.end()
+
+    def _columns(self, batch: Batch) -> Batch:
+        return Batch(batch.first, {n: c for n, c in batch.columns.items() if n in self.tool.columns})
+
+    def _chunkwise(self, items: Iterable[Any]) -> Iterator[tuple[LineParts, Digest | None, int, int]]:
+        def work(item: Any) -> tuple[LineParts, Digest | None, int, int]:
+            batch, digest = self.source.load(item)
+            assert isinstance(self.tool, ChunkAligner)
+            return self._lines(batch, self.tool.align_batch(self._columns(batch)), digest)
+
+        return self.runner.map(work, items, on="cpu", ahead=self.ahead)
+
+    def _streamed(
+        self, items: Iterable[Any], tool: StreamAligner
+    ) -> Iterator[tuple[LineParts, Digest | None, int, int]]:
+        waiting: deque[tuple[Batch, Digest | None]] = deque()
+
+        def feed() -> Iterator[Batch]:
+            for batch, digest in self.runner.map(self.source.load, items, on="cpu", ahead=self.ahead):
+                waiting.append((batch, digest))
+                yield self._columns(batch)
+
+        aligned = ((*waiting.popleft(), each) for each in tool.align_stream(feed()))
+        return self.runner.map(lambda x: self._lines(x[0], x[2], x[1]), aligned, on="cpu", ahead=self.ahead)
+
+    def _lines(
+        self, batch: Batch, aligned: Aligned, digest: Digest | None
+    ) -> tuple[LineParts, Digest | None, int, int]:
+        columns: dict[str, AnyColumn] = dict(batch.columns)
+        columns["results"] = aligned.primary
+        columns.update({f"secondary{i}": layer for i, layer in enumerate(layers(aligned))})
+        lines = LineParts.of(Batch(batch.first, columns), self.ordering, COLUMNS, self.source.paired)
+        return lines, digest, len(batch), int(((aligned.primary.flag & 4) == 0).sum())
+
+
+def _chain(first: list[Any], rest: Iterator[Any]) -> Iterator[Any]:
+    while first:
+        yield first.pop(0)
+    yield from rest
+
+
+def align_dataset_sorted(
+    dataset: Dataset, reference: str, output: str | os.PathLike[str], **options: Any
+) -> FusedReport:
+    """Align the reads of a dataset into a new, sorted one; options as for :func:`align_sorted`."""
+    with contextlib.ExitStack() as stack:
+        runner = options.pop("runner", None) or stack.enter_context(ThreadRunner())
+        return align_sorted(
+            dataset_source(dataset, runner), reference, os.fspath(output), runner=runner, **options
+        )  # fmt: skip

@@ -1,0 +1,274 @@
+"""From FASTQ files to the text of chunks, and from that to columns."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from agd import kernels
+from agd.batch import I64, Batch, Column
+from agd.convert.fastq_reader import BASES, NAME, PLUS, QUALITIES, Block, FastqReader
+from agd.convert.streams import open_input
+from agd.errors import InputError, UsageError
+from agd.ops.digest import Digest, digest_records
+from agd.ops.lines import to_lines, to_records
+from agd.run import Runner
+from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Orientation
+
+
+class FastqBatches:
+    """Reads of one FASTQ file, or of the two files of pairs, chunk by chunk.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        One file, or two in step.
+    interleaved : bool
+        The one file holds both reads of each pair in turn.
+    chunk_records, chunk_bytes : int
+        A chunk ends after so many records, or with the record that brings a column to so many bytes; pairs are whole.
+    runner : Runner
+        Inflates ahead.
+
+    Raises
+    ------
+    UsageError
+        The files and options do not go together.
+    InputError
+        A file is missing, or (while reading) damaged, or the two are out of step.
+    """
+
+    def __init__(
+        self, paths: Sequence[str | os.PathLike[str]], *, interleaved: bool = False,
+        chunk_records: int = DEFAULT_CHUNK_RECORDS, chunk_bytes: int = DEFAULT_CHUNK_BYTES, runner: Runner,
+    ) -> None:
+        self.paths = check_request(paths, interleaved, chunk_records, chunk_bytes)
+        self._stack = contextlib.ExitStack()
+        with contextlib.ExitStack() as stack:
+            self._streams = [stack.enter_context(open_input(path, runner)) for path in self.paths]
+            self._stack = stack.pop_all()
+        self._readers = [
+            FastqReader(stream, path, interleaved=interleaved)
+            for stream, path in zip(self._streams, self.paths, strict=True)
+        ]
+        self.mates = 2 if interleaved or len(self.paths) == 2 else 1
+        units = max(1, chunk_records // self.mates)
+        self._texts = _cut(_segments(self._readers), 2 if interleaved else 1, units, chunk_bytes)
+        self._head: list[ChunkText] | None = None
+
+    def __enter__(self) -> FastqBatches:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    @property
+    def head(self) -> list[ChunkText]:
+        """The first chunk, if there is any: most damage and mistakes show here. It is handed out again."""
+        if self._head is None:
+            self._head = list(itertools.islice(self._texts, 1))
+        return self._head
+
+    def texts(self) -> Iterator[ChunkText]:
+        """The text of all chunks, once, in order."""
+        return itertools.chain(self.head, self._texts)
+
+    def digest(self, batch: Batch) -> Digest:
+        """Digest of the reads of a chunk."""
+        records = to_records(to_lines(batch, Orientation.READ, self.mates == 2), "fastq")
+        return digest_records(records, alignments=False)
+
+    def sources(self) -> tuple[dict[str, Any], ...]:
+        """What is needed to write the files again byte for byte; known when all was read."""
+        return tuple(reader.source() for reader in self._readers)
+
+    @property
+    def bytes_in(self) -> int:
+        """Size of the files as stored; of pipes, what was read."""
+        return sum(stream.stored_size or stream.offset for stream in self._streams)
+
+
+def check_request(
+    paths: Sequence[str | os.PathLike[str]], interleaved: bool, chunk_records: int, chunk_bytes: int
+) -> list[str]:
+    """The paths as text.
+
+    Raises
+    ------
+    UsageError
+        The files and options do not go together.
+    """
+    if len(paths) == 2 and interleaved:
+        raise UsageError("two files cannot be interleaved", "give one file, or leave --interleaved out")
+    if chunk_records < 1 or chunk_bytes < 1:
+        raise UsageError("a chunk needs at least one record and one byte", "give positive chunk sizes")
+    texts = [os.fspath(path) for path in paths]
+    if texts == ["-", "-"]:
+        raise UsageError("standard input can be read once only", "give it as one interleaved file")
+    return texts
+
+
+#: The same records, or mates, of every file.
+_Segment = tuple[Block, ...]
+
+
+def _segments(readers: Sequence[FastqReader]) -> Iterator[_Segment]:
+    """Blocks of all files, equal in number of records, with mates in step."""
+    if len(readers) == 2:
+        yield from _mates(*readers)
+        return
+    for block in readers[0].blocks():
+        if readers[0].interleaved:
+            _check_names(readers[0], block, slice(0, None, 2), readers[0], block, slice(1, None, 2))
+        yield (block,)
+
+
+def _mates(one: FastqReader, two: FastqReader) -> Iterator[_Segment]:
+    left, right = one.blocks(), two.blocks()
+    a, b = next(left, None), next(right, None)
+    while a is not None and b is not None:
+        count = min(len(a), len(b))
+        first, second = a.slice(0, count), b.slice(0, count)
+        _check_names(one, first, slice(None), two, second, slice(None))
+        yield first, second
+        a = a.slice(count, len(a)) if count < len(a) else next(left, None)
+        b = b.slice(count, len(b)) if count < len(b) else next(right, None)
+    if a is None and b is None:
+        return
+    long, rest, remaining, short = (one, a, left, two) if b is None else (two, b, right, one)
+    assert rest is not None
+    count, more = rest.first, len(rest) + sum(map(len, remaining))
+    raise InputError(
+        short.path, f"ends after {count:,} reads, but {long.path} has {more:,} more", record=count + 1,
+        remedy="give two complete files of one run; the shorter one may be truncated",
+    )  # fmt: skip
+
+
+def _check_names(
+    one: FastqReader, first: Block, take1: slice, two: FastqReader, second: Block, take2: slice
+) -> None:
+    spans1, spans2 = first.spans[take1], second.spans[take2]
+    same = np.empty(len(spans1), np.bool_)
+    kernels.same_names(
+        first.text, spans1[:, NAME], spans1[:, NAME + 1], second.text, spans2[:, NAME], spans2[:, NAME + 1], True, same
+    )
+    if same.all():
+        return
+    pair = int(np.argmin(same))
+    i, j = range(len(first))[take1][pair], range(len(second))[take2][pair]
+    record = second.first + j
+    where = "" if one is two else f"{one.path} "
+    raise InputError(
+        two.path, f"the mate is {second.name(j)!r}, but {where}record {first.first + i + 1:,} is {first.name(i)!r}",
+        record=record + 1, line=4 * record + 1,
+        remedy="give the two files of one run with their reads in the same order"
+        if one is not two else "interleave the pairs again, or import single reads without --interleaved",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkText:
+    """The text of one chunk."""
+
+    first: int
+    count: int
+    segments: list[_Segment]
+
+    @property
+    def text_bytes(self) -> int:
+        """Bytes of the text, near enough."""
+        return sum(int(b.spans[-1, -1] - b.spans[0, 0]) for segment in self.segments for b in segment if len(b))
+
+
+def _cut(segments: Iterator[_Segment], step: int, units: int, limit: int) -> Iterator[ChunkText]:
+    """Chunks at borders that depend on the records alone.
+
+    Parameters
+    ----------
+    step : int
+        Records of a block that stay together.
+    units : int
+        Most such groups in a chunk.
+    limit : int
+        A chunk ends with the group that brings a column to this many bytes.
+    """
+    first, taken, held, sizes = 0, 0, list[_Segment](), np.zeros(2, np.int64)
+    for segment in segments:
+        total = len(segment[0]) // step
+        at = 0
+        grown = _unit_sizes(segment, step)
+        while at < total:
+            room = min(total, at + units - taken)
+            full = sizes + grown[:, room] - grown[:, at]
+            if (full >= limit).any():
+                wanted = limit - sizes + grown[:, at]
+                room = min(int(np.searchsorted(grown[k], wanted[k])) for k in (0, 1))
+            held.append(tuple(block.slice(at * step, room * step) for block in segment))
+            sizes += grown[:, room] - grown[:, at]
+            taken += room - at
+            at = room
+            if taken == units or (sizes >= limit).any():
+                count = taken * step * len(segment)
+                yield ChunkText(first, count, held)
+                first, taken, held, sizes = first + count, 0, [], np.zeros(2, np.int64)
+    if taken:
+        yield ChunkText(first, sum(len(block) for segment in held for block in segment), held)
+
+
+def _unit_sizes(segment: _Segment, step: int) -> I64:
+    """Bytes of bases and of metadata in the first 0, 1, 2, … groups, int64, shape (2, groups + 1)."""
+    grown = np.zeros((2, len(segment[0]) // step + 1), np.int64)
+    for block in segment:
+        grown[0, 1:] += _width(block, BASES).reshape(-1, step).sum(1)
+        grown[1, 1:] += _metadata_width(block).reshape(-1, step).sum(1)
+    return np.cumsum(grown, axis=1)
+
+
+def _width(block: Block, field: int) -> I64:
+    return np.asarray(block.spans[:, field + 1] - block.spans[:, field])
+
+
+def _metadata_width(block: Block) -> I64:
+    plus = _width(block, PLUS)
+    return np.asarray(_width(block, NAME) + plus + (plus > 0))
+
+
+def assemble(cut: ChunkText) -> Batch:
+    """Columns of a chunk; the records of two files take turns."""
+    lengths, widths = np.empty(cut.count, np.int64), np.empty(cut.count, np.int64)
+    for block, where in _places(cut):
+        lengths[where] = _width(block, BASES)
+        widths[where] = _metadata_width(block)
+    bases = Column.from_lengths(np.empty(int(lengths.sum()), np.uint8), lengths)
+    qualities = Column(np.empty(len(bases.values), np.uint8), bases.offsets)
+    metadata = Column.from_lengths(np.empty(int(widths.sum()), np.uint8), widths)
+    assert bases.offsets is not None
+    assert metadata.offsets is not None
+    for block, where in _places(cut):
+        text, spans = block.text, block.spans
+        reads, names = bases.offsets[:-1][where], metadata.offsets[:-1][where]
+        kernels.copy_spans(text, spans[:, BASES], spans[:, BASES + 1], bases.values, reads)
+        kernels.copy_spans(text, spans[:, QUALITIES], spans[:, QUALITIES + 1], qualities.values, reads)
+        kernels.copy_spans(text, spans[:, NAME], spans[:, NAME + 1], metadata.values, names)
+        noted = np.flatnonzero(_width(block, PLUS))
+        if len(noted):
+            ends = names[noted] + _width(block, NAME)[noted]
+            metadata.values[ends] = ord("\n")
+            kernels.copy_spans(text, spans[noted, PLUS], spans[noted, PLUS + 1], metadata.values, ends + 1)
+    return Batch(cut.first, {"bases": bases, "qualities": qualities, "metadata": metadata})
+
+
+def _places(cut: ChunkText) -> Iterator[tuple[Block, slice]]:
+    """Every block of a chunk, and which records of the chunk it holds."""
+    at = 0
+    for segment in cut.segments:
+        end = at + len(segment[0]) * len(segment)
+        for way, block in enumerate(segment):
+            yield block, slice(at + way, end, len(segment))
+        at = end

@@ -1,0 +1,149 @@
+"""Sorted runs of lines that arrive chunk by chunk: in memory while they fit, in temporary files once they do not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from agd.batch import Batch, Column
+from agd.kernels import alignments as structured
+from agd.kernels.ragged import concat, take
+from agd.ops.lines import alignment_lines, secondary_columns, seq_spans
+from agd.ops.sort_gather import Part
+from agd.ops.sort_keys import Ordering, argsort
+from agd.ops.sort_runs import KEYS, MemoryRun, RunWriter, SpilledRun, pieces
+from agd.run import Runner
+from agd.types import Orientation
+
+#: Records in a block of a run that is written: few enough that the slices of many runs are read with little waste.
+BLOCK = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LineParts:
+    """The alignment lines of one chunk, not sorted yet.
+
+    Attributes
+    ----------
+    keys : Column
+    parts : dict of str to Part
+    """
+
+    keys: Column
+    parts: dict[str, Part]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return self.keys.nbytes + sum(
+            array.nbytes for part in self.parts.values() for array in part if array is not None
+        )
+
+    @staticmethod
+    def of(reads: Batch, ordering: Ordering, columns: Sequence[str], paired: bool) -> LineParts:
+        """Lines of a batch of aligned reads (bases as sequenced).
+
+        Parameters
+        ----------
+        reads : Batch
+            With ``results`` and any ``secondary0…``.
+        ordering : Ordering
+        columns : sequence of str
+            Columns of the output.
+        paired : bool
+            Records 2i and 2i + 1 are mates.
+        """
+        alignments, read = alignment_lines(reads, paired)
+        trim = bool(secondary_columns(list(reads.columns)))
+        parts: dict[str, Part] = {}
+        keyed: dict[str, Column] = {}
+        for name in columns:
+            if name == "results":
+                parts[name] = Part.of(structured.encode(alignments))
+                continue
+            column = reads.ragged(name)
+            if name in ("bases", "qualities"):
+                spans = seq_spans(column, alignments, read, Orientation.READ, trim)
+                parts[name] = Part(np.ascontiguousarray(column.values), *spans)
+                continue
+            if read is not None:
+                column = take(column, read)
+            parts[name] = Part.of(column)
+            if name in ordering.columns:
+                keyed[name] = column
+        keys = ordering.keys(Batch(reads.first, {"results": alignments, **keyed}))
+        return LineParts(keys if isinstance(keys, Column) else Column(keys), parts)
+
+
+class RunStore:
+    """Collects lines into runs.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Columns of the output.
+    budget : int
+        Bytes that lines may take in memory before they are written.
+    folder : callable
+        Makes, when it is first needed, the folder for temporary files.
+    """
+
+    def __init__(self, columns: Sequence[str], budget: int, folder: Callable[[], str]) -> None:
+        self.columns = columns
+        self.budget = budget
+        self.records = 0
+        self._folder = folder
+        self._held: list[LineParts] = []
+        self._held_bytes = 0
+        self._groups = 0
+
+    def collect(self, lines: Iterable[LineParts], runner: Runner) -> list[MemoryRun] | list[SpilledRun]:
+        """Take all lines, in order; runs in the same order."""
+        written = list(runner.map(self._write, self._overflow(lines), on="cpu", ahead=1))
+        if not written:
+            return [_in_memory(held) for held in self._held]
+        if self._held:
+            written.append(self._write(self._next_group()))
+        return written
+
+    def _overflow(self, lines: Iterable[LineParts]) -> Iterator[tuple[str, list[LineParts]]]:
+        for each in lines:
+            self.records += len(each)
+            self._held.append(each)
+            self._held_bytes += each.nbytes
+            # Once something was written all goes the same way, in groups that leave room for the one being written.
+            if self._held_bytes > self.budget // (2 if self._groups else 1):
+                yield self._next_group()
+
+    def _next_group(self) -> tuple[str, list[LineParts]]:
+        group, self._held, self._held_bytes = self._held, [], 0
+        self._groups += 1
+        return os.path.join(self._folder(), f"run-{self._groups:06d}"), group
+
+    def _write(self, item: tuple[str, list[LineParts]]) -> SpilledRun:
+        path, group = item
+        keys = [each.keys for each in group]
+        order = argsort(concat(keys))
+        try:
+            with RunWriter(path, BLOCK) as writer:
+                writer.add(KEYS, pieces([Part.of(each) for each in keys], order, BLOCK))
+                for name in self.columns:
+                    parts = [each.parts.pop(name) for each in group]
+                    writer.add(name, pieces(parts, order, BLOCK, complement=name == "bases"))
+                return writer.finish()
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            raise
+
+
+def _in_memory(lines: LineParts) -> MemoryRun:
+    order = argsort(lines.keys)
+    return MemoryRun(take(lines.keys, order), order, lines.parts)

@@ -1,0 +1,175 @@
+"""From reads to sorted alignments and BAM in one go; nothing intermediate is stored twice."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import agd
+from agd.align import fused
+from agd.align.fused import FusedReport, ReadSource, dataset_source
+from agd.batch import Batch
+from agd.convert.bam_out import export_bam
+from agd.convert.fastq_batches import ChunkText, FastqBatches, assemble
+from agd.convert.inputs import describe_input
+from agd.dataset import Dataset
+from agd.errors import UsageError
+from agd.ops.digest import Digest
+from agd.run import SILENT, Progress, Runner, ThreadRunner
+from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineReport:
+    """What was done.
+
+    Attributes
+    ----------
+    reads, records, mapped : int
+        Reads, alignment lines, and primary lines that are mapped.
+    dataset, bam : str
+        What was written; "" for nothing.
+    spilled_bytes : int
+        Bytes of temporary files of the sort.
+    seconds : float
+        Wall time.
+    """
+
+    reads: int
+    records: int
+    mapped: int
+    dataset: str
+    bam: str
+    spilled_bytes: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+    def describe(self) -> str:
+        """For people, without the time."""
+        share = 100 * self.mapped / max(1, self.reads)
+        return f"{self.reads:,} reads, {share:.2f} % mapped"
+
+
+def align_sorted(
+    dataset: Dataset, reference: str, output: str | os.PathLike[str], *, bam: str | None = None,
+    runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT, command: str = "",
+    **options: Any,
+) -> PipelineReport:
+    """Align the reads of a dataset into a new, sorted one.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    reference : str
+        FASTA, path or url.
+    output : str or path
+        Url of the sorted dataset.
+    bam : str, optional
+        BAM file to write, with its index.
+    **options
+        As for :func:`agd.align.fused.align_sorted`: ``aligner``, ``read_group``, ``by``, ….
+    """
+    with contextlib.ExitStack() as stack:
+        if runner is None:
+            runner = stack.enter_context(ThreadRunner())
+        source = dataset_source(dataset, runner)
+        return _run(source, reference, os.fspath(output), bam, runner, memory, progress, command, options)
+
+
+def pipeline(
+    reads1: str | os.PathLike[str], reads2: str | os.PathLike[str] | None = None, *, reference: str,
+    bam: str | None = None, dataset: str | os.PathLike[str] | None = None, interleaved: bool = False,
+    chunk_records: int = DEFAULT_CHUNK_RECORDS, chunk_bytes: int = DEFAULT_CHUNK_BYTES,
+    runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT, command: str = "",
+    **options: Any,
+) -> PipelineReport:
+    """From FASTQ to sorted alignments.
+
+    Parameters
+    ----------
+    reads1, reads2 : str or path
+        As for :func:`agd.import_fastq`.
+    reference : str
+        FASTA, path or url.
+    bam : str, optional
+        BAM file to write, with its index.
+    dataset : str or path, optional
+        Url of the sorted dataset; without it only the BAM file stays.
+    **options
+        As for :func:`agd.align.fused.align_sorted`.
+
+    Raises
+    ------
+    UsageError
+        Neither ``bam`` nor ``dataset`` is asked for.
+    """
+    if bam is None and dataset is None:
+        raise UsageError("nothing to write", "give a BAM file, a dataset, or both")
+    paths = [path for path in (reads1, reads2) if path is not None]
+    inputs = [describe_input(path) for path in paths]
+    with contextlib.ExitStack() as stack:
+        if runner is None:
+            runner = stack.enter_context(ThreadRunner())
+        reads = stack.enter_context(FastqBatches(
+            paths, interleaved=interleaved, chunk_records=chunk_records, chunk_bytes=chunk_bytes, runner=runner
+        ))  # fmt: skip
+        parameters = {"interleaved": interleaved, "chunk_records": chunk_records, "chunk_bytes": chunk_bytes}
+        source = fastq_source(reads, inputs, parameters, command)
+        output = os.fspath(dataset) if dataset is not None else stack.enter_context(_scratch(str(bam)))
+        options |= {"chunk_records": chunk_records, "chunk_bytes": chunk_bytes}
+        done = _run(source, reference, output, bam, runner, memory, progress, command, options)
+    return done if dataset is not None else PipelineReport(**(asdict(done) | {"dataset": ""}))
+
+
+def fastq_source(
+    reads: FastqBatches, inputs: list[dict[str, Any]], parameters: Mapping[str, Any], command: str
+) -> ReadSource:
+    """FASTQ files as reads to be aligned."""
+
+    def load(text: ChunkText) -> tuple[Batch, Digest]:
+        batch = assemble(text)
+        return batch, reads.digest(batch)
+
+    step = {"program": "agd import fastq", "version": agd.__version__, "command": command,
+            "parameters": {**parameters, "inputs": reads.paths}}  # fmt: skip
+    return ReadSource(
+        reads.texts, load, reads.mates == 2, "fastq", {"inputs": inputs, **parameters},
+        max((text.text_bytes for text in reads.head), default=0), None,
+        lambda: {"sources": reads.sources(), "steps": (step,)},
+    )  # fmt: skip
+
+
+def _run(
+    source: ReadSource, reference: str, output: str, bam: str | None, runner: Runner,
+    memory: int | None, progress: Progress, command: str, options: dict[str, Any],
+) -> PipelineReport:
+    begun = time.monotonic()
+    done: FusedReport = fused.align_sorted(
+        source, reference, output, runner=runner, memory=memory, progress=progress, command=command, **options
+    )
+    if bam is not None:
+        export_bam(Dataset.open(output), bam, runner=runner, memory=memory, progress=progress, command=command)
+    return PipelineReport(
+        done.reads, done.records, done.mapped, output, bam or "", done.spilled_bytes,
+        time.monotonic() - begun,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _scratch(bam: str) -> Iterator[str]:
+    """A place for the dataset of which only the BAM file stays: beside it, or in the system's temporary folder."""
+    remote = "://" in bam or bam == "-"
+    folder = tempfile.mkdtemp(prefix=".agd-pipeline-", dir=None if remote else os.path.dirname(os.path.abspath(bam)))
+    try:
+        yield os.path.join(folder, "sorted.agd")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
