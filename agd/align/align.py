@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -229,11 +230,12 @@ class _Job:
 
     def _streamed(self, tool: StreamAligner) -> Iterator[tuple[Chunk, _Encoded]]:
         batches = self.dataset.batches(self.columns, runner=self.runner, ahead=min(2, self.ahead))
-        results = tool.align_stream(batches)
-        return self.runner.map(
-            lambda pair: (pair[0], self._encode(pair[0].first, pair[1])),
-            zip(self.dataset.chunks, results, strict=True), on="cpu", ahead=self.ahead,
-        )  # fmt: skip
+        # Whatever goes wrong later on, the program is stopped at once, not when its iterator happens to be collected.
+        with contextlib.closing(tool.align_stream(batches)) as results:
+            yield from self.runner.map(
+                lambda pair: (pair[0], self._encode(pair[0].first, pair[1])),
+                zip(self.dataset.chunks, results, strict=True), on="cpu", ahead=self.ahead,
+            )  # fmt: skip
 
     def _kept(self, chunk: Chunk) -> tuple[Chunk, dict[str, Cell] | None]:
         """Cells that an earlier run of the same plan has stored: ``results`` is stored last, so it vouches for all."""

@@ -19,6 +19,7 @@ from agd.align import process
 from agd.align.align import align
 from agd.align.collect import ordinal_names
 from agd.dataset import Dataset
+from agd.draft import Draft
 from agd.errors import AgdError, AlignerError
 from agd.run import SerialRunner, ThreadRunner
 from tests.support.reads import Read, interleave, read_fastq, sam_lines
@@ -258,6 +259,32 @@ def test_a_failing_store_stops_the_aligner(
         path.write_bytes(b"damaged")
     with pytest.raises(AgdError, match=r"000000001000\.bases"):
         align(ds, str(reference), aligner="minimap2")
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.parametrize("error", [OSError("no room"), KeyboardInterrupt()])
+def test_results_that_cannot_be_stored_stop_the_aligner(
+    make_dataset: Make, pairs: list[Read], reference: Path, fake: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch, error: BaseException,
+) -> None:  # fmt: skip
+    fake(
+        "say(header)\n"
+        "for i, line in enumerate(sys.stdin):\n"
+        "    if i % 8 == 7: say(record(i // 8, 77) + record(i // 8, 141))\n"
+        "time.sleep(1000)\n"
+    )
+
+    def failing(*arguments: object) -> None:
+        raise error
+
+    ds = make_dataset(pairs[:200], chunk=20)
+    monkeypatch.setattr(Draft, "store", failing)
+    before = sorted(os.listdir(ds.url))
+    with pytest.raises(type(error)) as caught:
+        align(ds, str(reference), aligner="minimap2", runner=SerialRunner())
+    assert caught.value is error
+    assert sorted(os.listdir(ds.url)) == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
