@@ -5,10 +5,11 @@ from agd.codecs.base import Codec, Kind, names, register
 from agd.codecs.bases import Base3
 from agd.codecs.chain import Chain, Encoded, decode_bytes, encode_bytes
 from agd.codecs.compress import Gzip, Zstd
+from agd.codecs.rans import Rans
 from agd.codecs.structured import Protobuf
 from agd.codecs.tag_streams import Tags
 
 __all__ = [
-    "AlignmentStreams", "Base3", "Chain", "Codec", "Encoded", "Gzip", "Kind", "Protobuf", "Tags", "Zstd",
+    "AlignmentStreams", "Base3", "Chain", "Codec", "Encoded", "Gzip", "Kind", "Protobuf", "Rans", "Tags", "Zstd",
     "decode_bytes", "encode_bytes", "names", "register",
 ]  # fmt: skip

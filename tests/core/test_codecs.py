@@ -27,6 +27,7 @@ SQUEEZERS: list[list[dict[str, Any]]] = [
     [], [{"name": "zstd", "level": 1}], [{"name": "zstd", "level": -7}], [{"name": "zstd", "level": 19}],
     [{"name": "gzip", "level": 6}], [{"name": "gzip", "level": 0}], [{"name": "gzip", "level": 9}],
     [{"name": "zstd", "level": 1}, {"name": "gzip", "level": 1}], [{"name": "gzip", "level": 1}] * 3,
+    [{"name": "rans"}], [{"name": "rans"}, {"name": "zstd", "level": 1}],
 ]  # fmt: skip
 CHAINS = st.sampled_from(SQUEEZERS)
 

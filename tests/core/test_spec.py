@@ -14,7 +14,7 @@ from agd import cell as cells
 from agd import chunkfile, claim, kernels
 from agd.batch import Alignments, Column
 from agd.chunkfile import FIELDS
-from agd.codecs import Base3, Chain, Protobuf, names
+from agd.codecs import Base3, Chain, Protobuf, Rans, names
 from agd.errors import CodecError
 from agd.manifest import ColumnSpec, Manifest, generation_key, object_key
 from agd.schemas import alignment_pb2, manifest_schema
@@ -141,6 +141,12 @@ def test_payloads_of_bases(vector: dict[str, Any]) -> None:
     payload = bytes.fromhex(vector["payload"])
     assert bytes(Base3().encode(column)) == payload
     assert_equal(Base3().decode(memoryview(payload), len(column), column.lengths), column)
+
+
+@pytest.mark.parametrize("vector", vectors("rans")["streams"], ids=lambda v: v["why"])
+def test_streams_of_rans(vector: dict[str, Any]) -> None:
+    data = bytes.fromhex(vector["data"])
+    assert bytes(Rans().decode(bytes.fromhex(vector["stream"]), len(data))) == data
 
 
 @pytest.mark.parametrize("vector", vectors("index")["indexes"], ids=lambda v: str(v["sizes"]))

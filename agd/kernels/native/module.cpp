@@ -17,6 +17,7 @@ void bind_bam(nb::module_ &);
 void bind_tags(nb::module_ &);
 void bind_checksum(nb::module_ &);
 void bind_streams(nb::module_ &);
+void bind_rans(nb::module_ &);
 }  // namespace agd
 
 NB_MODULE(_native, m) {
@@ -45,4 +46,5 @@ NB_MODULE(_native, m) {
     agd::bind_tags(m);
     agd::bind_checksum(m);
     agd::bind_streams(m);
+    agd::bind_rans(m);
 }

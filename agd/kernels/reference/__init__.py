@@ -18,6 +18,15 @@ from agd.kernels.reference.gather import gather_lengths, gather_spans
 from agd.kernels.reference.hits import collect_hits, finish_hits, span_strings
 from agd.kernels.reference.order import argsort_bytes, argsort_u64, coordinate_keys, name_keys
 from agd.kernels.reference.ragged import copy_spans, reverse_spans
+from agd.kernels.reference.rans import (
+    rans_counts,
+    rans_decode,
+    rans_encode,
+    repeats_join,
+    repeats_split,
+    symbols_pack,
+    symbols_unpack,
+)
 from agd.kernels.reference.reads import fastq_format, name_ends, same_names
 from agd.kernels.reference.sam import sam_capacity, sam_format, sam_format_bound, sam_parse
 from agd.kernels.reference.streams import (
@@ -71,7 +80,12 @@ __all__ = [
     "name_keys",
     "nm_md",
     "number_cigars",
+    "rans_counts",
+    "rans_decode",
+    "rans_encode",
     "reference_spans",
+    "repeats_join",
+    "repeats_split",
     "reverse_spans",
     "sam_capacity",
     "sam_format",
@@ -83,5 +97,7 @@ __all__ = [
     "tag_lines",
     "tag_sizes",
     "tag_split",
+    "symbols_pack",
+    "symbols_unpack",
     "unclipped_ends",
 ]

@@ -1,0 +1,86 @@
+"""The codec ``rans``: what it chooses, and streams that lie."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agd.batch import U8
+from agd.codecs import Rans, rans
+from agd.codecs.rans import ORDER1, PACKED, REPEATS, STORED, Plan, compress, decompress
+from agd.errors import CodecError, KernelError
+from tests.kernels.test_rans import texts
+
+NONE = np.empty(0, np.uint8)
+
+
+@given(values=texts(20_000), portable=st.booleans())
+def test_streams_bring_everything_back(values: U8, portable: bool) -> None:
+    stream = compress(values, portable=portable)
+    assert compress(values) == stream
+    assert len(stream) <= len(values) + 9
+    found = decompress(np.frombuffer(stream, np.uint8), len(values), portable=not portable)
+    assert found.tobytes() == values.tobytes()
+
+
+@given(values=texts(3000), order=st.sampled_from([0, 1]), packed=st.booleans(), which=st.integers(0, 3))
+def test_every_plan_brings_everything_back(values: U8, order: int, packed: bool, which: int) -> None:
+    if len(values) == 0:
+        return
+    symbols = np.unique(values)
+    plan = Plan(order, symbols if packed and len(symbols) <= 16 else NONE, symbols[:which])
+    stream = np.frombuffer(rans._write(values, plan, False), np.uint8)
+    assert decompress(stream, len(values)).tobytes() == values.tobytes()
+    with pytest.raises(CodecError):
+        decompress(stream, len(values) - 1)
+
+
+@given(values=texts(3000), order=st.sampled_from([0, 1]), packed=st.booleans(), seed=st.integers(0, 2**32))
+def test_damaged_streams_give_typed_errors_or_as_many_bytes(values: U8, order: int, packed: bool, seed: int) -> None:
+    if len(values) == 0:
+        return
+    symbols = np.unique(values)
+    plan = Plan(order, symbols if packed and len(symbols) <= 16 else NONE, symbols[: seed % 3])
+    stream = rans._write(values, plan, False)
+    rng = np.random.default_rng(seed)
+    for _ in range(20):
+        bad = np.frombuffer(stream, np.uint8).copy()
+        at = rng.integers(min(len(bad), 80) if rng.random() < 0.7 else len(bad))
+        bad[at] = rng.choice([0, 255, bad[at] ^ (1 << rng.integers(8))])
+        bad = bad[: rng.integers(len(bad) + 1)] if rng.random() < 0.2 else bad
+        try:
+            found = decompress(bad, 2 * len(values))
+        except (CodecError, KernelError):
+            continue
+        assert len(found) <= 2 * len(values)
+
+
+def kind_of(values: U8) -> int:
+    return compress(values)[0]
+
+
+def test_the_choice_follows_the_data() -> None:
+    rng = np.random.default_rng(1)
+    n = 1 << 20
+    assert kind_of(rng.integers(0, 256, n).astype(np.uint8)) == STORED
+    skewed = rng.choice(60, n, p=np.arange(60) / 1770).astype(np.uint8)
+    assert kind_of(skewed) == 0
+    walk = (np.cumsum(rng.integers(-1, 2, n)) % 40).astype(np.uint8)
+    assert kind_of(walk) == ORDER1
+    assert kind_of(np.repeat(rng.integers(0, 200, n // 2000), 2000).astype(np.uint8)) & REPEATS
+    assert kind_of(rng.choice(4, n, p=[0.97, 0.01, 0.01, 0.01]).astype(np.uint8)) & PACKED
+    assert kind_of(np.frombuffer(b"short", np.uint8)) == STORED
+
+
+def test_real_qualities_are_smaller_than_with_zstd(data: Path) -> None:
+    for path in sorted(data.glob("human_hiseq_lanes/*R1*.gz")) + sorted(data.glob("bacteria_shigella/*_R1.fastq.gz")):
+        qualities = b"".join(gzip.decompress(path.read_bytes()).split(b"\n")[3::4])
+        stream = Rans().encode(qualities)
+        assert bytes(Rans().decode(stream, len(qualities))) == qualities
+        assert len(stream) < 0.85 * len(zstandard.compress(qualities, 9))

@@ -1,0 +1,176 @@
+"""Entropy coding of bytes."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agd.batch import U8, U16
+from agd.codecs import rans
+from agd.errors import KernelError
+from agd.kernels import _native, reference
+
+
+@st.composite
+def texts(draw: st.DrawFn, most: int = 6000) -> U8:
+    """Bytes of a few or many kinds, with runs, of any length about the steps and tiles of the coder."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    n = draw(st.one_of(st.integers(0, 100), st.sampled_from([1023, 1024, 1025, 2048, 5000]), st.integers(0, most)))
+    kinds = draw(st.sampled_from([1, 2, 3, 4, 5, 16, 17, 42, 256]))
+    base = draw(st.integers(0, 256 - kinds))
+    skew = draw(st.sampled_from([0.0, 1.0, 3.0]))
+    weights = (1 + np.arange(kinds)) ** -skew
+    values = rng.choice(kinds, n, p=weights / weights.sum())
+    stay = draw(st.sampled_from([0, 0.5, 0.99]))
+    source = np.maximum.accumulate(np.where(rng.random(n) < stay, 0, np.arange(n)))
+    return (values[source] + base).astype(np.uint8)
+
+
+def table(values: U8, order: int, bits: int) -> tuple[int, int, U16]:
+    base, span = rans._range(values)
+    counts = np.zeros((span if order else 1, span), np.uint32)
+    reference.rans_counts(values, base, span, order, counts.reshape(-1))
+    return base, span, rans._frequencies(counts, bits).reshape(-1)
+
+
+def code(kernels: ModuleType, values: U8, order: int, bits: int, portable: bool = False) -> tuple[int, int, U16, U8]:
+    base, span, frequencies = table(values, order, bits)
+    out = np.empty(2 * len(values) + 192, np.uint8)
+    start = kernels.rans_encode(values, base, span, order, bits, frequencies, out, portable)
+    return base, span, frequencies, out[start:]
+
+
+orders, precisions = st.sampled_from([0, 1]), st.sampled_from([8, 10, 12])
+
+
+@given(values=texts(), order=orders, bits=precisions, portable=st.booleans())
+def test_all_ways_to_code_give_the_same_and_bring_it_back(values: U8, order: int, bits: int, portable: bool) -> None:
+    if len(values) == 0:
+        return
+    base, span, frequencies, coded = code(_native, values, order, bits, portable)
+    other = code(reference, values, order, bits)[3]
+    assert coded.tobytes() == other.tobytes()
+    for kernels, plain in ((_native, False), (_native, True), (reference, False)):
+        out = np.zeros(len(values), np.uint8)
+        kernels.rans_decode(coded, base, span, order, bits, frequencies, out, plain)
+        assert out.tobytes() == values.tobytes()
+
+
+@given(values=texts(), order=orders)
+def test_counts(kernels: ModuleType, values: U8, order: int) -> None:
+    counts = np.full(256 ** (1 + order), 7, np.uint32)
+    kernels.rans_counts(values, 0, 256, order, counts)
+    expected = np.zeros((256 if order else 1, 256), np.uint32)
+    lanes = values[: len(values) // 32 * 32].reshape(32, -1)
+    for lane in lanes.tolist():
+        for before, value in zip([0, *lane], lane, strict=False):
+            expected[before if order else 0, value] += 1
+    assert (counts == expected.reshape(-1)).all()
+
+
+@given(values=texts(2000), order=orders, seed=st.integers(0, 2**32))
+def test_damage_is_an_error_or_harmless(kernels: ModuleType, values: U8, order: int, seed: int) -> None:
+    if len(values) == 0:
+        return
+    base, span, frequencies, coded = code(_native, values, order, 12)
+    rng = np.random.default_rng(seed)
+    for _ in range(5):
+        bad = coded.copy()
+        if len(bad):
+            bad[rng.integers(len(bad))] ^= 1 << rng.integers(8)
+        bad = bad[: rng.integers(len(bad) + 1)] if rng.random() < 0.3 else bad
+        out = np.zeros(len(values), np.uint8)
+        try:
+            kernels.rans_decode(bad, base, span, order, 12, frequencies, out)
+        except KernelError:
+            continue
+        # What is left over after the lanes is stored as it is: its damage is for the checksum of the object to find.
+        whole = len(values) // 32 * 32
+        assert out[:whole].tobytes() == values[:whole].tobytes()
+
+
+def test_a_context_that_does_not_occur_is_an_error_in_the_end(kernels: ModuleType) -> None:
+    values = np.array([0, 1] * 64, np.uint8)
+    base, span, frequencies, coded = code(_native, values, 1, 8)
+    assert (frequencies.reshape(2, 2) > 0).sum() >= 2
+    frequencies.reshape(2, 2)[1] = 0
+    with pytest.raises(KernelError):
+        kernels.rans_decode(coded, base, span, 1, 8, frequencies, np.zeros(128, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("base", "span", "order", "bits", "sum_", "size"),
+    [(0, 4, 2, 8, 256, 4), (0, 4, 0, 7, 128, 4), (0, 4, 0, 13, 8192, 4), (253, 4, 0, 8, 256, 4), (-1, 4, 0, 8, 256, 4),
+     (0, 0, 0, 8, 0, 0), (0, 4, 0, 8, 255, 4), (0, 4, 0, 8, 257, 4), (0, 4, 1, 8, 256, 4), (0, 4, 0, 8, 256, 5)],
+)  # fmt: skip
+def test_impossible_tables(
+    kernels: ModuleType, base: int, span: int, order: int, bits: int, sum_: int, size: int
+) -> None:
+    frequencies = np.zeros(size, np.uint16)
+    frequencies[:1] = sum_
+    with pytest.raises(KernelError):
+        kernels.rans_decode(np.zeros(200, np.uint8), base, span, order, bits, frequencies, np.zeros(64, np.uint8))
+    with pytest.raises(KernelError):
+        kernels.rans_encode(np.zeros(64, np.uint8), base, span, order, bits, frequencies, np.zeros(999, np.uint8))
+
+
+def test_values_and_outputs_that_do_not_fit(kernels: ModuleType) -> None:
+    values = np.array([5, 6] * 40, np.uint8)
+    whole = np.array([256, 0], np.uint16)
+    for base, span, out in ((5, 1, 999), (6, 2, 999), (5, 2, 300), (5, 2, 999)):
+        with pytest.raises(KernelError):
+            kernels.rans_encode(values, base, span, 0, 8, whole[:span], np.zeros(out, np.uint8))
+    with pytest.raises(KernelError):
+        kernels.rans_counts(values, 5, 1, 0, np.zeros(1, np.uint32))
+    with pytest.raises(KernelError):
+        kernels.rans_counts(values, 5, 2, 1, np.zeros(2, np.uint32))
+
+
+@given(values=texts(1000))
+def test_symbols(kernels: ModuleType, values: U8) -> None:
+    symbols = np.unique(values)[:16]
+    values = values[np.isin(values, symbols)]
+    if not len(symbols):
+        return
+    per = 8 if len(symbols) <= 2 else 4 if len(symbols) <= 4 else 2
+    packed = np.full(-(-len(values) // per), 77, np.uint8)
+    kernels.symbols_pack(values, symbols, packed)
+    number = int.from_bytes(packed.tobytes(), "little")
+    codes = np.searchsorted(symbols, values).tolist()
+    assert number == sum(c << (8 // per * i) for i, c in enumerate(codes))
+    out = np.full(len(values), 99, np.uint8)
+    kernels.symbols_unpack(packed, symbols, out)
+    assert out.tobytes() == values.tobytes()
+
+
+def test_symbols_refuse(kernels: ModuleType) -> None:
+    three = np.array([3, 7, 9], np.uint8)
+    for values, symbols, size in (([3, 4], three, 1), ([3], three[:0], 1), ([3], np.arange(17, dtype=np.uint8), 1),
+                                  ([3], three, 2)):  # fmt: skip
+        with pytest.raises(KernelError):
+            kernels.symbols_pack(np.array(values, np.uint8), symbols, np.zeros(size, np.uint8))
+    for data, size in (([3], 1), ([3, 0], 4), ([4], 1), ([0b11 << 4, 0], 5)):
+        with pytest.raises(KernelError):
+            kernels.symbols_unpack(np.array(data, np.uint8), three, np.zeros(size, np.uint8))
+
+
+@given(values=texts(1500), which=st.sets(st.integers(0, 255), max_size=4), run=st.integers(0, 700))
+def test_repeats(kernels: ModuleType, values: U8, which: set[int], run: int) -> None:
+    values = np.concatenate((values, np.repeat(values[:1], run)))
+    chosen = np.unique([*which, *values[:2].tolist()]).astype(np.uint8)
+    none = np.zeros(0, np.uint8)
+    sizes = kernels.repeats_split(values, chosen, none, none)
+    kept, repeats = (np.zeros(size, np.uint8) for size in sizes)
+    assert kernels.repeats_split(values, chosen, kept, repeats) == sizes
+    out = np.zeros(len(values), np.uint8)
+    kernels.repeats_join(kept, repeats, chosen, out)
+    assert out.tobytes() == values.tobytes()
+    assert not (np.isin(kept[1:], chosen) & (kept[1:] == kept[:-1])).any()
+    for damaged in ((kept[:-1], repeats), (kept, repeats[:-1]), (kept, np.append(repeats, 0).astype(np.uint8))):
+        if len(values) and (len(damaged[0]), len(damaged[1])) != sizes:
+            with pytest.raises(KernelError):
+                kernels.repeats_join(*damaged, chosen, out)
