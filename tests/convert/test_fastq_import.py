@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agd.convert import fastq_batches, fastq_reader
+from agd.convert import fastq, fastq_batches, fastq_reader
 from agd.convert.fastq import import_fastq
 from agd.convert.fastq_reader import FastqReader
 from agd.dataset import Dataset
