@@ -30,7 +30,7 @@ _PUBLIC = {
     "import_sam": "agd.convert.sam_in",
     "export_bam": "agd.convert.bam_out",
     "export_sam": "agd.convert.sam_out",
-    "align": "agd.align.align",
+    "align": "agd.aligners.align",
     "align_sorted": "agd.pipeline",
     "pipeline": "agd.pipeline",
     "sort": "agd.ops.sort",

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import agd
-from agd.align import fused
-from agd.align.fused import FusedReport, ReadSource, dataset_source
+from agd.aligners import fused
+from agd.aligners.fused import FusedReport, ReadSource, dataset_source
 from agd.batch import Batch
 from agd.convert.bam_out import export_bam
 from agd.convert.fastq_batches import ChunkText, FastqBatches, assemble
@@ -76,7 +76,7 @@ def align_sorted(
     bam : str, optional
         BAM file to write, with its index.
     **options
-        As for :func:`agd.align.fused.align_sorted`: ``aligner``, ``read_group``, ``by``, ….
+        As for :func:`agd.aligners.fused.align_sorted`: ``aligner``, ``read_group``, ``by``, ….
     """
     with contextlib.ExitStack() as stack:
         if runner is None:
@@ -105,7 +105,7 @@ def pipeline(
     dataset : str or path, optional
         Url of the sorted dataset; without it only the BAM file stays.
     **options
-        As for :func:`agd.align.fused.align_sorted`.
+        As for :func:`agd.aligners.fused.align_sorted`.
 
     Raises
     ------

@@ -50,7 +50,7 @@ def command(
         )  # fmt: skip
         report(done, as_json, quiet, f"{output}: {done.describe()} in {seconds(done.seconds)}")
         return
-    from agd.align.align import align
+    from agd.aligners.align import align
     from agd.dataset import Dataset
 
     result = align(

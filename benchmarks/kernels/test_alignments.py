@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agd.align.finish import collect, finish
+from agd.aligners.finish import collect, finish
 from agd.batch import Alignments, Column
 from agd.kernels import _native as kernels
 from agd.kernels import alignments

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agd.align import process
-from agd.align.align import align
-from agd.align.collect import ordinal_names
+from agd.aligners import process
+from agd.aligners.align import align
+from agd.aligners.collect import ordinal_names
 from agd.dataset import Dataset
 from agd.draft import Draft
 from agd.errors import AgdError, AlignerError

@@ -10,8 +10,8 @@ import minibwa
 import numpy as np
 import pytest
 
-from agd.align.align import align
-from agd.align.minibwa import DEFAULT_INSERT_SIZE, insert_size_of
+from agd.aligners.align import align
+from agd.aligners.minibwa import DEFAULT_INSERT_SIZE, insert_size_of
 from agd.batch import Alignments
 from agd.dataset import Dataset
 from agd.errors import AlignerError, ConflictError, UsageError
@@ -190,7 +190,7 @@ def test_aligned_already_and_overwrite(make_dataset: Make, pairs: list[Read], re
 def test_a_stopped_run_is_taken_up(
     make_dataset: Make, pairs: list[Read], reference: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from agd.align.minibwa import Minibwa
+    from agd.aligners.minibwa import Minibwa
 
     whole = make_dataset(pairs, chunk=100)
     align(whole, str(reference))

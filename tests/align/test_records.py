@@ -9,7 +9,7 @@ from pathlib import Path
 import pysam
 import pytest
 
-from agd.align.align import align
+from agd.aligners.align import align
 from agd.dataset import Dataset
 from agd.samheader import with_references
 from tests.support.reads import Read, interleave, read_fastq, sam_lines, write_fasta

@@ -11,7 +11,7 @@ import fsspec
 import numpy as np
 import pytest
 
-from agd.align.reference import load_genome, md5_of
+from agd.aligners.reference import load_genome, md5_of
 from agd.errors import InputError, UsageError
 
 

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agd.align.finish import collect, finish
+from agd.aligners.finish import collect, finish
 from agd.batch import Alignments, Column
 from agd.errors import KernelError
 from agd.kernels import _native, reference
@@ -126,7 +126,7 @@ def aux_text(raw: bytes) -> dict[str, str]:
 
 
 def genome_of(genome: Genome) -> Any:
-    """As agd.align gives it to ``finish``."""
+    """As agd.aligners gives it to ``finish``."""
     contigs = [Reference(n, int(s)) for n, s in zip(genome.names, np.diff(genome.offsets), strict=True)]
     return SimpleNamespace(contigs=contigs, bases=genome.letters, offsets=genome.offsets)
 
@@ -407,7 +407,7 @@ def test_no_reads(kernels: ModuleType) -> None:
 
 
 def test_collect_and_finish() -> None:
-    """What agd.align calls: primary ones and further ones apart."""
+    """What agd.aligners calls: primary ones and further ones apart."""
     results: list[Any] = [
         ([hit(query_end=3, cigar=[("M", 3)]), hit(is_primary=False, is_supplementary=True)], []),
         ([], [hit(reverse=True)]),

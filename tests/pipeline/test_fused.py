@@ -8,7 +8,7 @@ import pysam
 import pytest
 
 import agd
-from agd.align.align import align
+from agd.aligners.align import align
 from agd.pipeline import align_sorted, pipeline
 from agd.run import ThreadRunner
 
@@ -54,7 +54,7 @@ def test_fused_equals_the_steps(folder: Path, tmp_path: Path, workers: int, chun
 
 
 def test_spilling_changes_nothing(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agd.align.fused._budget", lambda *_: (100_000, 1))
+    monkeypatch.setattr("agd.aligners.fused._budget", lambda *_: (100_000, 1))
     report = align_sorted(
         agd.open(str(folder / "s.agd")), str(folder / "ref.fa"), str(tmp_path / "f.agd"), read_group=READ_GROUP
     )

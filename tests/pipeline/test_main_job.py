@@ -11,7 +11,6 @@ import pysam
 import pytest
 
 import agd
-from agd.align.align import align
 from agd.files import open_source
 from agd.ops.digest import Digest, digest_records
 from agd.ops.lines import to_records
@@ -47,7 +46,7 @@ def job(reads: Reads, place: str, *, workers: int, chunk_records: int) -> tuple[
         agd.import_fastq(
             reads.read1, reads.read2, output=f"{place}/s.agd", chunk_records=chunk_records, runner=runner
         )
-        align(agd.open(f"{place}/s.agd"), reads.genome, read_group=READ_GROUP, runner=runner)
+        agd.align(agd.open(f"{place}/s.agd"), reads.genome, read_group=READ_GROUP, runner=runner)
         agd.sort(agd.open(f"{place}/s.agd"), f"{place}/sorted.agd", chunk_records=chunk_records, runner=runner)
     return agd.open(f"{place}/s.agd"), agd.open(f"{place}/sorted.agd")
 

@@ -93,11 +93,11 @@ __all__ = [
     "sam_parse",
     "same_names",
     "span_strings",
+    "symbols_pack",
+    "symbols_unpack",
     "tag_join",
     "tag_lines",
     "tag_sizes",
     "tag_split",
-    "symbols_pack",
-    "symbols_unpack",
     "unclipped_ends",
 ]

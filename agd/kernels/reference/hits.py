@@ -161,7 +161,7 @@ def finish_hits(
     hits: Hits, bases: U8, base_offsets: I64, genome: U8, contig_offsets: I64, names: U8, name_offsets: I64,
     read_group: U8, paired: bool, secondary: bool, scoring: Scoring, alternatives: int, alternative_ratio: float,
 ) -> tuple[Any, ...]:  # fmt: skip
-    """SAM records of the hits of a batch of reads, as :func:`agd.align.finish.finish` describes them.
+    """SAM records of the hits of a batch of reads, as :func:`agd.aligners.finish.finish` describes them.
 
     Parameters
     ----------

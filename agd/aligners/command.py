@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from agd import kernels
-from agd.align.aligner import Aligned, Reads, Request
-from agd.align.collect import Collector, SamReader, ordinal_names
-from agd.align.index import find_index, local_path
-from agd.align.process import Program
+from agd.aligners.aligner import Aligned, Reads, Request
+from agd.aligners.collect import Collector, SamReader, ordinal_names
+from agd.aligners.index import find_index, local_path
+from agd.aligners.process import Program
 from agd.batch import Batch, Column
 from agd.errors import AlignerError, UsageError
 
@@ -193,7 +193,7 @@ class Command:
         self._header: list[str] = []
 
     def plan(self) -> dict[str, Any]:
-        """See :class:`agd.align.aligner.AlignerBase`."""
+        """See :class:`agd.aligners.aligner.AlignerBase`."""
         return {"aligner": self.name, "version": self.version, "arguments": self._request.arguments}
 
     def prepare(self, reads: Reads) -> None:
@@ -221,7 +221,7 @@ class Command:
         return str(find_index(self._request.genome, kind, build, self._request.progress, threads))
 
     def parameters(self) -> dict[str, Any]:
-        """See :class:`agd.align.aligner.AlignerBase`."""
+        """See :class:`agd.aligners.aligner.AlignerBase`."""
         own = [line for line in self._header if line.startswith("@PG\t")]
         return {
             "arguments": self._request.arguments, "command": shlex.join([self.name, *self._command[1:]]),
@@ -229,12 +229,12 @@ class Command:
         }  # fmt: skip
 
     def read_groups(self) -> list[str]:
-        """See :class:`agd.align.aligner.AlignerBase`; SNAP writes one of its own where it is given none."""
+        """See :class:`agd.aligners.aligner.AlignerBase`; SNAP writes one of its own where it is given none."""
         given = [self._request.read_group] if self._request.read_group else []
         return given or [line for line in self._header if line.startswith("@RG\t")]
 
     def align_stream(self, batches: Iterable[Batch]) -> Generator[Aligned]:
-        """See :class:`agd.align.aligner.StreamAligner`."""
+        """See :class:`agd.aligners.aligner.StreamAligner`."""
         collector = Collector(self._paired)
         reader = SamReader(self._request.genome)
 

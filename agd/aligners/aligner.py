@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from agd.align.reference import Genome
+from agd.aligners.reference import Genome
 from agd.batch import I64, Alignments, Batch
 from agd.errors import UsageError
 from agd.run import Progress, Runner
@@ -153,11 +153,11 @@ def load_aligner(name: str) -> AlignerFactory:
     """
     # Only the one that is asked for is imported.
     if name == "minibwa":
-        from agd.align.minibwa import Minibwa
+        from agd.aligners.minibwa import Minibwa
 
         return Minibwa
     if name in BUILT_IN:
-        from agd.align.command import factory
+        from agd.aligners.command import factory
 
         return factory(name)
     for entry in importlib.metadata.entry_points(group=_GROUP, name=name):

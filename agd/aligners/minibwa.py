@@ -14,9 +14,9 @@ import minibwa
 import numpy as np
 
 from agd import kernels
-from agd.align.aligner import Aligned, Reads, Request
-from agd.align.finish import collect, finish
-from agd.align.index import find_index
+from agd.aligners.aligner import Aligned, Reads, Request
+from agd.aligners.finish import collect, finish
+from agd.aligners.index import find_index
 from agd.batch import Batch
 from agd.errors import AlignerError, UsageError
 from agd.ops.lines import read_names
@@ -64,7 +64,7 @@ class Minibwa:
         self.insert_size: InsertSize | None = None
 
     def plan(self) -> dict[str, Any]:
-        """See :class:`agd.align.aligner.AlignerBase`."""
+        """See :class:`agd.aligners.aligner.AlignerBase`."""
         return {"aligner": self.name, "version": self.version, "arguments": self._request.arguments}
 
     def prepare(self, reads: Reads) -> None:
@@ -86,16 +86,16 @@ class Minibwa:
         return options
 
     def parameters(self) -> dict[str, Any]:
-        """See :class:`agd.align.aligner.AlignerBase`."""
+        """See :class:`agd.aligners.aligner.AlignerBase`."""
         sizes = {"insert_size": list(self.insert_size)} if self.insert_size else {}
         return {"arguments": self._request.arguments, **sizes}
 
     def read_groups(self) -> list[str]:
-        """See :class:`agd.align.aligner.AlignerBase`."""
+        """See :class:`agd.aligners.aligner.AlignerBase`."""
         return [self._request.read_group] if self._request.read_group else []
 
     def align_batch(self, batch: Batch) -> Aligned:
-        """See :class:`agd.align.aligner.ChunkAligner`."""
+        """See :class:`agd.aligners.aligner.ChunkAligner`."""
         names, reads = _texts(batch, self._names, self._paired)
         found: Iterable[Any]
         # All the way through iterators: no list of hits is ever in memory, and no byte code runs between two pairs.
@@ -196,7 +196,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def load_index(request: Request) -> Any:
-    """The index of the reference, built first if there is none (see :func:`agd.align.index.find_index`)."""
+    """The index of the reference, built first if there is none (see :func:`agd.aligners.index.find_index`)."""
     threads = request.runner.workers
 
     def build(fasta: Path, prefix: Path) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from agd import samheader
-from agd.align.aligner import Aligned, ChunkAligner, Reads, Request, StreamAligner, load_aligner
-from agd.align.reference import Genome, load_genome
+from agd.aligners.aligner import Aligned, ChunkAligner, Reads, Request, StreamAligner, load_aligner
+from agd.aligners.reference import Genome, load_genome
 from agd.batch import Alignments, AnyColumn, Batch, Bool, Column
 from agd.cell import default_spec
 from agd.dataset import Dataset
@@ -86,7 +86,7 @@ def align(
     reference : str
         FASTA, path or url. An index is built where there is none.
     aligner : str
-        "minibwa", or a program: see :func:`agd.align.aligner.aligner_names`.
+        "minibwa", or a program: see :func:`agd.aligners.aligner.aligner_names`.
     read_group : str, optional
         ``@RG`` line, tabs as such or as ``\t``.
     aligner_args : str

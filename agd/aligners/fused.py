@@ -12,9 +12,9 @@ from typing import Any
 
 import agd
 from agd import samheader
-from agd.align.align import layers, provenance
-from agd.align.aligner import Aligned, ChunkAligner, Reads, Request, StreamAligner, load_aligner
-from agd.align.reference import Genome, load_genome
+from agd.aligners.align import layers, provenance
+from agd.aligners.aligner import Aligned, ChunkAligner, Reads, Request, StreamAligner, load_aligner
+from agd.aligners.reference import Genome, load_genome
 from agd.batch import AnyColumn, Batch
 from agd.cell import default_spec
 from agd.dataset import Dataset
@@ -141,7 +141,7 @@ def align_sorted(
     by : str
         As in :func:`agd.ops.sort.sort`.
     others
-        As in :func:`agd.align.align.align` and :func:`agd.ops.sort.sort`.
+        As in :func:`agd.aligners.align.align` and :func:`agd.ops.sort.sort`.
     """
     begun = time.monotonic()
     memory = memory or default_memory()

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from agd.align.reference import Genome
+from agd.aligners.reference import Genome
 from agd.errors import AgdError, AlignerError
 from agd.run import Progress
 

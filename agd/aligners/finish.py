@@ -12,7 +12,7 @@ from agd.kernels import active
 from agd.kernels.hits import MINIBWA_SCORING, Hits, Scoring
 
 if TYPE_CHECKING:
-    from agd.align.reference import Genome
+    from agd.aligners.reference import Genome
 
 __all__ = ["Hits", "Scoring", "collect", "finish"]
 

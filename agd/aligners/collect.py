@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from agd import kernels
-from agd.align.aligner import Aligned
-from agd.align.reference import Genome
+from agd.aligners.aligner import Aligned
+from agd.aligners.reference import Genome
 from agd.batch import I64, Alignments, Column
 from agd.errors import AlignerError, KernelError
 from agd.kernels.ragged import concat_any, take_any
