@@ -23,9 +23,9 @@ INDEX_CODECS: list[BytesCodec] = [Zstd(level=1)]
 #: The columns that AGD knows by name, and how they are stored unless the user says otherwise.
 DEFAULT_CODECS: dict[RecordType, list[dict[str, Any]]] = {
     RecordType.TEXT: [{"name": "zstd", "level": 1}],
-    RecordType.BASES: [{"name": "base3"}, {"name": "zstd", "level": 1}],
-    RecordType.STRUCTURED: [{"name": "protobuf"}, {"name": "zstd", "level": 1}],
-    RecordType.AUX: [{"name": "zstd", "level": 1}],
+    RecordType.BASES: [{"name": "base2", "level": 1}],
+    RecordType.STRUCTURED: [{"name": "alignments", "level": 1}],
+    RecordType.AUX: [{"name": "tags", "level": 1}],
     RecordType.NUMBER: [{"name": "zstd", "level": 1}],
 }
 

@@ -163,7 +163,9 @@ def _spec(name: str, codecs: Mapping[str, list[dict[str, Any]]] | None) -> Colum
     chain = (codecs or {}).get("results")
     if chain is None:
         return spec
-    return ColumnSpec(spec.type, [{"name": "protobuf"}, *[c for c in chain if c["name"] != "protobuf"]], spec.key)
+    if not chain or chain[0]["name"] not in ("protobuf", "alignments"):
+        chain = [{"name": "protobuf"}, *chain]
+    return ColumnSpec(spec.type, list(chain), spec.key)
 
 
 def _ahead(dataset: Dataset, memory: int | None, runner: Runner, genome: Genome, in_process: bool) -> int:

@@ -2,6 +2,7 @@
 
 from agd.codecs.alignment_streams import AlignmentStreams
 from agd.codecs.base import Codec, Kind, names, register
+from agd.codecs.base2 import Base2
 from agd.codecs.bases import Base3
 from agd.codecs.chain import Chain, Encoded, decode_bytes, encode_bytes
 from agd.codecs.compress import Gzip, Zstd
@@ -10,6 +11,6 @@ from agd.codecs.structured import Protobuf
 from agd.codecs.tag_streams import Tags
 
 __all__ = [
-    "AlignmentStreams", "Base3", "Chain", "Codec", "Encoded", "Gzip", "Kind", "Protobuf", "Rans", "Tags", "Zstd",
+    "AlignmentStreams", "Base2", "Base3", "Chain", "Codec", "Encoded", "Gzip", "Kind", "Protobuf", "Rans", "Tags", "Zstd",
     "decode_bytes", "encode_bytes", "names", "register",
 ]  # fmt: skip

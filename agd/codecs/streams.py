@@ -14,11 +14,15 @@ import xxhash
 from numpy.typing import NDArray
 
 from agd.batch import I64, U8
+from agd.codecs import rans
 from agd.codecs.compress import Zstd
 from agd.errors import CodecError
 
 #: How the bytes of a stream are stored.
-STORED, ZSTD = 0, 1
+STORED, ZSTD, RANS = 0, 1, 2
+
+#: From this level of Zstandard on, an entropy coder is tried as well, on streams of more bytes than these.
+RANS_LEVEL, RANS_BYTES = 3, 512
 
 _HEAD = struct.Struct("<II")
 _ENTRY = struct.Struct("<BBQQQ")
@@ -34,7 +38,7 @@ class Entry:
     Attributes
     ----------
     coder : int
-        STORED or ZSTD.
+        STORED, ZSTD or RANS.
     offset, stored : int
         Its bytes within the payload.
     raw : int
@@ -61,6 +65,7 @@ class StreamWriter:
 
     def __init__(self, level: int) -> None:
         self._zstd = Zstd(level)
+        self._level = level
         self._streams: list[tuple[bytes, int, int, bytes]] = []
 
     def add(self, name: str, data: Any) -> None:
@@ -70,6 +75,10 @@ class StreamWriter:
             return
         squeezed = self._zstd.encode(raw)
         coder, stored = (ZSTD, squeezed) if len(squeezed) < len(raw) else (STORED, bytes(raw))
+        if self._level >= RANS_LEVEL and len(raw) > RANS_BYTES and len(stored) > RANS_BYTES // 4:
+            coded = rans.compress(np.frombuffer(raw, np.uint8))
+            if len(coded) < len(stored):
+                coder, stored = RANS, bytes(coded)
         self._streams.append((name.encode("latin-1"), coder, len(raw), stored))
 
     def numbers(self, name: str, values: NDArray[Any], *, signed: bool = False) -> None:
@@ -151,7 +160,7 @@ class StreamReader:
             at += _ENTRY.size
             name = bytes(self._data[at : at + length]).decode("latin-1")
             at += length
-            if not 0 < length <= MAX_NAME or name in self.entries or coder not in (STORED, ZSTD) or not raw:
+            if not 0 < length <= MAX_NAME or name in self.entries or coder not in (STORED, ZSTD, RANS) or not raw:
                 self.fail("directory", f"stream {name!r:.40} makes no sense")
             self.entries[name] = Entry(coder, offset, stored, raw, checksum)
             offset += stored
@@ -182,7 +191,11 @@ class StreamReader:
             data = self._data[entry.offset : entry.offset + entry.stored]
         else:
             data = memoryview(self._parts[name])
-        decoded = Zstd().decode(data, entry.raw) if entry.coder == ZSTD else data
+        decoded: Any = data
+        if entry.coder == ZSTD:
+            decoded = Zstd().decode(data, entry.raw)
+        elif entry.coder == RANS:
+            decoded = rans.decompress(np.frombuffer(data, np.uint8), entry.raw)
         if len(decoded) != entry.raw:
             self.fail(name, f"{len(decoded)} bytes, the directory says {entry.raw}")
         return np.frombuffer(decoded, np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from typing import Any
 
@@ -16,9 +17,10 @@ from agd.codecs.alignment_streams import read_fields, streams_of
 from agd.codecs.streams import StreamReader, StreamWriter
 from agd.errors import CodecError
 from tests.kernels.sam_records import tag_names, tag_values
-from tests.support.columns import TEXT, alignments, assert_equal
+from tests.support.columns import BASES, TEXT, alignments, assert_equal
 
-ALIGNMENTS: list[dict[str, Any]] = [{"name": "alignments", "level": 1}]
+ALIGNMENTS: list[dict[str, Any]] = [{"name": "alignments", "level": 3}]
+BASE2: list[dict[str, Any]] = [{"name": "base2", "level": 1}]
 TAGS: list[dict[str, Any]] = [{"name": "tags", "level": 1}]
 FIELD_LISTS = st.lists(
     st.lists(st.tuples(st.one_of(st.sampled_from([b"NM", b"RG"]), tag_names), tag_values), max_size=5).map(
@@ -121,6 +123,29 @@ def test_a_slice_encodes_like_its_own_records(column: Alignments, data: st.DataO
         messages.data, stop - start, messages.sizes, messages.raw_size
     )
     assert_equal(found, expected)
+
+
+@given(st.one_of(TEXT, BASES))
+def test_bases(column: Column) -> None:
+    """What is no base is a run of exceptions, never changed."""
+    encoded = Chain.from_json(BASE2).encode(column)
+    found = Chain.from_json(BASE2).decode(bytes(encoded.data), len(column), encoded.sizes, encoded.raw_size)
+    assert_equal(found, column)
+
+
+def test_bases_take_two_bits() -> None:
+    letters = np.random.default_rng(1).choice(np.frombuffer(b"ACGT", np.uint8), 100_000)
+    assert len(encode(BASE2, Column.from_lengths(letters, np.full(1000, 100)))) < 25_200
+
+
+@given(BASES, st.data())
+def test_damaged_bases(column: Column, data: st.DataObject) -> None:
+    encoded = Chain.from_json(BASE2).encode(column)
+    payload = bytearray(encoded.data)
+    payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(CodecError):
+        found = Chain.from_json(BASE2).decode(bytes(payload), len(column), encoded.sizes, encoded.raw_size)
+        assert len(found) == len(column)
 
 
 @given(st.one_of(alignments(), FIELD_LISTS), st.data())
