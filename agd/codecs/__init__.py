@@ -11,6 +11,6 @@ from agd.codecs.structured import Protobuf
 from agd.codecs.tag_streams import Tags
 
 __all__ = [
-    "AlignmentStreams", "Base2", "Base3", "Chain", "Codec", "Encoded", "Gzip", "Kind", "Protobuf", "Rans", "Tags", "Zstd",
-    "decode_bytes", "encode_bytes", "names", "register",
+    "AlignmentStreams", "Base2", "Base3", "Chain", "Codec", "Encoded", "Gzip", "Kind", "Protobuf", "Rans", "Tags",
+    "Zstd", "decode_bytes", "encode_bytes", "names", "register",
 ]  # fmt: skip
