@@ -290,8 +290,10 @@ class _Fused:
                 waiting.append((batch, digest))
                 yield self._columns(batch)
 
-        aligned = ((*waiting.popleft(), each) for each in tool.align_stream(feed()))
-        return self.runner.map(lambda x: self._lines(x[0], x[2], x[1]), aligned, on="cpu", ahead=self.ahead)
+        # Closing stops the program, whatever ends this.
+        with contextlib.closing(tool.align_stream(feed())) as results:
+            aligned = ((*waiting.popleft(), each) for each in results)
+            yield from self.runner.map(lambda x: self._lines(x[0], x[2], x[1]), aligned, on="cpu", ahead=self.ahead)
 
     def _lines(
         self, batch: Batch, aligned: Aligned, digest: Digest | None

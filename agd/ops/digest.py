@@ -91,7 +91,7 @@ class Digest:
 
 
 def _sums(row: Mapping[str, Any]) -> U64:
-    sums = empty_sums(1)[0, 0]
+    sums: U64 = empty_sums(1)[0, 0]
     sums[0] = row["count"]
     for i, name in enumerate(COLUMNS[1:], 1):
         sums[i] = int(row[name], 16) if name in row else 1
