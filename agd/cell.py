@@ -164,13 +164,12 @@ def alignment_statistics(alignments: Alignments) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``flags``: {flag: records}; ``spans``: [[reference, first position, end]] 0-based, half-open, by reference; an
-        unmapped record placed at its mate covers one base, as in a BAM index.
+        ``flags``: {flag: records}; ``distant``: as :func:`distant_mates`; ``spans``: [[reference, first position, end]]
+        0-based, half-open, by reference; an unmapped record placed at its mate covers one base, as in a BAM index.
     """
     valid = alignments.valid
     flag = alignments.flag if valid is None else alignments.flag[valid]
-    counts = np.bincount(flag)
-    result: dict[str, Any] = {"flags": {str(f): int(counts[f]) for f in np.flatnonzero(counts)}}
+    result: dict[str, Any] = {"flags": flag_counts(flag), "distant": distant_mates(alignments)}
     # A record may name a reference and no position: it is in no span.
     placed = (alignments.reference >= 0) & (alignments.position >= 0)
     if valid is not None:
@@ -187,6 +186,33 @@ def alignment_statistics(alignments: Alignments) -> dict[str, Any]:
     if len(spans) <= MAX_SPANS:
         result["spans"] = spans
     return result
+
+
+def flag_counts(flag: NDArray[np.uint16]) -> dict[str, int]:
+    """Number of records of each flag that occurs, as the manifest notes it."""
+    counts = np.bincount(flag)
+    return {str(f): int(counts[f]) for f in np.flatnonzero(counts)}
+
+
+def distant_mates(alignments: Alignments) -> list[int]:
+    """What flags alone do not tell a flag statistic: primary records of pairs, both mapped, on different references.
+
+    Returns
+    -------
+    list of int
+        Records that passed quality control, records that failed it, and how many of each have a mapping quality of at
+        least 5.
+    """
+    flag = alignments.flag
+    # Paired and neither unmapped, of an unmapped mate, secondary nor supplementary.
+    distant = ((flag & 0x90D) == 1) & (alignments.reference != alignments.mate_reference)
+    if alignments.valid is not None:
+        distant &= alignments.valid
+    if not distant.any():
+        return [0, 0, 0, 0]
+    failed = (flag[distant] & np.uint16(0x200)) != 0
+    high = alignments.mapping_quality[distant] >= 5
+    return [int(n.sum()) for n in (~failed, failed, ~failed & high, failed & high)]
 
 
 def reference_lengths(cigar: Column) -> I64:

@@ -106,7 +106,7 @@ class Dataset:
     def fetch(self, chunk: Chunk, columns: Sequence[str] | None = None) -> dict[str, bytes]:
         """Stored objects of a chunk by column, as they are; what :meth:`decode` takes."""
         wanted = self.resolve(columns)
-        if "results" in wanted and "duplicates" in self.manifest.columns and "duplicates" not in wanted:
+        if any(map(_is_marked, wanted)) and "duplicates" in self.manifest.columns and "duplicates" not in wanted:
             wanted.append("duplicates")
         blobs = {}
         for name in wanted:
@@ -126,11 +126,13 @@ class Dataset:
             if name not in loaded:
                 loaded[name] = self._null(name, chunk.count)
         marks = loaded.get("duplicates")
-        results = loaded.get("results")
-        if isinstance(marks, Column) and isinstance(results, Alignments) and "duplicates" in chunk.cells:
+        if isinstance(marks, Column) and "duplicates" in chunk.cells:
             duplicate = np.where(marks.values & 1, np.uint16(Flag.DUPLICATE), np.uint16(0))
-            flag = (results.flag & np.uint16(0xFFFF ^ Flag.DUPLICATE)) | duplicate
-            loaded["results"] = results.replace(flag=flag.astype(np.uint16))
+            for name, column in loaded.items():
+                # Further alignments of a read are duplicates if it is one.
+                if isinstance(column, Alignments) and _is_marked(name):
+                    flag = (column.flag & np.uint16(0xFFFF ^ Flag.DUPLICATE)) | duplicate
+                    loaded[name] = column.replace(flag=flag.astype(np.uint16))
         return Batch(chunk.first, {name: loaded[name] for name in wanted})
 
     def _decode(self, chunk: Chunk, name: str, data: bytes) -> AnyColumn:
@@ -252,6 +254,11 @@ class Dataset:
     def orientation(self) -> Orientation:
         """Strand that the bases are written on."""
         return self.manifest.orientation
+
+
+def _is_marked(column: str) -> bool:
+    """Whether the marks of the duplicates column are folded into the flags of a column."""
+    return column == "results" or column.startswith("secondary")
 
 
 def is_dataset(storage: Storage) -> bool:

@@ -411,6 +411,9 @@ class _Parser:
             if not (flag.isascii() and flag.isdigit() and len(flag) <= 5 and int(flag) < 1 << 16):
                 self.fail(f"{path}.flags", f"{flag!r:.60} is no flag")
             self.number(flags, f"{path}.flags", flag)
+        distant = self.get(found, path, "distant", list) if "distant" in found else [0] * 4
+        if len(distant) != 4 or not all(type(n) is int and n >= 0 for n in distant):
+            self.fail(f"{path}.distant", f"{distant!r:.60} is not four counts")
         for i, span in enumerate(self.get(found, path, "spans", list) if "spans" in found else ()):
             if not (isinstance(span, list) and len(span) == 3 and all(type(n) is int and n >= 0 for n in span)):
                 self.fail(f"{path}.spans[{i}]", f"{span!r:.60} is not a reference, a start and an end")

@@ -17,6 +17,7 @@ VERBS = {
     "pipeline": ("agd.cli.pipeline", "From FASTQ to a sorted BAM in one go."),
     "sort": ("agd.cli.sort", "Sort into a new dataset."),
     "export": ("agd.cli.export", "Write BAM, SAM, CRAM or FASTQ."),
+    "flagstat": ("agd.cli.flagstat", "Count records by flags, as samtools flagstat."),
     "info": ("agd.cli.info", "Show what a dataset holds."),
     "view": ("agd.cli.view", "Print records as SAM text."),
     "log": ("agd.cli.log", "Show the generations of a dataset."),

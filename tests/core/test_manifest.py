@@ -27,7 +27,7 @@ Path = tuple[str | int, ...]
 FREE = {"steps", "sources", "digest", "statistics", "flags", "cells"}
 
 #: Fields that may be left out.
-OPTIONAL = {"dtype", "md5", "statistics", "total", "min_length", "max_length", "flags", "spans"}
+OPTIONAL = {"dtype", "md5", "statistics", "total", "min_length", "max_length", "flags", "spans", "distant"}
 
 
 def paths(value: Any, path: Path = ()) -> Iterator[Path]:
@@ -124,6 +124,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
             "total": COUNTS, "min_length": COUNTS, "max_length": COUNTS, "spans": st.lists(
                 st.tuples(COUNTS, COUNTS, COUNTS).map(list), max_size=3
             ), "flags": st.dictionaries(st.integers(0, 65535).map(str), COUNTS, max_size=3),
+            "distant": st.lists(COUNTS, min_size=4, max_size=4),
         },
     )  # fmt: skip
     cell = st.builds(Cell, COUNTS, HEX16, statistics)
@@ -244,6 +245,8 @@ RANGES: list[tuple[Path, Any]] = [
     (("chunks", 0, "cells", "results", "statistics", "flags"), {"²": 1}),
     (("chunks", 0, "cells", "results", "statistics", "spans"), [[0, 1]]),
     (("chunks", 0, "cells", "results", "statistics", "spans"), [[0, 1, -1]]),
+    (("chunks", 0, "cells", "results", "statistics", "distant"), [0, 0, 0]),
+    (("chunks", 0, "cells", "results", "statistics", "distant"), [0, 0, 0, -1]),
 ]  # fmt: skip
 
 
