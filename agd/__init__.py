@@ -34,6 +34,7 @@ _PUBLIC = {
     "align_sorted": "agd.pipeline",
     "pipeline": "agd.pipeline",
     "sort": "agd.ops.sort",
+    "dedup": "agd.ops.dedup",
     "flagstat": "agd.ops.flagstat",
     "simulate": "agd.ops.simulate",
 }

@@ -16,6 +16,7 @@ VERBS = {
     "align": ("agd.cli.align", "Align the reads; adds the results column."),
     "pipeline": ("agd.cli.pipeline", "From FASTQ to a sorted BAM in one go."),
     "sort": ("agd.cli.sort", "Sort into a new dataset."),
+    "dedup": ("agd.cli.dedup", "Mark duplicates; adds a small column."),
     "export": ("agd.cli.export", "Write BAM, SAM, CRAM or FASTQ."),
     "flagstat": ("agd.cli.flagstat", "Count records by flags, as samtools flagstat."),
     "info": ("agd.cli.info", "Show what a dataset holds."),

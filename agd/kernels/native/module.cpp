@@ -18,6 +18,7 @@ void bind_tags(nb::module_ &);
 void bind_checksum(nb::module_ &);
 void bind_streams(nb::module_ &);
 void bind_rans(nb::module_ &);
+void bind_duplicates(nb::module_ &);
 }  // namespace agd
 
 NB_MODULE(_native, m) {
@@ -47,4 +48,5 @@ NB_MODULE(_native, m) {
     agd::bind_checksum(m);
     agd::bind_streams(m);
     agd::bind_rans(m);
+    agd::bind_duplicates(m);
 }

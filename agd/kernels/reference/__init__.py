@@ -13,6 +13,7 @@ from agd.kernels.reference.bases import (
 )
 from agd.kernels.reference.checksum import checksum, crc32
 from agd.kernels.reference.difference import md_bound, nm_md, reference_spans, unclipped_ends
+from agd.kernels.reference.duplicates import best_of_groups, hash_spans, optical_duplicates, quality_sums
 from agd.kernels.reference.fastq import fastq_scan
 from agd.kernels.reference.gather import gather_lengths, gather_spans
 from agd.kernels.reference.hits import collect_hits, finish_hits, span_strings
@@ -61,6 +62,7 @@ __all__ = [
     "base3_exceptions",
     "base3_pack",
     "base3_unpack",
+    "best_of_groups",
     "checksum",
     "collect_hits",
     "coordinate_keys",
@@ -74,12 +76,15 @@ __all__ = [
     "finish_hits",
     "gather_lengths",
     "gather_spans",
+    "hash_spans",
     "link_mates",
     "md_bound",
     "name_ends",
     "name_keys",
     "nm_md",
     "number_cigars",
+    "optical_duplicates",
+    "quality_sums",
     "rans_counts",
     "rans_decode",
     "rans_encode",

@@ -1,0 +1,282 @@
+"""Duplicates: the flags of samtools markdup, whatever the order, the chunks, the workers and the memory."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pysam
+import pytest
+
+from agd.dataset import Dataset
+from agd.errors import ColumnError, UsageError
+from agd.ops import dedup as module
+from agd.ops.dedup import clear_duplicates, dedup
+from agd.ops.dedup_metrics import estimate_library_size
+from agd.ops.flagstat import flagstat
+from agd.ops.sort import sort
+from agd.run import SerialRunner, ThreadRunner
+from tests.support.sam_dataset import from_sam, split, to_sam
+from tests.support.samtools import samtools
+
+Key = tuple[str, int, str, str, bool]
+
+
+def random_sam(templates: int, seed: int = 1, *, libraries: int = 1, umis: int = 0) -> str:
+    """Pairs and single reads of few places, with clips, all orientations, unmapped mates, orphans, bad quality."""
+    rng = random.Random(seed)
+    lines = ["@HD\tVN:1.6\tSO:unsorted", "@SQ\tSN:c1\tLN:5000", "@SQ\tSN:c2\tLN:5000"]
+    lines += [f"@RG\tID:g{i}\tLB:lib{i % libraries}\tSM:s" for i in range(4 if libraries > 1 else 1)]
+    for number in range(templates):
+        tile, x, y = rng.choice([1101, 1102]), rng.randrange(60), rng.randrange(60)
+        name = f"M:1:FC:1:{tile}:{x:02d}:{y:02d}:U{number:03d}"
+        tags = f"\tRG:Z:g{rng.randrange(4)}" if libraries > 1 else "\tRG:Z:g0"
+        tags += f"\tRX:Z:{rng.randrange(umis)}" if umis else ""
+        kind = rng.random()
+        if kind < 0.2:
+            lines.append(line(rng, name, rng.choice([0, 16]), "*\t0", tags))
+        elif kind < 0.3:
+            place = rng.choice(["c1\t100", "c1\t103"])
+            lines.append(line(rng, name, 1 + 8 + rng.choice([0x40, 0x80]) + rng.choice([0, 16]), "*\t0", tags))
+            first = lines[-1].split("\t")
+            flag = 1 + 4 + (0x80 if int(first[1]) & 0x40 else 0x40)
+            place = f"{first[2]}\t{first[3]}"
+            lines.append(f"{name}\t{flag}\t{place}\t0\t*\t=\t{first[3]}\t0\tACGTACGTAC\tIIIIIIIIII{tags}")
+        else:
+            lines += pair(rng, name, tags, orphan=kind > 0.93)
+    return "\n".join(lines) + "\n"
+
+
+def line(rng: random.Random, name: str, flag: int, mate: str, tags: str) -> str:
+    reference, position = rng.choice(["c1", "c1", "c2"]), rng.choice([100, 102, 103])
+    cigar = rng.choice(["10M", "10M", "2S8M", "8M2S", "3S7M", "2H10M", "10M3H", "5M2D5M", "1H2S8M"])
+    flag |= rng.choice([0] * 12 + [0x200, 0x400])
+    quality = "".join(rng.choices("#/0I", k=10)) if rng.random() < 0.5 else "IIIIIIIII" + rng.choice("I0")
+    return f"{name}\t{flag}\t{reference}\t{position}\t30\t{cigar}\t{mate}\t0\tACGTACGTAC\t{quality}{tags}"
+
+
+def pair(rng: random.Random, name: str, tags: str, *, orphan: bool) -> list[str]:
+    strands = rng.choice([0, 16]), rng.choice([0, 16])
+    reads = [
+        line(rng, name, 1 | side | own | (mate and 0x20), "*\t0", tags).split("\t")
+        for side, own, mate in ((0x40, strands[0], strands[1]), (0x80, strands[1], strands[0]))
+    ]
+    for this, other in (reads, reads[::-1]):
+        this[6:8] = ["=" if this[2] == other[2] else other[2], other[3]]
+    lines = ["\t".join(read) for read in reads]
+    if rng.random() < 0.3:
+        further = list(reads[0])
+        further[1] = str(int(further[1]) | rng.choice([0x100, 0x800]))
+        lines.append("\t".join([*further, "SA:Z:x"]))
+        lines[0] += "\tSA:Z:x"
+        lines[1] += "\tSA:Z:x"
+    return lines[:1] if orphan else lines
+
+
+def markdup(text: str, folder: Path, *options: str) -> str:
+    """The text as samtools marks it (mates made known first)."""
+    paths = [str(folder / f"{n}.sam") for n in ("text", "names", "mates", "sorted", "marked")]
+    Path(paths[0]).write_text(text)
+    samtools("sort", "-n", "-O", "sam", "-o", paths[1], paths[0])
+    samtools("fixmate", "-m", "-O", "sam", paths[1], paths[2])
+    samtools("sort", "-O", "sam", "-o", paths[3], paths[2])
+    samtools("markdup", "-S", "-c", "-O", "sam", "--no-PG", *options, paths[3], paths[4])
+    return Path(paths[4]).read_text()
+
+
+def flags(text: str) -> Counter[Key]:
+    """Records by name, which read they are, place, and whether they are duplicates."""
+    found: Counter[Key] = Counter()
+    for record in split(text)[1].decode().splitlines():
+        name, flag, reference, position = record.split("\t")[:4]
+        found[name, int(flag) & 0x9D0, reference, position, bool(int(flag) & 0x400)] += 1
+    return found
+
+
+def pairs_only(found: Counter[Key], text: str) -> Counter[Key]:
+    """Without single reads, among which samtools chooses by the order of the file when they are equally good."""
+    names = Counter(r.split("\t")[0] for r in text.splitlines() if r[0] != "@" and not int(r.split("\t")[1]) & 0x90C)
+    return Counter({key: n for key, n in found.items() if names[key[0]] == 2})
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("order", ["as is", "coordinate", "queryname"])
+def test_flags_are_those_of_samtools(order: str, seed: int, tmp_path: Path) -> None:
+    text = random_sam(400, seed)
+    expected = markdup(text, tmp_path)
+    dataset = from_sam(str(tmp_path / "in.agd"), text, chunk=150)
+    if order != "as is":
+        sort(dataset, tmp_path / "sorted.agd", by=order, chunk_records=150)
+        dataset = Dataset.open(tmp_path / "sorted.agd")
+    report = dedup(dataset)
+    dataset = Dataset.open(dataset.url)
+    found, wanted = flags(to_sam(dataset)), flags(expected)
+    assert pairs_only(found, text) == pairs_only(wanted, text)
+    assert sum(n for key, n in found.items() if key[-1]) == sum(n for key, n in wanted.items() if key[-1])
+    assert report.marked == sum(n for key, n in found.items() if key[-1])
+    # The manifest alone tells the flags with the marks in them.
+    path = tmp_path / "marked-by-agd.sam"
+    path.write_text(to_sam(dataset))
+    statistics = flagstat(dataset)
+    assert statistics.from_manifest
+    assert statistics.text() == pysam.samtools.flagstat(str(path))
+
+
+def test_libraries_barcodes_and_read_groups_are_kept_apart(tmp_path: Path) -> None:
+    text = random_sam(500, 3, libraries=2, umis=2)
+    counts = {}
+    for name, ours, theirs in (
+        ("groups", {"read_groups": True}, ["--use-read-groups"]),
+        ("barcodes", {"read_groups": True, "barcode_tag": "RX"}, ["--use-read-groups", "--barcode-tag", "RX"]),
+        ("libraries", {}, None),
+    ):
+        dataset = from_sam(f"memory://dedup-{name}.agd", text, chunk=100)
+        report = dedup(dataset, **ours)  # type: ignore[arg-type]
+        counts[name] = report.marked
+        if theirs is None:
+            # What samtools finds in each library on its own.
+            parts = []
+            for library in (0, 1):
+                groups = {f"RG:Z:g{i}" for i in range(4) if i % 2 == library}
+                kept = [x for x in text.splitlines() if x[0] == "@" or groups & set(x.split("\t"))]
+                parts.append(flags(markdup("\n".join(kept) + "\n", tmp_path)))
+            wanted = parts[0] + parts[1]
+            assert [x.library for x in report.libraries] == ["lib0", "lib1"]
+        else:
+            wanted = flags(markdup(text, tmp_path, *theirs))
+        found = flags(to_sam(Dataset.open(dataset.url)))
+        assert pairs_only(found, text) == pairs_only(wanted, text)
+        assert report.marked == sum(n for key, n in wanted.items() if key[-1])
+    assert counts["barcodes"] < counts["groups"] < counts["libraries"]
+
+
+@pytest.mark.parametrize("chunk", [7, 100, 10_000])
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("spill", [False, True])
+def test_result_depends_on_nothing_but_the_records(
+    chunk: int, workers: int, spill: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = random_sam(250, 11, libraries=2)
+    expected = from_sam("memory://dedup-plain.agd", text)
+    dedup(expected, runner=SerialRunner(), optical_distance=30)
+    shuffled = split(text)[1].decode().splitlines(keepends=True)
+    random.Random(chunk).shuffle(shuffled)
+    other = from_sam("memory://dedup-other.agd", split(text)[0] + "".join(shuffled), chunk=chunk)
+    if spill:
+        monkeypatch.setattr(module, "_BYTES_PER_READ", 1 << 44)
+        monkeypatch.setattr(module, "items_in_flight", lambda *args, **kwargs: 2)
+    with ThreadRunner(workers) as runner:
+        report = dedup(other, runner=runner, tmp=str(tmp_path), optical_distance=30)
+    assert bool(report.spilled_bytes) == spill
+    assert not list(tmp_path.iterdir())
+    assert flags(to_sam(Dataset.open(other.url))) == flags(to_sam(Dataset.open(expected.url)))
+    assert optical(other.url) == optical(expected.url)
+
+
+def optical(url: str) -> Counter[tuple[bytes, int, int]]:
+    found: Counter[tuple[bytes, int, int]] = Counter()
+    for batch in Dataset.open(url).batches(["metadata", "results", "duplicates"]):
+        flag = batch.alignments().flag
+        flag = flag & 0xC0 | np.where(flag & 0x900, 0x100, 0)
+        marks = batch.columns["duplicates"]
+        found.update(zip(batch.ragged("metadata"), flag.tolist(), list(marks), strict=True))  # type: ignore[call-overload]
+    return found
+
+
+def test_optical_duplicates_are_those_of_samtools(tmp_path: Path) -> None:
+    text = random_sam(500, 21)
+    expected = markdup(text, tmp_path, "-d", "25")
+    wanted = Counter(
+        (r.split("\t")[0].encode(), int(r.split("\t")[1]) & 0x1C0)
+        for r in expected.splitlines() if "dt:Z:SQ" in r and not int(r.split("\t")[1]) & 0x900
+    )  # fmt: skip
+    dataset = from_sam(str(tmp_path / "in.agd"), text)
+    report = dedup(dataset, optical_distance=25)
+    marks = optical(dataset.url).elements()
+    found = Counter((name, flag) for name, flag, mark in marks if mark & 2 and not flag & 0x100)
+    mated = {k[0].encode() for k in pairs_only(flags(expected), text)}
+    assert {k for k in found if k[0] in mated} == {k for k in wanted if k[0] in mated}
+    assert len(wanted) > 10
+    assert report.libraries[0].read_pair_optical_duplicates > 0
+
+
+def test_marks_are_a_small_column_of_their_own(tmp_path: Path) -> None:
+    dataset = from_sam(str(tmp_path / "in.agd"), random_sam(2000, 5), chunk=1000)
+    before = {p.name: p.read_bytes() for p in (tmp_path / "in.agd").iterdir() if "manifest" not in p.name}
+    report = dedup(dataset)
+    after = {p.name: p.read_bytes() for p in (tmp_path / "in.agd").iterdir() if "manifest" not in p.name}
+    assert {name: after[name] for name in before} == before
+    new = sum(len(data) for name, data in after.items() if name not in before)
+    assert new == report.written_bytes
+    with pytest.raises(ColumnError, match="marked already"):
+        dedup(Dataset.open(dataset.url))
+    dedup(Dataset.open(dataset.url), column="duplicates_by_group", read_groups=True)
+    assert {"duplicates", "duplicates_by_group"} <= set(Dataset.open(dataset.url).columns)
+    marked = to_sam(Dataset.open(dataset.url))
+    cleared = clear_duplicates(Dataset.open(dataset.url))
+    assert to_sam(cleared) == to_sam(dataset) != marked
+    again = dedup(cleared)
+    assert again.marked == report.marked
+    assert to_sam(Dataset.open(dataset.url)) == marked
+    with pytest.raises(ColumnError, match="marks"):
+        clear_duplicates(dataset, column="results")
+
+
+def test_removing_leaves_the_rest(tmp_path: Path) -> None:
+    dataset = from_sam(str(tmp_path / "in.agd"), random_sam(600, 6), chunk=70)
+    metrics = tmp_path / "metrics.txt"
+    dedup(dataset, remove=tmp_path / "out.agd", metrics=str(metrics))
+    assert "duplicates" not in Dataset.open(dataset.url).columns
+    marked = dedup(dataset)
+    head, body = split(to_sam(Dataset.open(dataset.url)))
+    kept = [x for x in body.decode().splitlines(keepends=True) if not int(x.split("\t")[1]) & 0x400]
+    output = Dataset.open(tmp_path / "out.agd")
+    assert to_sam(output) == head + "".join(kept)
+    assert len(output) == len(dataset) - marked.marked
+    assert output.manifest.digest["records"]["count"] == len(output)
+    with pytest.raises(UsageError, match="itself"):
+        dedup(dataset, remove=dataset.url, overwrite=True)
+    rows = metrics.read_text().splitlines()
+    header = next(i for i, row in enumerate(rows) if row.startswith("LIBRARY"))
+    row = dict(zip(rows[header].split("\t"), rows[header + 1].split("\t"), strict=True))
+    found = marked.libraries[0]
+    assert int(row["READ_PAIR_DUPLICATES"]) == found.read_pair_duplicates
+    assert int(row["ESTIMATED_LIBRARY_SIZE"]) == found.estimated_library_size
+    assert rows[header + 4 : header + 6] == ["BIN\tCoverageMult", rows[header + 5]]
+
+
+def test_library_size_solves_its_equation() -> None:
+    for size, pairs in ((1000, 500), (1_000_000, 300_000), (50_000, 200_000)):
+        unique = round(size * (1 - np.exp(-pairs / size)))
+        estimate = estimate_library_size(pairs, unique)
+        assert estimate is not None
+        assert abs(estimate - size) <= size * 0.01
+    assert estimate_library_size(100, 100) is None
+    assert estimate_library_size(0, 0) is None
+
+
+def test_wrong_requests(tmp_path: Path) -> None:
+    dataset = from_sam(str(tmp_path / "in.agd"), random_sam(10))
+    with pytest.raises(UsageError, match="tag"):
+        dedup(dataset, barcode_tag="RXX")
+    with pytest.raises(UsageError, match="negative"):
+        dedup(dataset, optical_distance=-1)
+    with pytest.raises(ColumnError, match="not one of marks"):
+        dedup(dataset, column="metadata")
+
+
+def test_real_duplicates_group_by_group(data: Path, tmp_path: Path) -> None:
+    from agd.convert.bam_in import import_bam
+
+    path = data / "human_na12878_chr22_dups" / "NA12878.chr22.s.bam"
+    import_bam(str(path), str(tmp_path / "s.agd"), chunk_records=9000)
+    dataset = Dataset.open(tmp_path / "s.agd")
+    before = dataset.manifest.stored_bytes
+    report = dedup(dataset)
+    assert report.written_bytes < 0.02 * before
+    text = pysam.samtools.view("-h", str(path))
+    found, wanted = flags(to_sam(Dataset.open(dataset.url))), flags(markdup(text, tmp_path))
+    assert pairs_only(found, text) == pairs_only(wanted, text)
+    assert sum(n for key, n in found.items() if key[-1]) == sum(n for key, n in wanted.items() if key[-1]) == 5697
