@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import agd
 from agd.cell import default_spec
@@ -18,12 +18,14 @@ from agd.manifest import Chunk, ColumnSpec
 from agd.ops.sort_keys import Ordering
 from agd.ops.sort_load import Loader
 from agd.ops.sort_merge import Merged, Run, merge_runs, merge_window
-from agd.ops.sort_plan import SortPlan, plan
-from agd.ops.sort_runs import SpilledRun
+from agd.ops.sort_plan import STORING, SortPlan, plan
+from agd.ops.sort_runs import MemoryRun, SpilledRun
 from agd.ops.sort_spill import default_folder, spill_folder
 from agd.ops.sort_split import windows
 from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Orientation
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def sort(
     with contextlib.ExitStack() as stack:
         if runner is None:
             runner = stack.enter_context(ThreadRunner())
-        layout = plan(dataset, ordering, runner.workers, memory or default_memory(), chunk_records)
+        layout = plan(dataset, ordering, runner.workers, memory or default_memory(), chunk_records, chunk_bytes)
         parameters = {"by": by, "chunk_records": chunk_records, "chunk_bytes": chunk_bytes}
         draft = Draft.create(
             url, specs, _plan(dataset, specs, parameters), orientation=Orientation.SEQ, overwrite=overwrite, **options,
@@ -208,26 +210,31 @@ class Sorting:
             runs = self._load(loader)
         return self.merge(runs)
 
-    def _progress(self, label: str, total: int, counts: Iterator[tuple[int, Any]]) -> list[Any]:
+    def _collect(self, label: str, total: int, made: Iterator[T], count: Callable[[T], int]) -> list[T]:
+        """All results of a stage; when it fails, none of its tasks is at work any more once the error goes up."""
         self.progress.begin(label, total)
         found = []
-        for count, item in counts:
-            self.progress.advance(count)
-            found.append(item)
+        try:
+            for item in made:
+                self.progress.advance(count(item))
+                found.append(item)
+        finally:
+            if isinstance(made, Generator):
+                made.close()
         self.progress.end()
         return found
 
-    def _load(self, loader: Loader) -> list[Run]:
+    def _load(self) -> list[MemoryRun]:
         chunks = (chunk for group in self.layout.groups for chunk in group)
-        made = self.runner.map(loader.memory_run, chunks, on="cpu", ahead=self._ahead("loaders"))
-        return self._progress("sort", len(loader.dataset), ((len(run), run) for run in made))
+        made = self.runner.map(self.loader.memory_run, chunks, on="cpu", ahead=self._ahead("loaders"))
+        return self._collect("sort", len(self.loader.dataset), made, len)
 
     def _spill(self, loader: Loader, folder: str) -> list[SpilledRun]:
         def work(item: tuple[int, Sequence[Chunk]]) -> SpilledRun:
             return loader.spilled_run(item[1], os.path.join(folder, f"run-{item[0]:06d}"), self.layout.block)
 
         made = self.runner.map(work, enumerate(self.layout.groups), on="cpu", ahead=self._ahead("loaders"))
-        runs = self._progress("sort", len(loader.dataset), ((len(run), run) for run in made))
+        runs = self._collect("sort", len(self.loader.dataset), made, len)
         self.spilled += sum(run.nbytes for run in runs)
         return runs
 
@@ -243,7 +250,7 @@ class Sorting:
 
             made = self.runner.map(work, enumerate(groups), on="cpu", ahead=self._ahead("mergers"))
             total = sum(len(run) for run in runs)
-            runs = self._progress("merge", total, ((len(run), run) for run in made))
+            runs = self._collect("merge", total, made, len)
             self.spilled += sum(run.nbytes for run in runs)
             self.passes += 1
         return runs
@@ -256,15 +263,15 @@ class Sorting:
             lambda window: merge_window(self.draft, runs, window), cuts, on="cpu", ahead=self._ahead("mergers"),
             ordered=False,
         )  # fmt: skip
-        stored = self.runner.map(self._store, merged, on="io", ordered=False)
+        stored = self.runner.map(self._store, merged, on="io", ahead=STORING, ordered=False)
         total = sum(len(run) for run in runs)
-        found = self._progress("merge", total, ((sum(c.count for c in chunks), chunks) for chunks in stored))
+        found = self._collect("merge", total, stored, lambda chunks: sum(c.count for c in chunks))
         return sorted((chunk for chunks in found for chunk in chunks), key=lambda c: c.first)
 
     def _store(self, merged: Merged) -> list[Chunk]:
         self.kept += merged.kept
+        self.stored += [self.draft.key(name, chunk.first) for chunk in merged.chunks for name in chunk.cells]
         for name, first, data in merged.objects:
-            self.stored.append(self.draft.key(name, first))
             self.draft.store(name, first, data)
         return merged.chunks
 

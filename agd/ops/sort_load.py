@@ -18,6 +18,7 @@ from agd.ops.lines import alignment_lines, secondary_columns, seq_spans, to_line
 from agd.ops.sort_gather import Part
 from agd.ops.sort_keys import Ordering, argsort
 from agd.ops.sort_runs import KEYS, MemoryRun, RunWriter, SpilledRun, pieces
+from agd.run.memory import release
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ class Loader:
                     parts = [self.part(chunk, each, name) for chunk, each in zip(chunks, lines, strict=True)]
                     writer.add(name, pieces(parts, order, block, complement=name == "bases"))
                     del parts
+                    release()
                 return writer.finish()
         except BaseException:
             with contextlib.suppress(OSError):

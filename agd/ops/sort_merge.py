@@ -14,6 +14,7 @@ from agd.manifest import Cell, Chunk
 from agd.ops.sort_gather import Part, gather
 from agd.ops.sort_runs import KEYS, MemoryRun, RunWriter, SpilledRun
 from agd.ops.sort_split import Window, merge_order, windows
+from agd.run.memory import release
 from agd.types import RecordType
 
 Run: TypeAlias = MemoryRun | SpilledRun
@@ -51,6 +52,10 @@ def merge_window(draft: Draft, runs: Sequence[Run], window: Window) -> Merged:
                     piece = column.slice(first - window.first, end - window.first)
                     data, found[name] = draft.encode(name, first, unpack(piece, draft.columns[name].type))
                     objects.append((name, first, data))
+                    del piece, data
+            if isinstance(runs[0], SpilledRun):
+                del parts, column
+                release()
     chunks = [Chunk(f, n, c) for f, n, c in zip(firsts, window.counts, cells, strict=False)]
     return Merged(chunks, objects, kept)
 

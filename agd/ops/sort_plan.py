@@ -20,8 +20,12 @@ SAMPLE = 64
 #: Records of output that one task merges at least, for its overhead to be small.
 WINDOW = 50_000
 
-#: A block of a run: no smaller, for the seeks; no larger, for what is read in vain.
-MIN_BLOCK, MAX_BLOCK = 256, 8192
+#: Windows whose objects are stored while others are merged.
+STORING = 2
+
+#: A block of a run: no fewer records, for the overhead, unless they have that many bytes; no more, for what is read in
+#: vain at the ends of a slice.
+MIN_BLOCK, MIN_BLOCK_BYTES, MAX_BLOCK = 256, 1 << 16, 8192
 
 #: Runs that are merged at one time at most.
 MAX_FAN_IN = 512
@@ -81,7 +85,7 @@ class Weights:
 def weigh(dataset: Dataset, ordering: Ordering) -> Weights:
     """Bytes of a record, from the headers of some chunks spread over the dataset (the largest count)."""
     chunks = dataset.chunks
-    step = -(-len(chunks) // SAMPLE)
+    step = max(1, -(-len(chunks) // SAMPLE))
     extra = secondary_columns(dataset.columns)
     largest: dict[str, float] = dict.fromkeys(dataset.columns, 0.0)
     for chunk in chunks[::step]:
@@ -102,7 +106,9 @@ def weigh(dataset: Dataset, ordering: Ordering) -> Weights:
     )
 
 
-def plan(dataset: Dataset, ordering: Ordering, workers: int, memory: int, chunk_records: int) -> SortPlan:
+def plan(
+    dataset: Dataset, ordering: Ordering, workers: int, memory: int, chunk_records: int, chunk_bytes: int
+) -> SortPlan:
     """Choose how to sort within ``memory`` bytes of peak resident set.
 
     Raises
@@ -113,8 +119,12 @@ def plan(dataset: Dataset, ordering: Ordering, workers: int, memory: int, chunk_
     chunks = dataset.chunks
     w, records = weigh(dataset, ordering), len(dataset)
     chunk = max((c.count for c in chunks), default=0)
+    target = max(chunk_records, WINDOW)
+    if chunk_records * w.widest > chunk_bytes:
+        target = min(chunk_records, int(chunk_bytes / w.widest) + 1)
+    target = max(1, min(target, records))
     load = int(chunk * (2.5 * w.total + w.alignments + w.keys))
-    merge = int(min(max(chunk_records, WINDOW), records) * (3.5 * w.widest + w.total / 2 + 3 * w.keys))
+    merge = int(target * (3.5 * w.widest + w.total / 2 + 3 * w.keys))
     held = int(records * (w.total + w.keys) * 1.05)
     if BASE + held + workers * max(load, merge) <= memory:
         return SortPlan(False, tuple((c,) for c in chunks), MAX_BLOCK, 1 << 30, workers, workers, WINDOW)
@@ -126,12 +136,12 @@ def plan(dataset: Dataset, ordering: Ordering, workers: int, memory: int, chunk_
     most = max(chunk, int(min(chunk + room / each, -(-records // workers))))
     groups = tuple(group(chunks, most))
     mergers = min(workers, items_in_flight(memory, merge, workers))
-    target = max(chunk_records, WINDOW)
     # Blocks that are read at the two ends of each slice for little more than their middle cost memory, too.
+    least = max(1, min(MIN_BLOCK, int(MIN_BLOCK_BYTES / w.widest)))
     spare = max(target // 2, int(((memory - BASE) // mergers - merge) / (w.widest + w.keys)))
-    fan_in = max(2, min(MAX_FAN_IN, spare // MIN_BLOCK))
-    block = min(MAX_BLOCK, max(MIN_BLOCK, target // (4 * min(len(groups), fan_in))))
-    return SortPlan(True, groups, block, fan_in, loaders, mergers, WINDOW)
+    fan_in = max(2, min(MAX_FAN_IN, spare // least))
+    block = min(MAX_BLOCK, max(least, target // (4 * min(len(groups), fan_in))))
+    return SortPlan(True, groups, block, fan_in, loaders, mergers, min(WINDOW, target))
 
 
 def group(chunks: Sequence[Chunk], records: int) -> Iterator[tuple[Chunk, ...]]:

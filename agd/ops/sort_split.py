@@ -111,23 +111,25 @@ def windows(
     limit : int
         A chunk is closed by the record with which one of ``columns`` reaches this many bytes.
     least : int
-        Chunks are taken together until a window has this many records.
+        Chunks are taken together until a window has this many records, unless bytes may close them.
     """
     bounded = [c for c in columns if records * max((run.widest(c) for run in runs), default=0) > limit]
     total, first, low = sum(len(run) for run in runs), 0, [0] * len(runs)
     while first < total:
-        count = min(-(-max(least, records) // records) * records, total - first)
-        high = select(runs, low, count)
         if bounded:
-            counts = cut_by_size(runs, low, high, records, limit, bounded)
-            if first + count < total and len(counts) > 1 and counts[-1] < records:
-                counts.pop()  # it may go on in the next window
-            if sum(counts) < count:
-                high = select(runs, low, sum(counts))
+            # As many records as may be in a chunk are looked at; the last chunk of them may go on after them.
+            count = min(records, total - first)
+            counts = cut_by_size(runs, low, select(runs, low, count), records, limit, bounded)
+            if len(counts) > 1 and first + count < total:
+                counts.pop()
+            taken: list[tuple[int, ...]] = [(n,) for n in counts]
         else:
-            counts = [min(records, count - done) for done in range(0, count, records)]
-        yield Window(first, low, high, tuple(counts))
-        first, low = first + sum(counts), high
+            count = min(-(-max(least, 1) // records) * records, total - first)
+            taken = [tuple(min(records, count - done) for done in range(0, count, records))]
+        for window in taken:
+            high = select(runs, low, sum(window))
+            yield Window(first, low, high, window)
+            first, low = first + sum(window), high
 
 
 def cut_by_size(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import os
 import re
+from collections.abc import Callable
+from typing import cast
 
 from agd.errors import UsageError
 
@@ -83,3 +87,23 @@ def items_in_flight(memory: int, item: int, workers: int, *, fixed: int = 0) -> 
             f"give at least --memory {-(-(BASE + fixed + item) >> 20)}M",
         )
     return int(max(1, min(room, 3 * workers)))
+
+
+def release() -> None:
+    """Give freed memory back to the system where the C library keeps it (glibc); a hint, without effect elsewhere.
+
+    Threads that take turns with large arrays otherwise leave holes behind that add to the resident set.
+    """
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+@functools.cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    try:
+        function = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):
+        return None
+    function.argtypes, function.restype = [ctypes.c_size_t], ctypes.c_int
+    return cast("Callable[[int], int]", function)
