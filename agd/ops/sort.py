@@ -224,17 +224,17 @@ class Sorting:
         self.progress.end()
         return found
 
-    def _load(self) -> list[MemoryRun]:
+    def _load(self, loader: Loader) -> list[MemoryRun]:
         chunks = (chunk for group in self.layout.groups for chunk in group)
-        made = self.runner.map(self.loader.memory_run, chunks, on="cpu", ahead=self._ahead("loaders"))
-        return self._collect("sort", len(self.loader.dataset), made, len)
+        made = self.runner.map(loader.memory_run, chunks, on="cpu", ahead=self._ahead("loaders"))
+        return self._collect("sort", len(loader.dataset), made, len)
 
     def _spill(self, loader: Loader, folder: str) -> list[SpilledRun]:
         def work(item: tuple[int, Sequence[Chunk]]) -> SpilledRun:
             return loader.spilled_run(item[1], os.path.join(folder, f"run-{item[0]:06d}"), self.layout.block)
 
         made = self.runner.map(work, enumerate(self.layout.groups), on="cpu", ahead=self._ahead("loaders"))
-        runs = self._collect("sort", len(self.loader.dataset), made, len)
+        runs = self._collect("sort", len(loader.dataset), made, len)
         self.spilled += sum(run.nbytes for run in runs)
         return runs
 
