@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from agd.draft import Draft
 from agd.errors import UsageError
 from agd.manifest import Chunk, ColumnSpec
 from agd.ops.sort_keys import Ordering
-from agd.ops.sort_load import Loader
+from agd.ops.sort_load import Fetched, Loader
 from agd.ops.sort_merge import Merged, Run, merge_runs, merge_window
 from agd.ops.sort_plan import STORING, SortPlan, plan
 from agd.ops.sort_runs import MemoryRun, SpilledRun
@@ -225,15 +225,24 @@ class Sorting:
         return found
 
     def _load(self, loader: Loader) -> list[MemoryRun]:
-        chunks = (chunk for group in self.layout.groups for chunk in group)
-        made = self.runner.map(loader.memory_run, chunks, on="cpu", ahead=self._ahead("loaders"))
+        def work(fetched: list[Fetched]) -> MemoryRun:
+            return loader.memory_run(fetched[0])
+
+        made = self.runner.map(work, self._fetched(loader), on="cpu", ahead=self._ahead("loaders"))
         return self._collect("sort", len(loader.dataset), made, len)
 
-    def _spill(self, loader: Loader, folder: str) -> list[SpilledRun]:
-        def work(item: tuple[int, Sequence[Chunk]]) -> SpilledRun:
-            return loader.spilled_run(item[1], os.path.join(folder, f"run-{item[0]:06d}"), self.layout.block)
+    def _fetched(self, loader: Loader) -> Iterable[list[Fetched]]:
+        """The chunks of each run, with their objects if they are to be fetched before."""
+        if not self.layout.prefetch:
+            return [[Fetched(chunk) for chunk in group] for group in self.layout.groups]
+        return self.runner.map(loader.fetch, self.layout.groups, on="io", ahead=self.layout.loaders)
 
-        made = self.runner.map(work, enumerate(self.layout.groups), on="cpu", ahead=self._ahead("loaders"))
+    def _spill(self, loader: Loader, folder: str) -> list[SpilledRun]:
+        def work(group: list[Fetched]) -> SpilledRun:
+            path = os.path.join(folder, f"run-{group[0].chunk.first:012d}")
+            return loader.spilled_run(group, path, self.layout.block)
+
+        made = self.runner.map(work, self._fetched(loader), on="cpu", ahead=self._ahead("loaders"))
         runs = self._collect("sort", len(loader.dataset), made, len)
         self.spilled += sum(run.nbytes for run in runs)
         return runs

@@ -22,6 +22,21 @@ from agd.run.memory import release
 
 
 @dataclass(frozen=True, slots=True)
+class Fetched:
+    """A chunk on its way.
+
+    Attributes
+    ----------
+    chunk : Chunk
+    blobs : dict of str to bytes, or None
+        Its stored objects by column; None: each is fetched when it is needed, which takes no memory before.
+    """
+
+    chunk: Chunk
+    blobs: dict[str, bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Lines:
     """Alignment lines of a chunk.
 
@@ -66,36 +81,41 @@ class Loader:
         results = ["results"] if "results" in self.dataset.columns else []
         return results + secondary_columns(self.dataset.columns)
 
-    def _decode(self, chunk: Chunk, names: Sequence[str]) -> dict[str, AnyColumn]:
+    def fetch(self, chunks: Sequence[Chunk]) -> list[Fetched]:
+        """Chunks with all their objects: waiting for the store, no work."""
+        return [Fetched(chunk, self.dataset.fetch(chunk)) for chunk in chunks]
+
+    def _decode(self, fetched: Fetched, names: Sequence[str]) -> dict[str, AnyColumn]:
         # One column at a time: neither are marks folded, nor are two columns in memory as they are stored.
         found = {}
         for name in names:
-            blobs = self.dataset.fetch(chunk, [name])
-            found[name] = self.dataset.decode(chunk, {k: v for k, v in blobs.items() if k == name}, [name])[name]
+            blobs = self.dataset.fetch(fetched.chunk, [name]) if fetched.blobs is None else fetched.blobs
+            own = {name: blobs[name]} if name in blobs else {}
+            found[name] = self.dataset.decode(fetched.chunk, own, [name])[name]
         return found
 
-    def alignments(self, chunk: Chunk) -> Batch:
+    def _alignments(self, fetched: Fetched) -> Batch:
         """The columns that say which lines there are, as they are stored."""
-        found = self._decode(chunk, self.alignment_columns)
-        found.setdefault("results", Alignments.null(chunk.count))
-        return Batch(chunk.first, found)
+        found = self._decode(fetched, self.alignment_columns)
+        found.setdefault("results", Alignments.null(fetched.chunk.count))
+        return Batch(fetched.chunk.first, found)
 
-    def keys(self, chunk: Chunk, alignments: Batch) -> Column:
+    def _keys(self, fetched: Fetched, alignments: Batch) -> Column:
         """Keys of the lines of a chunk."""
         manifest = self.dataset.manifest
         wanted = [name for name in self.ordering.columns if name in manifest.columns]
-        batch = Batch(chunk.first, {**alignments.columns, **self._decode(chunk, wanted)})
+        batch = Batch(alignments.first, {**alignments.columns, **self._decode(fetched, wanted)})
         return self.ordering.keys(to_lines(batch, manifest.orientation, self._paired))
 
     @property
     def _paired(self) -> bool:
         return self.dataset.manifest.pairing == "interleaved"
 
-    def part(self, chunk: Chunk, lines: Lines, name: str) -> Part:
+    def part(self, fetched: Fetched, lines: Lines, name: str) -> Part:
         """A column of the lines of a chunk."""
         if name == "results":
             return Part.of(structured.encode(lines.alignments))
-        column = self._decode(chunk, [name])[name]
+        column = self._decode(fetched, [name])[name]
         assert isinstance(column, Column)
         if name in ("bases", "qualities"):
             trim = len(self.alignment_columns) > 1
@@ -109,19 +129,19 @@ class Loader:
             np.ascontiguousarray(column.values), column.offsets[lines.read], column.offsets[lines.read + 1]
         )  # fmt: skip
 
-    def lines(self, chunk: Chunk) -> Lines:
+    def lines(self, fetched: Fetched) -> Lines:
         """Alignments, reads and keys of the lines of a chunk."""
-        stored = self.alignments(chunk)
-        return Lines(*alignment_lines(stored, self._paired), self.keys(chunk, stored))
+        stored = self._alignments(fetched)
+        return Lines(*alignment_lines(stored, self._paired), self._keys(fetched, stored))
 
-    def memory_run(self, chunk: Chunk) -> MemoryRun:
+    def memory_run(self, fetched: Fetched) -> MemoryRun:
         """Sorted run of a chunk, in memory."""
-        lines = self.lines(chunk)
+        lines = self.lines(fetched)
         order = argsort(lines.keys)
-        parts = {name: self.part(chunk, lines, name) for name in self.columns}
+        parts = {name: self.part(fetched, lines, name) for name in self.columns}
         return MemoryRun(take(lines.keys, order), order, parts)
 
-    def spilled_run(self, chunks: Sequence[Chunk], path: str, block: int) -> SpilledRun:
+    def spilled_run(self, chunks: Sequence[Fetched], path: str, block: int) -> SpilledRun:
         """Sorted run of these chunks, in a file; one column is in memory at a time, besides the alignments."""
         lines = [self.lines(chunk) for chunk in chunks]
         order = argsort(concat([each.keys for each in lines]))

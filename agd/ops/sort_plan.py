@@ -12,6 +12,7 @@ from agd.ops.lines import secondary_columns
 from agd.ops.sort_keys import Ordering
 from agd.run import items_in_flight
 from agd.run.memory import BASE
+from agd.storage import LocalStorage
 from agd.types import RecordType
 
 #: Headers that are read to learn how large chunks are once decoded; the others are judged by these.
@@ -49,6 +50,8 @@ class SortPlan:
         Tasks at work at one time when runs are made, and when they are merged.
     window : int
         Records that a task merges at least.
+    prefetch : bool
+        Whether the objects of a run are fetched, all of them, before work on it begins: stores that are far away.
     """
 
     spill: bool
@@ -58,6 +61,7 @@ class SortPlan:
     loaders: int
     mergers: int
     window: int
+    prefetch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +78,15 @@ class Weights:
         The decoded alignments and what else stays in memory with them.
     keys : float
         The key and its place in the order.
+    stored : float
+        All columns as they are stored.
     """
 
     total: float
     widest: float
     alignments: float
     keys: float
+    stored: float
 
 
 def weigh(dataset: Dataset, ordering: Ordering) -> Weights:
@@ -103,6 +110,7 @@ def weigh(dataset: Dataset, ordering: Ordering) -> Weights:
         widest=max([*plain, *structured, 8]),
         alignments=sum(structured) * 2 + 64 * (1 + len(extra)),
         keys=16 if ordering.by == "coordinate" else 2 * made_of + 48,
+        stored=dataset.manifest.stored_bytes / max(1, len(dataset)),
     )
 
 
@@ -123,13 +131,14 @@ def plan(
     if chunk_records * w.widest > chunk_bytes:
         target = min(chunk_records, int(chunk_bytes / w.widest) + 1)
     target = max(1, min(target, records))
-    load = int(chunk * (2.5 * w.total + w.alignments + w.keys))
-    merge = int(target * (3.5 * w.widest + w.total / 2 + 3 * w.keys))
+    load = int(chunk * (2.5 * w.total + w.alignments + w.keys + 2 * w.stored))
+    merge = int(target * (3.5 * w.widest + (1 + STORING) * w.stored + 3 * w.keys))
     held = int(records * (w.total + w.keys) * 1.05)
     if BASE + held + workers * max(load, merge) <= memory:
-        return SortPlan(False, tuple((c,) for c in chunks), MAX_BLOCK, 1 << 30, workers, workers, WINDOW)
+        return SortPlan(False, tuple((c,) for c in chunks), MAX_BLOCK, 1 << 30, workers, workers, WINDOW, True)
     # Of a run only the alignments, the keys and one column are in memory; of a chunk this column twice, when it turns.
-    each = w.widest + w.alignments + w.keys * 2
+    prefetch = not isinstance(dataset.storage, LocalStorage)
+    each = w.widest + w.alignments + w.keys * 2 + (2 * w.stored if prefetch else 0)
     first = int(chunk * (each + 2 * w.widest))
     loaders = min(workers, items_in_flight(memory, first, workers))
     room = (memory - BASE) // loaders - first
@@ -141,7 +150,7 @@ def plan(
     spare = max(target // 2, int(((memory - BASE) // mergers - merge) / (w.widest + w.keys)))
     fan_in = max(2, min(MAX_FAN_IN, spare // least))
     block = min(MAX_BLOCK, max(least, target // (4 * min(len(groups), fan_in))))
-    return SortPlan(True, groups, block, fan_in, loaders, mergers, min(WINDOW, target))
+    return SortPlan(True, groups, block, fan_in, loaders, mergers, min(WINDOW, target), prefetch)
 
 
 def group(chunks: Sequence[Chunk], records: int) -> Iterator[tuple[Chunk, ...]]:

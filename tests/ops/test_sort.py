@@ -96,7 +96,7 @@ def small_plan(monkeypatch: pytest.MonkeyPatch, *, fan_in: int, block: int, wind
     """Make every sort spill."""
 
     def plan(dataset: Dataset, *_: object) -> SortPlan:
-        return SortPlan(True, tuple(group(dataset.chunks, records)), block, fan_in, 2, 2, window)
+        return SortPlan(True, tuple(group(dataset.chunks, records)), block, fan_in, 2, 2, window, fan_in == 2)
 
     monkeypatch.setattr(module, "plan", plan)
 
@@ -161,6 +161,18 @@ def test_tricky_records(data: Path, tmp_path: Path) -> None:
         expected = split(samtools(text, tmp_path, *options))[1].splitlines()
         # samtools changes some fields of some records on the way; each is known by its name, flag and CIGAR.
         assert [line.split(b"\t")[0] for line in found] == [line.split(b"\t")[0] for line in expected]
+
+
+@pytest.mark.parametrize("spill", [False, True])
+def test_from_an_object_store_to_another(
+    spill: bool, text: str, s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = from_sam(f"{s3_url}/in.agd", text, chunk=200)
+    expected = to_sam(sorted_by_default(dataset))
+    if spill:
+        small_plan(monkeypatch, fan_in=2, block=50, window=1, records=200)
+    sort(dataset, f"{s3_url}/out.agd", chunk_records=250, tmp=str(tmp_path / "spill"))
+    assert to_sam(Dataset.open(f"{s3_url}/out.agd")) == expected
 
 
 def test_a_chunk_is_closed_by_its_bytes(text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
