@@ -6,17 +6,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from agd import chunkfile
+from agd.batch import Alignments
 from agd.dataset import Dataset
+from agd.kernels import alignments as structured
 from agd.manifest import Chunk
 from agd.ops.lines import secondary_columns
 from agd.ops.sort_keys import Ordering
 from agd.run import items_in_flight
 from agd.run.memory import BASE
 from agd.storage import LocalStorage
-from agd.types import RecordType
 
-#: Headers that are read to learn how large chunks are once decoded; the others are judged by these.
-SAMPLE = 64
+#: Chunks whose headers are read to learn how large a column is once decoded, and chunks that are decoded for it where
+#: headers do not tell; the others are judged by these.
+HEADERS, SAMPLES = 64, 3
 
 #: Records of output that one task merges at least, for its overhead to be small.
 WINDOW = 50_000
@@ -90,28 +92,40 @@ class Weights:
 
 
 def weigh(dataset: Dataset, ordering: Ordering) -> Weights:
-    """Bytes of a record, from the headers of some chunks spread over the dataset (the largest count)."""
-    chunks = dataset.chunks
-    step = max(1, -(-len(chunks) // SAMPLE))
+    """Bytes of a record, from some chunks spread over the dataset (the largest count)."""
     extra = secondary_columns(dataset.columns)
-    largest: dict[str, float] = dict.fromkeys(dataset.columns, 0.0)
-    for chunk in chunks[::step]:
-        for name in chunk.cells:
-            key = dataset.manifest.object_key(name, chunk.first)
-            header = chunkfile.parse_header(dataset.storage.get(key, 0, chunkfile.HEADER_SIZE), key)
-            size = header.values if header.record_type is RecordType.BASES else header.payload_raw
-            largest[name] = max(largest[name], size / chunk.count)
+    largest = {name: decoded_size(dataset, name) for name in dataset.columns}
     offsets = 8
     plain = [size + offsets for name, size in largest.items() if name not in extra and name != "results"]
-    structured = [size for name, size in largest.items() if name in extra or name == "results"]
+    messages = [size for name, size in largest.items() if name in extra or name == "results"]
     made_of = sum(largest.get(name, 0.0) for name in ordering.columns)
     return Weights(
-        total=sum(plain) + sum(structured) + offsets,
-        widest=max([*plain, *structured, 8]),
-        alignments=sum(structured) * 2 + 64 * (1 + len(extra)),
+        total=sum(plain) + sum(messages) + offsets,
+        widest=max([*plain, *messages, 8]),
+        alignments=sum(messages) * 2 + 64 * (1 + len(extra)),
         keys=16 if ordering.by == "coordinate" else 2 * made_of + 48,
         stored=dataset.manifest.stored_bytes / max(1, len(dataset)),
     )
+
+
+def decoded_size(dataset: Dataset, name: str) -> float:
+    """Bytes of a column in a record once decoded; of alignments, bytes of their messages."""
+    chunks = [chunk for chunk in dataset.chunks if name in chunk.cells]
+    largest = 0.0
+    for chunk in chunks[:: max(1, -(-len(chunks) // HEADERS))]:
+        key = dataset.manifest.object_key(name, chunk.first)
+        header = chunkfile.parse_header(dataset.storage.get(key, 0, chunkfile.HEADER_SIZE), key)
+        if header.index_width == chunkfile.ABSENT:
+            break  # only the codecs of the column know
+        largest = max(largest, header.values / chunk.count)
+    else:
+        return largest
+    for chunk in chunks[:: max(1, -(-len(chunks) // SAMPLES))]:
+        blobs = dataset.fetch(chunk, [name])
+        column = dataset.decode(chunk, {name: blobs[name]}, [name])[name]
+        messages = structured.encode(column) if isinstance(column, Alignments) else column
+        largest = max(largest, len(messages.values) / chunk.count)
+    return largest
 
 
 def plan(

@@ -21,7 +21,7 @@ from agd.errors import ConflictError, DatasetExistsError, FormatError, InputErro
 from agd.manifest import Chunk
 from agd.ops import sort as module
 from agd.ops.sort import sort
-from agd.ops.sort_plan import SortPlan, group
+from agd.ops.sort_plan import SortPlan, decoded_size, group
 from agd.ops.sort_spill import remove_stale
 from agd.ops.sort_tags import parse_cigars
 from agd.run import SerialRunner, ThreadRunner
@@ -264,6 +264,17 @@ def test_reads_that_were_never_aligned(tmp_path: Path) -> None:
     assert batch.alignments().flag.tolist() == [77, 141, 77, 141]
     sort(dataset, tmp_path / "out2.agd")
     assert list(Dataset.open(tmp_path / "out2.agd")[:]["metadata"]) == [r[0] for r in reads]
+
+
+def test_decoded_sizes_do_not_depend_on_codecs(text: str, tmp_path: Path) -> None:
+    dataset = from_sam(str(tmp_path / "in.agd"), text, chunk=100)
+    sort(dataset, tmp_path / "out.agd", codecs={"results": [{"name": "alignments"}], "tags": [{"name": "tags"}]})
+    sort(dataset, tmp_path / "plain.agd")
+    recoded, plain = (Dataset.open(tmp_path / name) for name in ("out.agd", "plain.agd"))
+    for name in plain.columns:
+        assert decoded_size(recoded, name) == decoded_size(plain, name)
+    assert decoded_size(plain, "bases") == pytest.approx(10, abs=0.5)
+    assert to_sam(recoded) == to_sam(plain)
 
 
 def test_no_records(tmp_path: Path) -> None:
