@@ -105,3 +105,37 @@ def sam(
     )  # fmt: skip
     report(result, as_json and output != "-", quiet or output == "-",
            f"{output}: {result.records:,} records in {seconds(result.seconds)}")  # fmt: skip
+
+
+@command.command("cram")
+@click.argument("dataset")
+@click.argument("regions", nargs=-1)
+@click.option("-o", "--output", required=True, help='File or url; "-" for standard output.')
+@click.option("--reference", metavar="FASTA", help="Reference that the reads were aligned to.")
+@click.option("--no-reference", "embed", is_flag=True, help="Store all bases, so that no reference is needed.")
+@click.option("--index/--no-index", default=None, help="Write an index beside it. [default: if sorted by coordinate]")
+@selection_options
+@json_option
+@resources
+def cram(
+    dataset: str, regions: tuple[str, ...], output: str, reference: str | None, embed: bool, index: bool | None,
+    as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool, **conditions: Any,
+) -> None:
+    """Write DATASET, or what overlaps REGIONS of it, as CRAM, with an index where it is sorted by coordinate.
+
+    \b
+    Examples:
+      agd export cram sorted.agd -o out.cram --reference ref.fa
+    """
+    from agd.convert.cram import export_cram
+    from agd.dataset import Dataset
+
+    ds = Dataset.open(dataset)
+    result = export_cram(
+        ds, output, reference=reference, embed=embed, index=index,
+        selection=make_selection(ds, regions, **conditions), runner=runner, memory=memory, progress=progress,
+        command=command_line(),
+    )  # fmt: skip
+    extra = f" and {result.index}" if result.index else ""
+    report(result, as_json and output != "-", quiet or output == "-",
+           f"{output}{extra}: {result.records:,} records in {seconds(result.seconds)}")  # fmt: skip

@@ -109,3 +109,30 @@ def sam(
         runner=runner, memory=memory, progress=progress, command=command_line(),
     )  # fmt: skip
     _report(result, output, as_json, quiet)
+
+
+@command.command("cram")
+@click.argument("source")
+@click.option("-o", "--output", required=True, help="Path or url of the new dataset.")
+@click.option("--reference", metavar="FASTA", help="Reference that the file was made with.")
+@click.option("--name", help="Name of the dataset. [default: from the output]")
+@dataset_options
+@json_option
+@resources
+def cram(
+    source: str, output: str, reference: str | None, name: str | None, overwrite: bool, codec: tuple[str, ...],
+    chunk_records: int, as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
+) -> None:
+    """Import CRAM: every record, every tag in its order, the header.
+
+    \b
+    Examples:
+      agd import cram in.cram -o s.agd --reference ref.fa
+    """
+    from agd.convert.cram import import_cram
+
+    result = import_cram(
+        source, output, reference=reference, name=name, overwrite=overwrite, codecs=codec_options(codec),
+        chunk_records=chunk_records, runner=runner, memory=memory, progress=progress, command=command_line(),
+    )  # fmt: skip
+    _report(result, output, as_json, quiet)

@@ -67,7 +67,7 @@ class Program:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopping.set()
-        self._kill()
+        self.kill()
         self._process.wait()
         for thread in self._threads:
             thread.join()
@@ -75,7 +75,8 @@ class Program:
             assert pipe is not None
             pipe.close()
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
+        """End the program at once."""
         # The whole group: some aligners are scripts that start the program proper.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -95,10 +96,10 @@ class Program:
             # It may be about to end with a message of its own; if it just hangs, it is stopped.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(GRACE)
-            self._kill()
+            self.kill()
         except BaseException as error:
             self._failure = error
-            self._kill()
+            self.kill()
         finally:
             close: Callable[[], None] | None = getattr(source, "close", None)
             if close is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,6 @@ class _Part:
     bases: int
     starts: I64  # virtual offsets of the records, relative to the beginning of the part
     index: tuple[I32, I64, I64, U16]
-    end: int
     digest: Digest
 
 
@@ -93,50 +93,84 @@ def export_bam(
     if index and (not ordered or output == "-"):
         raise UsageError(f"{output}: only a file in coordinate order can be indexed", "sort the dataset first")
     index = (ordered and output != "-") if index is None else index
-    ahead = items_in_flight(memory or default_memory(), 4 * chunk_bytes(dataset), runner.workers)
-    manifest = dataset.manifest
-    references = manifest.references
-    whole = selection is None or selection.everything
+    stream = BamStream(
+        dataset, level=level, index=index, selection=selection, runner=runner, memory=memory, progress=progress,
+        program="agd export bam", command=command,
+    )  # fmt: skip
+    with open_output(output, compression="none") as out:
+        for data in stream:
+            out.write(data)
+    where = ""
+    if stream.builder is not None:
+        where = output + stream.builder.suffix
+        with open_output(where, compression="none") as file:
+            file.write(stream.builder.to_bytes())
+    return ExportReport(
+        stream.records, {output: stream.records}, stream.bases, stream.size, time.perf_counter() - start, where
+    )
 
-    def encode(lines: Batch) -> _Part:
-        data, offsets, records = encode_records(lines, manifest.names)
-        blocks, sizes = bgzf.deflate_blocks(data, level)
+
+class BamStream:
+    """The bytes of a BAM file, made while they are iterated, once.
+
+    Attributes
+    ----------
+    records, bases, size : int
+        Handed out so far; ``size`` in bytes.
+    builder : IndexBuilder or None
+        Holds the whole index at the end.
+    """
+
+    def __init__(
+        self, dataset: Dataset, *, level: int, index: bool, selection: Selection | None, runner: Runner,
+        memory: int | None, progress: Progress, program: str, command: str,
+    ) -> None:
+        self.records = self.bases = self.size = 0
+        self.builder = IndexBuilder([r.length for r in dataset.manifest.references]) if index else None
+        self._dataset = dataset
+        self._level = level
+        self._selection = selection
+        self._whole = selection is None or selection.everything
+        self._runner = runner
+        self._ahead = items_in_flight(memory or default_memory(), 4 * chunk_bytes(dataset), runner.workers)
+        self._progress = progress
+        self._header = output_header(dataset, program, command)
+
+    def __iter__(self) -> Iterator[bytes]:
+        digest = Digest()
+        self._progress.begin("export", len(self._dataset), "records")
+        try:
+            head, _ = bgzf.deflate_blocks(bam_header(self._header, self._dataset.manifest.references), self._level)
+            yield self._count(head)
+            parts = scan(
+                self._dataset, self._encode, runner=self._runner, ahead=self._ahead, selection=self._selection
+            )
+            for part in parts:
+                if self.builder is not None:
+                    places = part.starts + (self.size << 16)
+                    self.builder.add(*part.index, places[:-1], places[1:])
+                self.records += part.count
+                self.bases += part.bases
+                digest.add(part.digest)
+                yield self._count(part.data)
+                self._progress.advance(part.count)
+            yield self._count(bgzf.EOF)
+            if self._whole:
+                check_digest(self._dataset, digest)
+        finally:
+            self._progress.end()
+
+    def _count(self, data: bytes) -> bytes:
+        self.size += len(data)
+        return data
+
+    def _encode(self, lines: Batch) -> _Part:
+        data, offsets, records = encode_records(lines, self._dataset.manifest.names)
+        blocks, sizes = bgzf.deflate_blocks(data, self._level)
         places = bgzf.virtual_offsets(offsets, sizes)
         a = lines.alignments()
         end = a.position + np.maximum(reference_lengths(a.cigar), 1)
         return _Part(
-            blocks, len(lines), len(records.bases), places, (a.reference, a.position, end, a.flag), len(blocks),
-            digest_records(records) if whole else Digest(),
+            blocks, len(lines), len(records.bases), places, (a.reference, a.position, end, a.flag),
+            digest_records(records) if self._whole else Digest(),
         )  # fmt: skip
-
-    builder = IndexBuilder([r.length for r in references]) if index else None
-    total, bases, digest = 0, 0, Digest()
-    progress.begin("export", len(dataset))
-    try:
-        with open_output(output, compression="none") as out:
-            header = bam_header(output_header(dataset, "agd export bam", command), references)
-            head, _ = bgzf.deflate_blocks(header, level)
-            out.write(head)
-            at = len(head)
-            for part in scan(dataset, encode, runner=runner, ahead=ahead, selection=selection):
-                out.write(part.data)
-                if builder is not None:
-                    places = part.starts + (at << 16)
-                    builder.add(*part.index, places[:-1], places[1:])
-                at += part.end
-                total += part.count
-                bases += part.bases
-                digest.add(part.digest)
-                progress.advance(part.count)
-            out.write(bgzf.EOF)
-            at += len(bgzf.EOF)
-            if whole:
-                check_digest(dataset, digest)
-        where = ""
-        if builder is not None:
-            where = output + builder.suffix
-            with open_output(where, compression="none") as file:
-                file.write(builder.to_bytes())
-    finally:
-        progress.end()
-    return ExportReport(total, {output: total}, bases, at, time.perf_counter() - start, where)

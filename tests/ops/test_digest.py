@@ -41,7 +41,7 @@ def samtools_rows(path: str | Path, *options: str) -> dict[str, list[str]]:
     """Count and checksums by group, as ``samtools checksum`` prints them."""
     text = str(pysam.samtools.checksum("-T", *options, str(path)))
     rows = [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")]
-    return {row[0].strip(): [str(int(row[2])), *(value.zfill(8) for value in row[3:-1])] for row in rows if row[1].strip() == "all"}
+    return {row[0]: [row[2], *(value.zfill(8) for value in row[3:-1])] for row in rows if row[1] == "all"}
 
 
 def values(row: dict[str, Any], *names: str) -> list[str]:

@@ -1,0 +1,201 @@
+"""Import and export CRAM: htslib, in a process of its own, turns it into BAM and back; records never become objects."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from agd.align.process import Program
+from agd.convert.bam_in import BamReader
+from agd.convert.bam_out import BamStream
+from agd.convert.outputs import open_output
+from agd.convert.records import Source, import_records
+from agd.convert.reports import ExportReport, ImportReport
+from agd.convert.streams import InputStream
+from agd.dataset import Dataset
+from agd.errors import AlignerError, InputError, StorageError, UsageError
+from agd.files import is_local, open_source
+from agd.ops.select import Selection, is_coordinate_sorted
+from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS
+
+_BLOCK = 1 << 20
+
+# pysam carries samtools with it: nothing else needs to be installed.
+# References that are not given are not looked for on the network: slow, and a surprise.
+_SAMTOOLS = """
+import os
+import sys
+os.environ.setdefault("REF_PATH", os.devnull)
+import pysam
+try:
+    getattr(pysam.samtools, sys.argv[1])(*sys.argv[2:], catch_stdout=False)
+except pysam.SamtoolsError as error:
+    text = str(error).partition("stderr=")[2] or str(error)
+    sys.exit(text.replace("\\n", chr(10)).strip(" '\\n"))
+"""
+
+
+def import_cram(
+    path: str, output: str, *, reference: str | None = None, name: str | None = None,
+    chunk_records: int = DEFAULT_CHUNK_RECORDS, chunk_bytes: int = DEFAULT_CHUNK_BYTES,
+    codecs: Mapping[str, list[dict[str, Any]]] | None = None, overwrite: bool = False, runner: Runner | None = None,
+    memory: int | None = None, progress: Progress = SILENT, command: str = "",
+) -> ImportReport:
+    """Import a CRAM file; see :func:`agd.convert.bam_in.import_bam` for the other parameters.
+
+    Parameters
+    ----------
+    reference : str, optional
+        FASTA file (with ``.fai`` beside it, or in a folder where it can be made) that the file was made with. Not
+        needed where the file holds the reference or none. Nothing is fetched from the network, unless ``REF_PATH`` says
+        so.
+
+    Raises
+    ------
+    InputError
+        The file is damaged, or needs a reference that is not given.
+    """
+    runner = runner or ThreadRunner()
+    ahead = items_in_flight(memory or default_memory(), 4 * min(chunk_bytes, chunk_records * 700), runner.workers)
+    _check_reference(reference)
+    options = ["-u", "-h", "--no-PG", "-@", str(runner.workers), *(["-T", reference] if reference else [])]
+    with InputStream(_CramSource(path, options), runner, True) as stream:
+        reader = BamReader(path, stream)
+        source = Source(
+            path, "cram", reader.header, reader.references, reader.chunks(chunk_records, chunk_bytes), reader.decode
+        )
+        plan = {
+            "operation": "import cram", "source": path, "reference": reference or "", "chunk_records": chunk_records,
+            "chunk_bytes": chunk_bytes, "codecs": dict(codecs or {}),
+        }  # fmt: skip
+        return import_records(
+            source, output, plan=plan, name=name, codecs=codecs, overwrite=overwrite, runner=runner, ahead=ahead,
+            progress=progress, command=command,
+        )
+
+
+def export_cram(
+    dataset: Dataset, output: str, *, reference: str | None = None, embed: bool = False, index: bool | None = None,
+    selection: Selection | None = None, runner: Runner | None = None, memory: int | None = None,
+    progress: Progress = SILENT, command: str = "",
+) -> ExportReport:
+    """Write a CRAM file; see :func:`agd.convert.bam_out.export_bam` for the other parameters.
+
+    Parameters
+    ----------
+    reference : str, optional
+        FASTA file that the reads were aligned to.
+    embed : bool
+        Store all bases instead, so that the file can be read without a reference.
+
+    Raises
+    ------
+    UsageError
+        There are alignments, and neither a reference nor ``embed`` is given.
+    """
+    start = time.perf_counter()
+    runner = runner or ThreadRunner()
+    _check_reference(reference)
+    if dataset.manifest.references and not reference and not embed:
+        raise UsageError(
+            "a CRAM file is written against a reference", "give --reference ref.fa, or --no-reference to do without one"
+        )
+    can_index = is_coordinate_sorted(dataset) and output != "-" and is_local(output)
+    if index and not can_index:
+        raise UsageError(f"{output}: only a local file in coordinate order can be indexed", "sort the dataset first")
+    stream = BamStream(
+        dataset, level=0, index=False, selection=selection, runner=runner, memory=memory, progress=progress,
+        program="agd export cram", command=command,
+    )  # fmt: skip
+    # MD and NM are stored as they are: htslib would leave them out and make its own on reading.
+    options = ["-C", "--no-PG", "-@", str(runner.workers), "--output-fmt-option", "store_md=1",
+               "--output-fmt-option", "store_nm=1"]  # fmt: skip
+    options += ["-T", reference] if reference and not embed else ["--output-fmt-option", "no_ref=1"]
+    size = 0
+    try:
+        with open_output(output, compression="none") as out, _samtools("view", *options, "-", feed=stream) as program:
+            for data in program.blocks():
+                out.write(data)
+                size += len(data)
+        where = _index(output) if (can_index if index is None else index) else ""
+    except AlignerError as error:
+        raise StorageError(f"{output}: writing CRAM failed: {_words(error)}", _explain(error)) from error
+    return ExportReport(
+        stream.records, {output: stream.records}, stream.bases, size, time.perf_counter() - start, where
+    )
+
+
+def _index(path: str) -> str:
+    with _samtools("index", path, f"{path}.crai", feed=()) as program:
+        for _ in program.blocks():
+            pass
+    return f"{path}.crai"
+
+
+def _samtools(verb: str, *arguments: str, feed: Any) -> Program:
+    return Program([sys.executable, "-c", _SAMTOOLS, verb, *arguments], feed)
+
+
+def _check_reference(reference: str | None) -> None:
+    if reference is not None and not os.path.isfile(reference):
+        raise UsageError(f"{reference}: there is no such reference", "give a FASTA file on this machine")
+
+
+def _words(error: AlignerError) -> str:
+    lines = error.remedy.removeprefix("its last words:").split("\n")
+    return "; ".join(line.strip() for line in lines if line.strip())
+
+
+def _explain(error: AlignerError) -> str:
+    if "eference" in error.remedy or "MD5" in error.remedy.upper():
+        return "give the FASTA file that the reads were aligned to, with --reference"
+    return "the file is truncated or damaged: fetch or make it again"
+
+
+class _CramSource:
+    """Uncompressed BAM of a CRAM file, as a source of bytes."""
+
+    def __init__(self, path: str, options: list[str]) -> None:
+        self.name = path
+        self.size: int | None = None
+        direct = path != "-" and is_local(path)
+        if direct and not os.path.isfile(path):
+            raise InputError(path, "there is no such file", remedy="check the path or url")
+        self._program = _samtools(
+            "view", *options, path if direct else "-", feed=() if direct else _bytes_of(path)
+        ).__enter__()  # fmt: skip
+        self._blocks: Iterator[bytes] = self._program.blocks()
+        self._rest = memoryview(b"")
+
+    def read(self, size: int) -> bytes:
+        """See :class:`agd.files.Source`."""
+        if not self._rest:
+            try:
+                self._rest = memoryview(next(self._blocks, b""))
+            except AlignerError as error:
+                raise InputError(
+                    self.name, f"not a CRAM file that can be read: {_words(error)}", remedy=_explain(error)
+                ) from error
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return bytes(data)
+
+    def cancel(self) -> None:
+        """See :class:`agd.files.Source`."""
+        self._program.kill()
+
+    def close(self) -> None:
+        """See :class:`agd.files.Source`."""
+        self._program.__exit__(None, None, None)
+
+
+def _bytes_of(path: str) -> Iterator[bytes]:
+    source = open_source(path)
+    try:
+        while data := source.read(_BLOCK):
+            yield data
+    finally:
+        source.close()
