@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from agd.align.process import Program
+from agd.aligners.process import Program
 from agd.convert.bam_in import BamReader
 from agd.convert.bam_out import BamStream
 from agd.convert.outputs import open_output
