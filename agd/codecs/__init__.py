@@ -7,10 +7,11 @@ from agd.codecs.bases import Base3
 from agd.codecs.chain import Chain, Encoded, decode_bytes, encode_bytes
 from agd.codecs.compress import Gzip, Zstd
 from agd.codecs.rans import Rans
+from agd.codecs.read_names import Names
 from agd.codecs.structured import Protobuf
 from agd.codecs.tag_streams import Tags
 
 __all__ = [
-    "AlignmentStreams", "Base2", "Base3", "Chain", "Codec", "Encoded", "Gzip", "Kind", "Protobuf", "Rans", "Tags",
-    "Zstd", "decode_bytes", "encode_bytes", "names", "register",
+    "AlignmentStreams", "Base2", "Base3", "Chain", "Codec", "Encoded", "Gzip", "Kind", "Names", "Protobuf", "Rans",
+    "Tags", "Zstd", "decode_bytes", "encode_bytes", "names", "register",
 ]  # fmt: skip

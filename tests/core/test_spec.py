@@ -14,7 +14,7 @@ from agd import cell as cells
 from agd import chunkfile, claim, kernels
 from agd.batch import Alignments, Column
 from agd.chunkfile import FIELDS
-from agd.codecs import Base3, Chain, Protobuf, Rans, names
+from agd.codecs import Base3, Chain, Names, Protobuf, Rans, names
 from agd.errors import CodecError
 from agd.manifest import ColumnSpec, Manifest, generation_key, object_key
 from agd.schemas import alignment_pb2, manifest_schema
@@ -147,6 +147,13 @@ def test_payloads_of_bases(vector: dict[str, Any]) -> None:
 def test_streams_of_rans(vector: dict[str, Any]) -> None:
     data = bytes.fromhex(vector["data"])
     assert bytes(Rans().decode(bytes.fromhex(vector["stream"]), len(data))) == data
+
+
+@pytest.mark.parametrize("vector", vectors("names")["payloads"], ids=lambda v: v["why"])
+def test_payloads_of_names(vector: dict[str, Any]) -> None:
+    column = Column.from_list([name.encode("latin-1") for name in vector["names"]])
+    payload = bytes.fromhex(vector["payload"])
+    assert_equal(Names().decode(memoryview(payload), len(column), None), column)
 
 
 @pytest.mark.parametrize("vector", vectors("index")["indexes"], ids=lambda v: str(v["sizes"]))

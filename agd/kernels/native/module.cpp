@@ -19,6 +19,7 @@ void bind_checksum(nb::module_ &);
 void bind_streams(nb::module_ &);
 void bind_rans(nb::module_ &);
 void bind_duplicates(nb::module_ &);
+void bind_names(nb::module_ &);
 }  // namespace agd
 
 NB_MODULE(_native, m) {
@@ -49,4 +50,5 @@ NB_MODULE(_native, m) {
     agd::bind_streams(m);
     agd::bind_rans(m);
     agd::bind_duplicates(m);
+    agd::bind_names(m);
 }

@@ -17,6 +17,15 @@ from agd.kernels.reference.duplicates import best_of_groups, hash_spans, optical
 from agd.kernels.reference.fastq import fastq_scan
 from agd.kernels.reference.gather import gather_lengths, gather_spans
 from agd.kernels.reference.hits import collect_hits, finish_hits, span_strings
+from agd.kernels.reference.names import (
+    name_fields,
+    name_links,
+    name_mates,
+    name_numbers,
+    name_shapes,
+    span_numbers,
+    write_decimals,
+)
 from agd.kernels.reference.order import argsort_bytes, argsort_u64, coordinate_keys, name_keys
 from agd.kernels.reference.ragged import copy_spans, reverse_spans
 from agd.kernels.reference.rans import (
@@ -80,7 +89,12 @@ __all__ = [
     "link_mates",
     "md_bound",
     "name_ends",
+    "name_fields",
     "name_keys",
+    "name_links",
+    "name_mates",
+    "name_numbers",
+    "name_shapes",
     "nm_md",
     "number_cigars",
     "optical_duplicates",
@@ -97,6 +111,7 @@ __all__ = [
     "sam_format_bound",
     "sam_parse",
     "same_names",
+    "span_numbers",
     "span_strings",
     "symbols_pack",
     "symbols_unpack",
@@ -105,4 +120,5 @@ __all__ = [
     "tag_sizes",
     "tag_split",
     "unclipped_ends",
+    "write_decimals",
 ]

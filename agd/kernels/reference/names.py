@@ -1,0 +1,217 @@
+"""Reference of the kernels that take names of reads apart (``spec/codecs/names.md``)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from agd.batch import I64, U8, U32, U64
+from agd.errors import KernelError
+from agd.kernels.reference.ragged import check_offsets
+
+MAX_NUMBERS, MAX_DIGITS = 64, 9
+
+#: The digit that tells mates apart: of "/1" at the end of a word, or of " 1:".
+_MATE = re.compile(rb"(?<=/)[12](?=[ \t]|\Z)|(?<=[ \t])[12](?=:)", re.DOTALL)
+_DIGITS = re.compile(rb"[0-9]+")
+_WORD = re.compile(rb"[^ \t\n/#]*")
+
+
+def _names(values: U8, offsets: I64) -> Iterator[bytes]:
+    check_offsets(offsets, len(values), "offsets outside of the values")
+    text = values.tobytes()
+    return (text[a:b] for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True))
+
+
+def _same_number(offsets: I64, *outputs: int) -> None:
+    if any(size != len(offsets) - 1 for size in outputs):
+        raise KernelError("outputs and names differ in number")
+
+
+def name_links(values: U8, offsets: I64, distances: I64, mates: U8) -> None:
+    """Find for each name the latest one before it that is equal, but for the digit that tells mates apart.
+
+    Parameters
+    ----------
+    values, offsets
+        Names: name ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
+    distances : ndarray of int64, shape (names,)
+        Written: how many records before it that is; 0 where there is none.
+    mates : ndarray of uint8, shape (names,)
+        Written: 1 where the digits (``1`` or ``2``, in ``/1`` at the end of a word or in `` 1:``) differ.
+
+    Raises
+    ------
+    KernelError
+        Offsets lie outside of the values, or the outputs have another length.
+    """
+    latest: dict[tuple[bytes, int], tuple[int, bytes]] = {}
+    _same_number(offsets, len(distances), len(mates))
+    for i, name in enumerate(_names(values, offsets)):
+        found = _MATE.search(name)
+        at = found.start() if found else -1
+        digit = name[at : at + 1] if found else b""
+        key = (name[:at] + name[at + 1 :], at) if found else (name, -1)
+        before, other = latest.get(key, (i, digit))
+        distances[i], mates[i] = i - before, digit != other
+        latest[key] = (i, digit)
+
+
+def name_mates(values: U8, offsets: I64, mask: U8) -> None:
+    """Exchange 1 and 2 in the digit that tells mates apart, in place, in the names that a mask tells.
+
+    Raises
+    ------
+    KernelError
+        A name has no such digit.
+    """
+    if len(mask) != len(offsets) - 1:
+        raise KernelError("mask and names differ in number")
+    for i, name in enumerate(_names(values, offsets)):
+        if mask[i]:
+            found = _MATE.search(name)
+            if not found:
+                raise KernelError("a name has no digit that tells mates apart", i)
+            values[int(offsets[i]) + found.start()] ^= ord("1") ^ ord("2")
+
+
+def _numbers(name: bytes) -> list[tuple[int, int, int]]:
+    """Start, end and kind of each number of a name."""
+    found = [m.span() for m in _DIGITS.finditer(name)]
+    numbers = [(a, b, b - a if name[a] == ord("0") else 1) for a, b in found if b - a <= MAX_DIGITS]
+    return numbers[:MAX_NUMBERS]
+
+
+def name_shapes(values: U8, offsets: I64, counts: I64, shapes: U64) -> None:
+    """Count the numbers in each name, and tell names with numbers of other kinds apart.
+
+    A number is a run of one to nine digits. Its kind is its length where it begins with 0, else 1. The first 64 of a
+    name are taken.
+
+    Parameters
+    ----------
+    counts : ndarray of int64, shape (names,)
+        Written.
+    shapes : ndarray of uint64, shape (names,)
+        Written: equal where the kinds of all numbers are; hardly ever otherwise. The values themselves mean nothing.
+    """
+    _same_number(offsets, len(counts), len(shapes))
+    known: dict[tuple[int, ...], int] = {}
+    for i, name in enumerate(_names(values, offsets)):
+        kinds = tuple(kind for *_, kind in _numbers(name))
+        counts[i], shapes[i] = len(kinds), known.setdefault(kinds, len(known))
+
+
+def name_numbers(values: U8, offsets: I64, starts: I64, ends: I64, numbers: U32, kinds: U8) -> None:
+    """List the numbers of all names.
+
+    Parameters
+    ----------
+    starts, ends : ndarray of int64
+        Written: where each number stands among the values, half-open.
+    numbers : ndarray of uint32
+        Written: what it is.
+    kinds : ndarray of uint8
+        Written: see :func:`name_shapes`.
+
+    Raises
+    ------
+    KernelError
+        The outputs do not have as many places as there are numbers.
+    """
+    if not len(starts) == len(ends) == len(numbers) == len(kinds):
+        raise KernelError("outputs differ in length")
+    at = 0
+    for i, name in enumerate(_names(values, offsets)):
+        for start, end, kind in _numbers(name):
+            if at == len(starts):
+                raise KernelError("the outputs are too short", i)
+            starts[at], ends[at] = offsets[i] + start, offsets[i] + end
+            numbers[at], kinds[at] = int(name[start:end]), kind
+            at += 1
+    if at != len(starts):
+        raise KernelError("the outputs are too long")
+
+
+def span_numbers(values: U8, starts: I64, ends: I64, ids: I64) -> int:
+    """Number equal spans of text, in the order in which they first occur.
+
+    Parameters
+    ----------
+    starts, ends : ndarray of int64
+        Span ``i`` is ``values[starts[i]:ends[i]]``.
+    ids : ndarray of int64
+        Written: the number of each span, from 0.
+
+    Returns
+    -------
+    int
+        How many different spans there are.
+
+    Raises
+    ------
+    KernelError
+        A span lies outside of the values.
+    """
+    if not len(starts) == len(ends) == len(ids):
+        raise KernelError("outputs and spans differ in number")
+    known: dict[bytes, int] = {}
+    for i, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+        if not 0 <= start <= end <= len(values):
+            raise KernelError("span outside of the values", i)
+        ids[i] = known.setdefault(values[start:end].tobytes(), len(known))
+    return len(known)
+
+
+def write_decimals(numbers: U32, width: int, ends: I64, out: U8) -> None:
+    """Write numbers as decimal digits.
+
+    Parameters
+    ----------
+    width : int
+        Digits of each number, with leading zeros; 0: as many as it takes.
+    ends : ndarray of int64
+        Where in ``out`` each number ends.
+    out : ndarray of uint8
+        Written at these places only.
+
+    Raises
+    ------
+    KernelError
+        A number does not fit its width, or the output.
+    """
+    if len(numbers) != len(ends):
+        raise KernelError("numbers and ends differ in number")
+    if not 0 <= width <= MAX_DIGITS:
+        raise KernelError("no such width")
+    for i, (number, end) in enumerate(zip(numbers.tolist(), ends.tolist(), strict=True)):
+        digits = b"%0*d" % (width, number)
+        if not len(digits) <= end <= len(out):
+            raise KernelError("number outside of the output", i)
+        if width and len(digits) > width:
+            raise KernelError("number is too large for its width", i)
+        out[end - len(digits) : end] = np.frombuffer(digits, np.uint8)
+
+
+def name_fields(values: U8, offsets: I64, out: I64) -> None:
+    """Read lane, tile, x and y from Illumina names.
+
+    They are the fourth to seventh part between colons of the first word that has at least five, or the second to
+    fifth of a word with just five. Words end at blanks, tabs, line feeds, ``/`` and ``#``.
+
+    Parameters
+    ----------
+    out : ndarray of int64, shape (names * 4,)
+        Written: the four numbers; all -1 where there is no such word, it has six parts, or these are not all numbers of
+        one to nine digits.
+    """
+    if len(out) != 4 * (len(offsets) - 1):
+        raise KernelError("the output does not hold four numbers a name")
+    out[:] = -1
+    for i, name in enumerate(_names(values, offsets)):
+        parts: list[bytes] = next((p for w in _WORD.findall(name) if len(p := w.split(b":")) >= 5), [])
+        chosen = parts[1:5] if len(parts) == 5 else parts[3:7] if len(parts) > 6 else []
+        if chosen and all(_DIGITS.fullmatch(part) and len(part) <= MAX_DIGITS for part in chosen):
+            out[4 * i : 4 * i + 4] = [int(part) for part in chosen]

@@ -1,0 +1,159 @@
+"""Kernels that take names of reads apart."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agd.batch import Column
+from agd.errors import KernelError
+from agd.kernels import _native, reference
+
+PIECES = st.sampled_from(
+    [b"1", b"2", b"0", b"00", b"007", b"42", b"123456789", b"1234567890", b"/1", b"/2", b" 1:", b" 2:", b":", b"::",
+     b" ", b"\t", b"\n", b"/", b"#", b"A", b"N:0:ACGT", b"", b"\xff\x00", b"HISEQ:1:FC:1:1101:15:20",
+     b"X:6:73:941:1973#0/1"]
+)  # fmt: skip
+NAMES = st.lists(st.lists(PIECES, max_size=6).map(b"".join) | st.binary(max_size=12), max_size=12)
+
+
+def column(names: list[bytes]) -> Column:
+    return Column.from_list([b"skipped", *names]).slice(1, 1 + len(names))
+
+
+def writable(names: list[bytes]) -> Column:
+    column = Column.from_list(names)
+    return Column(column.values.copy(), column.offsets)
+
+
+def links(kernels: ModuleType, names: Column) -> tuple[list[int], list[int]]:
+    distances, mates = np.full(len(names), -7, np.int64), np.full(len(names), 9, np.uint8)
+    kernels.name_links(names.values, names.offsets, distances, mates)
+    return distances.tolist(), mates.tolist()
+
+
+@given(names=NAMES)
+def test_links(names: list[bytes]) -> None:
+    found = links(_native, column(names + names[::-1]))
+    assert found == links(reference, column(names + names[::-1]))
+    assert all(distance > 0 for distance in found[0][len(names) :])
+
+
+@pytest.mark.parametrize(
+    ("names", "distances", "mates"),
+    [
+        ([b"a/1", b"a/2", b"a/1"], [0, 1, 1], [0, 1, 1]),
+        ([b"a 1:N:0", b"b 1:N:0", b"a 2:N:0"], [0, 0, 2], [0, 0, 1]),
+        ([b"a/1 x", b"a/2 x", b"a/3 x"], [0, 1, 0], [0, 1, 0]),
+        ([b"a", b"a", b"a"], [0, 1, 1], [0, 0, 0]),
+        ([b"a/12", b"a/22", b"1:", b"2:", b"", b""], [0, 0, 0, 0, 0, 1], [0] * 6),
+        ([b"a/1 1:N", b"a/1 2:N", b"a/2 1:N"], [0, 0, 2], [0, 0, 1]),
+    ],
+)
+def test_links_of_known_names(
+    kernels: ModuleType, names: list[bytes], distances: list[int], mates: list[int]
+) -> None:
+    assert links(kernels, column(names)) == (distances, mates)
+    turned = writable(names)
+    mask = np.array([name in (b"a/1", b"a 2:N:0") for name in names], np.uint8)
+    kernels.name_mates(turned.values, turned.offsets, mask)
+    exchange = {b"a/1": b"a/2", b"a 2:N:0": b"a 1:N:0"}
+    assert list(turned) == [exchange.get(name, name) for name in names]
+
+
+def test_a_name_without_mate_digit_cannot_be_turned(kernels: ModuleType) -> None:
+    names = writable([b"a/1", b"a1", b"1:"])
+    with pytest.raises(KernelError) as caught:
+        kernels.name_mates(names.values, names.offsets, np.array([1, 1, 0], np.uint8))
+    assert caught.value.record == 1
+
+
+@given(names=NAMES)
+def test_numbers(names: list[bytes]) -> None:
+    text = column(names)
+    results = []
+    for kernels in (_native, reference):
+        counts, shapes = np.empty(len(text), np.int64), np.empty(len(text), np.uint64)
+        kernels.name_shapes(text.values, text.offsets, counts, shapes)
+        total = int(counts.sum())
+        starts, ends = np.empty(total, np.int64), np.empty(total, np.int64)
+        numbers, kinds = np.empty(total, np.uint32), np.empty(total, np.uint8)
+        kernels.name_numbers(text.values, text.offsets, starts, ends, numbers, kinds)
+        same = (shapes[:, None] == shapes).tolist()
+        results.append((counts.tolist(), same, starts.tolist(), ends.tolist(), numbers.tolist(), kinds.tolist()))
+        for room in {0, total - 1, total + 1} - {total, -1}:
+            short = [np.empty(room, dtype) for dtype in (np.int64, np.int64, np.uint32, np.uint8)]
+            with pytest.raises(KernelError):
+                kernels.name_numbers(text.values, text.offsets, *short)
+        out = text.values.copy()
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            out[start:end] = 0
+        for kind in set(kinds.tolist()):
+            chosen = kinds == kind
+            kernels.write_decimals(numbers[chosen], kind if kind > 1 else 0, ends[chosen], out)
+        assert out.tobytes() == text.values.tobytes()
+    assert results[0] == results[1]
+
+
+def test_no_more_than_64_numbers_are_taken(kernels: ModuleType) -> None:
+    text = Column.from_list([b"1," * 70])
+    counts, shapes = np.empty(1, np.int64), np.empty(1, np.uint64)
+    kernels.name_shapes(text.values, text.offsets, counts, shapes)
+    assert counts[0] == 64
+
+
+@given(spans=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 4)), max_size=30))
+def test_spans(kernels: ModuleType, spans: list[tuple[int, int]]) -> None:
+    values = np.frombuffer(b"aabaabaaba", np.uint8)
+    starts = np.array([start for start, _ in spans], np.int64)
+    ends = starts + np.array([length for _, length in spans], np.int64)
+    ids = np.empty(len(spans), np.int64)
+    texts = [values[a:b].tobytes() for a, b in zip(starts, ends, strict=True)]
+    assert kernels.span_numbers(values, starts, ends, ids) == len(set(texts))
+    assert ids.tolist() == [list(dict.fromkeys(texts)).index(text) for text in texts]
+    if spans:
+        ends[-1] = 11
+        with pytest.raises(KernelError):
+            kernels.span_numbers(values, starts, ends, ids)
+
+
+@pytest.mark.parametrize(
+    ("number", "width", "end"), [(10, 1, 5), (10, 0, 1), (10, 0, 6), (1, 10, 5), (1, -1, 5), (1, 3, 2)]
+)
+def test_decimals_that_do_not_fit(kernels: ModuleType, number: int, width: int, end: int) -> None:
+    with pytest.raises(KernelError):
+        kernels.write_decimals(np.array([number], np.uint32), width, np.array([end]), np.zeros(5, np.uint8))
+
+
+def fields(kernels: ModuleType, names: Column) -> list[list[int]]:
+    out = np.empty(4 * len(names), np.int64)
+    kernels.name_fields(names.values, names.offsets, out)
+    return [row.tolist() for row in out.reshape(-1, 4)]
+
+
+@given(names=NAMES)
+def test_fields(names: list[bytes]) -> None:
+    assert fields(_native, column(names)) == fields(reference, column(names))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (b"HISEQ_HU01:89:H7YRLADXX:1:1101:1116:2123 1:N:0:ATCACG", [1, 1101, 1116, 2123]),
+        (b"ERR6005894.15 K00287:38:HTHV5BBXX:7:1101:13403:12023/1", [7, 1101, 13403, 12023]),
+        (b"HWUSI-EAS100R:6:73:941:1973#0/1", [6, 73, 941, 1973]),
+        (b"A:1:F:1:1101:5:7:ACGT+TTGA 2:N:0:A", [1, 1101, 5, 7]),
+        (b"A:1:F:1:1101:5", [-1] * 4),
+        (b"A:1:F:1:1101:5:x", [-1] * 4),
+        (b"A:1:F:1:1101:5:1234567890", [-1] * 4),
+        (b"A:1:F:1::5:1", [-1] * 4),
+        (b"read1 comment", [-1] * 4),
+        (b"", [-1] * 4),
+    ],
+)
+def test_fields_of_known_names(kernels: ModuleType, name: bytes, expected: list[int]) -> None:
+    assert fields(kernels, Column.from_list([name])) == [expected]
