@@ -1,4 +1,4 @@
-"""From reads to sorted alignments and BAM in one go; nothing intermediate is stored twice."""
+"""From reads to sorted alignments, marked duplicates and BAM in one go; nothing intermediate is stored twice."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from agd.convert.fastq_batches import ChunkText, FastqBatches, assemble
 from agd.convert.inputs import describe_input
 from agd.dataset import Dataset
 from agd.errors import UsageError
+from agd.ops.dedup import dedup as mark_duplicates
 from agd.ops.digest import Digest
 from agd.run import SILENT, Progress, Runner, ThreadRunner
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS
@@ -33,6 +34,8 @@ class PipelineReport:
     ----------
     reads, records, mapped : int
         Reads, alignment lines, and primary lines that are mapped.
+    duplicates : int or None
+        Lines marked as duplicates, with their further alignments; None: not looked for.
     dataset, bam : str
         What was written; "" for nothing.
     spilled_bytes : int
@@ -44,6 +47,7 @@ class PipelineReport:
     reads: int
     records: int
     mapped: int
+    duplicates: int | None
     dataset: str
     bam: str
     spilled_bytes: int
@@ -56,11 +60,12 @@ class PipelineReport:
     def describe(self) -> str:
         """For people, without the time."""
         share = 100 * self.mapped / max(1, self.reads)
-        return f"{self.reads:,} reads, {share:.2f} % mapped"
+        marked = "" if self.duplicates is None else f", {self.duplicates:,} duplicates"
+        return f"{self.reads:,} reads, {share:.2f} % mapped{marked}"
 
 
 def align_sorted(
-    dataset: Dataset, reference: str, output: str | os.PathLike[str], *, bam: str | None = None,
+    dataset: Dataset, reference: str, output: str | os.PathLike[str], *, dedup: bool = False, bam: str | None = None,
     runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT, command: str = "",
     **options: Any,
 ) -> PipelineReport:
@@ -73,6 +78,8 @@ def align_sorted(
         FASTA, path or url.
     output : str or path
         Url of the sorted dataset.
+    dedup : bool
+        Mark duplicates.
     bam : str, optional
         BAM file to write, with its index.
     **options
@@ -82,13 +89,13 @@ def align_sorted(
         if runner is None:
             runner = stack.enter_context(ThreadRunner())
         source = dataset_source(dataset, runner)
-        return _run(source, reference, os.fspath(output), bam, runner, memory, progress, command, options)
+        return _run(source, reference, os.fspath(output), bam, dedup, runner, memory, progress, command, options)
 
 
 def pipeline(
     reads1: str | os.PathLike[str], reads2: str | os.PathLike[str] | None = None, *, reference: str,
     bam: str | None = None, dataset: str | os.PathLike[str] | None = None, interleaved: bool = False,
-    chunk_records: int = DEFAULT_CHUNK_RECORDS, chunk_bytes: int = DEFAULT_CHUNK_BYTES,
+    dedup: bool = True, chunk_records: int = DEFAULT_CHUNK_RECORDS, chunk_bytes: int = DEFAULT_CHUNK_BYTES,
     runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT, command: str = "",
     **options: Any,
 ) -> PipelineReport:
@@ -104,6 +111,8 @@ def pipeline(
         BAM file to write, with its index.
     dataset : str or path, optional
         Url of the sorted dataset; without it only the BAM file stays.
+    dedup : bool
+        Mark duplicates.
     **options
         As for :func:`agd.aligners.fused.align_sorted`.
 
@@ -126,7 +135,7 @@ def pipeline(
         source = fastq_source(reads, inputs, parameters, command)
         output = os.fspath(dataset) if dataset is not None else stack.enter_context(_scratch(str(bam)))
         options |= {"chunk_records": chunk_records, "chunk_bytes": chunk_bytes}
-        done = _run(source, reference, output, bam, runner, memory, progress, command, options)
+        done = _run(source, reference, output, bam, dedup, runner, memory, progress, command, options)
     return done if dataset is not None else PipelineReport(**(asdict(done) | {"dataset": ""}))
 
 
@@ -149,17 +158,21 @@ def fastq_source(
 
 
 def _run(
-    source: ReadSource, reference: str, output: str, bam: str | None, runner: Runner,
+    source: ReadSource, reference: str, output: str, bam: str | None, dedup: bool, runner: Runner,
     memory: int | None, progress: Progress, command: str, options: dict[str, Any],
 ) -> PipelineReport:
     begun = time.monotonic()
     done: FusedReport = fused.align_sorted(
         source, reference, output, runner=runner, memory=memory, progress=progress, command=command, **options
     )
+    duplicates = None
+    if dedup:
+        marked = mark_duplicates(Dataset.open(output), runner=runner, memory=memory, progress=progress)
+        duplicates = marked.marked
     if bam is not None:
         export_bam(Dataset.open(output), bam, runner=runner, memory=memory, progress=progress, command=command)
     return PipelineReport(
-        done.reads, done.records, done.mapped, output, bam or "", done.spilled_bytes,
+        done.reads, done.records, done.mapped, duplicates, output, bam or "", done.spilled_bytes,
         time.monotonic() - begun,
     )  # fmt: skip
 

@@ -20,13 +20,14 @@ from agd.cli.common import codec_options, command_line, json_option, report, res
 @click.option("--codec", "codec", multiple=True, metavar="COLUMN=CODECS", help="Codec chain of the results column.")
 @click.option("--overwrite", is_flag=True, help="Replace the alignments (or the output) that are there.")
 @click.option("--sort", "sort", is_flag=True, help="Write a new dataset, sorted by coordinate, instead of a column.")
+@click.option("--dedup", is_flag=True, help="Mark duplicates too; with --sort.")
 @click.option("-o", "--output", help="Path or url of the sorted dataset; with --sort.")
 @click.option("--bam", help="BAM file to write from it; with --sort.")
 @json_option
 @resources
 def command(
     dataset: str, reference: str, aligner: str, aligner_args: str, read_group: str | None, codec: tuple[str, ...],
-    overwrite: bool, sort: bool, output: str | None, bam: str | None, as_json: bool, runner: Any,
+    overwrite: bool, sort: bool, dedup: bool, output: str | None, bam: str | None, as_json: bool, runner: Any,
     memory: int | None, progress: Any, quiet: bool,
 ) -> None:
     r"""Align the reads of DATASET; adds the column "results" and rewrites nothing.
@@ -35,16 +36,16 @@ def command(
     Examples:
       agd align s.agd --reference ref.fa --read-group '@RG\tID:s\tSM:s\tPL:ILLUMINA'
       agd align s.agd --reference ref.fa --aligner bwa --threads 8
-      agd align s.agd --reference ref.fa --sort -o sorted.agd --bam out.bam
+      agd align s.agd --reference ref.fa --sort --dedup -o sorted.agd --bam out.bam
     """
-    if sort != bool(output) or (bam and not sort):
-        raise click.UsageError("--sort and --output go together; --bam needs them")
+    if sort != bool(output) or ((dedup or bam) and not sort):
+        raise click.UsageError("--sort and --output go together; --dedup and --bam need them")
     if sort:
         from agd.dataset import Dataset
         from agd.pipeline import align_sorted
 
         done = align_sorted(
-            Dataset.open(dataset), reference, str(output), bam=bam, aligner=aligner,
+            Dataset.open(dataset), reference, str(output), dedup=dedup, bam=bam, aligner=aligner,
             aligner_args=aligner_args, read_group=read_group, overwrite=overwrite, codecs=codec_options(codec),
             runner=runner, memory=memory, progress=progress, command=command_line(),
         )  # fmt: skip

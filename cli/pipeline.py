@@ -17,6 +17,7 @@ from agd.cli.common import codec_options, command_line, dataset_options, json_op
 @click.option("-o", "--bam", help="BAM file to write, with its index.")
 @click.option("--dataset", help="Path or url of the sorted dataset to keep.")
 @click.option("--interleaved", is_flag=True, help="One file holds both reads of each pair in turn.")
+@click.option("--dedup/--no-dedup", default=True, show_default=True, help="Mark duplicates.")
 @click.option("-a", "--aligner", default="minibwa", show_default=True, help="As in agd align.")
 @click.option("--aligner-args", default="", metavar="ARGS", help="More arguments for an executable.")
 @click.option("-R", "--read-group", metavar="LINE", help=r"@RG line, such as '@RG\tID:s1\tSM:sample'.")
@@ -28,7 +29,7 @@ def command(
     reads1: str, reads2: str | None, reference: str, bam: str | None, dataset: str | None, codec: tuple[str, ...],
     as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool, **options: Any,
 ) -> None:
-    r"""Import, align and sort in one go; aligned chunks go straight into the sort.
+    r"""Import, align, sort and mark duplicates in one go; aligned chunks go straight into the sort.
 
     \b
     Examples:

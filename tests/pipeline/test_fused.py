@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pysam
@@ -69,11 +70,16 @@ def test_from_reads_to_bam_in_one_go(folder: Path, tmp_path: Path) -> None:
         folder / "1.fq", folder / "2.fq", reference=str(folder / "ref.fa"), bam=str(tmp_path / "p.bam"),
         dataset=tmp_path / "p.agd", read_group=READ_GROUP, chunk_records=50,
     )  # fmt: skip
-    steps = agd.open(str(folder / "steps.agd"))
+    shutil.copytree(folder / "steps.agd", tmp_path / "steps.agd")
+    agd.dedup(agd.open(str(tmp_path / "steps.agd")))
+    steps = agd.open(str(tmp_path / "steps.agd"))
+    assert "duplicates" in steps.columns
+    assert report.duplicates
     assert text(agd.open(str(tmp_path / "p.agd")), tmp_path / "p.sam") == text(steps, tmp_path / "s.sam")
     assert agd.open(str(tmp_path / "p.agd")).manifest.digest["reads"] == steps.manifest.digest["reads"]
     assert report.reads == 800
     pysam.quickcheck(str(tmp_path / "p.bam"))
+    # Of a pipeline without a dataset only the BAM file and its index stay.
     only = pipeline(
         folder / "1.fq", folder / "2.fq", reference=str(folder / "ref.fa"), bam=str(tmp_path / "o.bam"),
         read_group=READ_GROUP,
