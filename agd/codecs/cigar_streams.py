@@ -10,6 +10,9 @@ from agd.codecs.streams import StreamReader, StreamWriter
 from agd.errors import CodecError
 from agd.kernels.ragged import take
 
+#: Most operations of all records of a chunk.
+MAX_OPERATIONS = 1 << 28
+
 #: Bit of each operation that uses up bases of the read (M, I, S, =, X), and of the reference (M, D, N, =, X).
 _READ, _REFERENCE = 0b110010011, 0b110001101
 
@@ -22,6 +25,8 @@ def write_cigars(writer: StreamWriter, cigar: Column) -> None:
     ``cigar.operation`` and ``cigar.length`` of each; the length of the last one that uses up bases is the sum of them.
     """
     assert cigar.offsets is not None
+    if cigar.lengths.sum() > MAX_OPERATIONS:
+        raise CodecError("alignments", "cigar", f"more than {MAX_OPERATIONS} operations in one chunk")
     values, offsets = np.ascontiguousarray(cigar.values), np.ascontiguousarray(cigar.offsets)
     codes = np.empty(len(cigar), np.int64)
     distinct = kernels.number_cigars(values, offsets, codes)
@@ -60,6 +65,9 @@ def read_cigars(reader: StreamReader, count: int) -> Column:
     entries = Column(codes | lengths.astype(np.uint32) << np.uint32(4), entries.offsets)
     index = rank - 1
     index[rank == 0] = often + np.arange(once)
+    # Each record may name the longest one: the sum is not bounded by what is stored.
+    if float(sizes[index].sum(dtype=np.float64)) > MAX_OPERATIONS:
+        raise CodecError("alignments", "cigar", f"more than {MAX_OPERATIONS} operations in one chunk")
     return take(entries, index)
 
 

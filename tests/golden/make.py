@@ -2,8 +2,9 @@
 
     python -m tests.golden.make
 
-What a folder holds is a promise: every later release reads it. A change of the format gets a folder of its own; this
-script refuses to touch one that is there. The contents come from the lists below, not from reading back.
+What a folder holds is a promise: every later release reads it. A change of the format gets a folder of its own, a new
+codec a dataset of its own; this script refuses to touch one that is there. The contents come from the lists below, not
+from reading back.
 """
 
 from __future__ import annotations
@@ -176,6 +177,57 @@ def types() -> tuple[Dataset, dict[str, Any]]:
     return draft.commit([Chunk(0, len(NUMBERS), cells)], names="sam"), {"generations": [held]}
 
 
+STREAMS: dict[str, tuple[RecordType, list[dict[str, Any]]]] = {
+    "text-rans": (RecordType.TEXT, [{"name": "rans"}]),
+    "bases-base2": (RecordType.BASES, [{"name": "base2", "level": 1}]),
+    "bases-base2-9": (RecordType.BASES, [{"name": "base2", "level": 9}]),
+    "structured-alignments": (RecordType.STRUCTURED, [{"name": "alignments", "level": 1}]),
+    "structured-alignments-9": (RecordType.STRUCTURED, [{"name": "alignments", "level": 9}]),
+    "aux-tags": (RecordType.AUX, [{"name": "tags", "level": 1}]),
+    "aux-tags-9": (RecordType.AUX, [{"name": "tags", "level": 9}]),
+}  # fmt: skip
+
+
+def streams() -> tuple[Dataset, dict[str, Any]]:
+    """The codecs that take records apart, over enough records to have something to take apart."""
+    texts = [t * 9 for t in ("IIIIIHHHGGF#", "IIIIIIIIIIII", "", "!\xff~")] * 16
+    bases = ["ACGTTGCA" * 12 + "N" * (i % 7) + "acgtRY"[: i % 5] for i in range(64)]
+    pairs = [line for i in range(32) for line in _pair(i)]
+    tags = [TAGS[i % 3] + (b"ZZi" + i.to_bytes(4, "little") if i % 5 else b"") for i in range(64)]
+    held: dict[str, Any] = {}
+    columns: dict[str, AnyColumn] = {}
+    for name, (kind, _) in STREAMS.items():
+        if kind is RecordType.STRUCTURED:
+            held[name], columns[name] = pairs, alignments(pairs)
+            continue
+        records = {RecordType.TEXT: texts, RecordType.BASES: bases}.get(kind) or [t.decode("latin-1") for t in tags]
+        held[name], columns[name] = records, Column.from_list([r.encode("latin-1") for r in records])
+    specs = {name: ColumnSpec(kind, chain, name) for name, (kind, chain) in STREAMS.items()}
+    draft = Draft.create(FOLDER / "streams.agd", specs, {"operation": "golden"}, orientation=Orientation.READ)
+    cells = {name: draft.write(name, 0, column) for name, column in columns.items()}
+    for name in STREAMS:
+        if name.endswith("-9"):
+            held[name] = {"same as": name.removesuffix("-9")}
+    return draft.commit([Chunk(0, 64, cells)]), {"generations": [held]}
+
+
+def _pair(i: int) -> list[Entry]:
+    """Mates that name each other, most of them as an aligner has them; some null, unmapped or supplementary."""
+    if i % 10 == 9:
+        return [RESULTS[i % 6], None if i % 20 == 9 else alignment(flag=2113, reference=1, position=i, cigar="9H30M")]
+    left, right = 1000 + 37 * i % 500, 1200 + 37 * i % 500 + i % 3
+    return [
+        alignment(
+            flag=99, reference=0, position=left, mapping_quality=60, mate_reference=0, mate_position=right,
+            template_length=right - left + 100, cigar="100M" if i % 4 else "3S97M", tags=b"NMC\1MDZ10A5\0".hex(),
+        ),
+        alignment(
+            flag=147, reference=0, position=right, mapping_quality=i % 61, mate_reference=0, mate_position=left,
+            template_length=left - right - 100, cigar="100M", tags=b"NMC\0ASc\x64".hex(),
+        ),
+    ]  # fmt: skip
+
+
 def empty() -> tuple[Dataset, dict[str, Any]]:
     """A dataset without records."""
     draft = Draft.create(
@@ -185,16 +237,17 @@ def empty() -> tuple[Dataset, dict[str, Any]]:
 
 
 def main() -> None:
-    """Write all datasets and what they must read as."""
-    if FOLDER.exists():
-        sys.exit(f"{FOLDER.name} is there: what is in it is never written again")
-    FOLDER.mkdir()
-    for make in (reads, types, empty):
+    """Write the datasets that are not there, and what they must read as."""
+    FOLDER.mkdir(exist_ok=True)
+    left = [make for make in (reads, types, empty, streams) if not (FOLDER / f"{make.__name__}.agd").exists()]
+    if not left:
+        sys.exit(f"all datasets of {FOLDER.name} are there: they are never written again")
+    for make in left:
         dataset, expected = make()
         files = sorted(Path(dataset.url).iterdir())
         sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
         document = {"records": len(dataset), "files": sums, **expected}
-        (FOLDER / f"{make.__name__}.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+        (FOLDER / f"{make.__name__}.json").write_text(json.dumps(document) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
