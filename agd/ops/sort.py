@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import agd
 from agd.cell import default_spec
+from agd.codecs import Chain
 from agd.dataset import Dataset
 from agd.draft import Draft
 from agd.errors import UsageError
@@ -167,6 +168,7 @@ def output_specs(
     for name in codecs:
         if name not in columns:
             raise UsageError(f"there is no column {name!r} to choose codecs for", f"there are: {', '.join(columns)}")
+        Chain.from_json(codecs[name], name)  # what is wrong with it is said before the work begins
     specs = {}
     for name in columns:
         old = dataset.manifest.columns.get(name) or default_spec(name)

@@ -98,6 +98,20 @@ def test_copy_spans_out_of_fastq(measure: Measure, fastq: U8, field: int) -> Non
     measure("values", out.nbytes, lambda: kernels.copy_spans(fastq, starts, ends, out, offsets))
 
 
+@pytest.mark.parametrize("size", [40, 150])
+@pytest.mark.parametrize("turned", [False, True])
+def test_gather_spans(measure: Measure, rng: np.random.Generator, size: int, turned: bool) -> None:
+    # Twenty sorted runs that are merged: each record comes from a random place of one of them.
+    runs, count = 20, 1_500_000 // size
+    values = np.full(count * size, ord("C"), np.uint8)
+    starts = np.arange(count, dtype=np.int64) * size
+    turn = rng.random(count) < 0.5 if turned else None
+    parts = [(values.copy(), starts, starts + size, turn, rng.permutation(count)) for _ in range(runs)]
+    order, offsets = rng.permutation(runs * count), np.empty(runs * count + 1, np.int64)
+    out = np.zeros(kernels.gather_lengths(parts, order, offsets), np.uint8)
+    measure("values", out.nbytes, lambda: kernels.gather_spans(parts, order, turned, out, offsets))
+
+
 @pytest.mark.parametrize("complement", [False, True])
 def test_reverse_spans(measure: Measure, bases: Column, complement: bool) -> None:
     values, mask = bases.values.copy(), np.ones(READS, np.bool_)

@@ -17,7 +17,7 @@ import pytest
 from agd.batch import Alignments, Column
 from agd.dataset import Dataset
 from agd.draft import Draft, columns_of
-from agd.errors import ConflictError, DatasetExistsError, FormatError, InputError, UsageError
+from agd.errors import ConflictError, DatasetExistsError, FormatError, InputError, UnknownCodecError, UsageError
 from agd.manifest import Chunk
 from agd.ops import sort as module
 from agd.ops.sort import sort
@@ -292,6 +292,8 @@ def test_refusals(text: str, tmp_path: Path) -> None:
     ):  # fmt: skip
         with pytest.raises(UsageError):
             sort(dataset, tmp_path / "out.agd", **arguments)  # type: ignore[arg-type]
+    with pytest.raises(UnknownCodecError):
+        sort(dataset, tmp_path / "out.agd", codecs={"bases": [{"name": "nothing"}]})
     for same in (tmp_path / "in.agd", f"{tmp_path}/in.agd/", tmp_path / "x" / ".." / "in.agd"):
         with pytest.raises(UsageError):
             sort(dataset, same, overwrite=True)
