@@ -63,7 +63,7 @@ class Draft:
         self.columns = dict(columns)
         self.base = base
         self.resumed = resumed
-        self._plan = dict(plan)
+        self.plan = dict(plan)
         self._claims = {claim.NEW} if base is None else {claim.claim_key(column) for column in columns}
         self._late: set[str] = set()
 
@@ -155,7 +155,7 @@ class Draft:
                 latest = load_manifest(self.storage)
                 if latest.columns.get(column) != self.base.columns.get(column):
                     raise ConflictError(f"{self.storage.url}: another writer has just published the column {column!r}")
-                spec, _ = claim.place_on_column(self.storage, latest, column, spec, self._plan)
+                spec, _ = claim.place_on_column(self.storage, latest, column, spec, self.plan)
                 self._claims.add(claim.claim_key(column))
             self._late.add(column)
             self.columns[column] = spec

@@ -248,9 +248,12 @@ class s3_server:  # noqa: N801 - used as a context manager
     """An S3 server on a free port of this machine; gives the url of a bucket."""
 
     def __enter__(self) -> str:
+        import logging
+
         import s3fs
         from moto.server import ThreadedMotoServer
 
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self.server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self.server.start()
         host, port = self.server.get_host_and_port()

@@ -17,6 +17,7 @@ VERBS = {
     "pipeline": ("agd.cli.pipeline", "From FASTQ to a sorted BAM in one go."),
     "sort": ("agd.cli.sort", "Sort into a new dataset."),
     "dedup": ("agd.cli.dedup", "Mark duplicates; adds a small column."),
+    "finalise": ("agd.cli.finalise", "Publish a step that was run in parts."),
     "export": ("agd.cli.export", "Write BAM, SAM, CRAM or FASTQ."),
     "flagstat": ("agd.cli.flagstat", "Count records by flags, as samtools flagstat."),
     "info": ("agd.cli.info", "Show what a dataset holds."),

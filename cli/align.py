@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import codec_options, command_line, json_option, report, resources, seconds
+from agd.cli.common import codec_options, command_line, json_option, partition_option, report, resources, seconds
 
 
 @click.command("align", context_settings=CONTEXT)
@@ -23,12 +23,13 @@ from agd.cli.common import codec_options, command_line, json_option, report, res
 @click.option("--dedup", is_flag=True, help="Mark duplicates too; with --sort.")
 @click.option("-o", "--output", help="Path or url of the sorted dataset; with --sort.")
 @click.option("--bam", help="BAM file to write from it; with --sort.")
+@partition_option
 @json_option
 @resources
 def command(
     dataset: str, reference: str, aligner: str, aligner_args: str, read_group: str | None, codec: tuple[str, ...],
-    overwrite: bool, sort: bool, dedup: bool, output: str | None, bam: str | None, as_json: bool, runner: Any,
-    memory: int | None, progress: Any, quiet: bool,
+    overwrite: bool, sort: bool, dedup: bool, output: str | None, bam: str | None, partition: Any, as_json: bool,
+    runner: Any, memory: int | None, progress: Any, quiet: bool,
 ) -> None:
     r"""Align the reads of DATASET; adds the column "results" and rewrites nothing.
 
@@ -37,9 +38,12 @@ def command(
       agd align s.agd --reference ref.fa --read-group '@RG\tID:s\tSM:s\tPL:ILLUMINA'
       agd align s.agd --reference ref.fa --aligner bwa --threads 8
       agd align s.agd --reference ref.fa --sort --dedup -o sorted.agd --bam out.bam
+      agd align s.agd --reference ref.fa --partition 3/40
     """
     if sort != bool(output) or ((dedup or bam) and not sort):
         raise click.UsageError("--sort and --output go together; --dedup and --bam need them")
+    if sort and partition:
+        raise click.UsageError("--partition does the aligning alone: run 'agd sort' after 'agd finalise'")
     if sort:
         from agd.dataset import Dataset
         from agd.pipeline import align_sorted
@@ -56,9 +60,13 @@ def command(
 
     result = align(
         Dataset.open(dataset), reference, aligner=aligner, aligner_args=aligner_args, read_group=read_group,
-        overwrite=overwrite, codecs=codec_options(codec), runner=runner, memory=memory, progress=progress,
-        command=command_line(),
+        overwrite=overwrite, codecs=codec_options(codec), partition=partition, runner=runner, memory=memory,
+        progress=progress, command=command_line(),
     )  # fmt: skip
+    if partition:
+        report(result, as_json, quiet, f"{dataset}: part {partition}: {result.reads:,} reads in "
+               f"{seconds(result.seconds)}; 'agd finalise {dataset}' publishes when all parts are done")  # fmt: skip
+        return
     share = 100 * result.mapped / max(1, result.reads)
     report(result, as_json, quiet, f"{dataset}: {result.reads:,} reads, {share:.2f} % mapped in "
            f"{seconds(result.seconds)}")  # fmt: skip

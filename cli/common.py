@@ -67,6 +67,18 @@ def resources(function: F) -> F:
     return wrapper  # type: ignore[return-value]
 
 
+def partition_option(function: F) -> F:
+    """Option ``--partition``; the verb gets a :class:`agd.ops.partition.Partition` or None."""
+
+    def parse(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+        from agd.ops.partition import Partition
+
+        return None if value is None else Partition.parse(value)
+
+    return click.option("--partition", callback=parse, metavar="I/N",
+                        help="Do part I of N only; 'agd finalise' publishes when all are done.")(function)
+
+
 def json_option(function: F) -> F:
     """Option ``--json``: the report as one JSON object on standard output."""
     return click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")(function)

@@ -7,7 +7,16 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import codec_options, command_line, dataset_options, json_option, report, resources, seconds
+from agd.cli.common import (
+    codec_options,
+    command_line,
+    dataset_options,
+    json_option,
+    partition_option,
+    report,
+    resources,
+    seconds,
+)
 
 
 @click.command("sort", context_settings=CONTEXT)
@@ -17,11 +26,12 @@ from agd.cli.common import codec_options, command_line, dataset_options, json_op
               help="coordinate, queryname (natural), queryname-lexicographic, template-coordinate, or tag:XX.")
 @click.option("--tmp", metavar="DIR", help="Where to spill. [default: beside the output]")
 @dataset_options
+@partition_option
 @json_option
 @resources
 def command(
     dataset: str, output: str, by: str, tmp: str | None, overwrite: bool, codec: tuple[str, ...], chunk_records: int,
-    as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
+    partition: Any, as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
 ) -> None:
     """Sort DATASET into a new dataset with one record per alignment line.
 
@@ -31,12 +41,18 @@ def command(
     Examples:
       agd sort s.agd -o sorted.agd
       agd sort s.agd -o byname.agd --by queryname --memory 2G
+      agd sort s.agd -o sorted.agd --partition 3/40
     """
     from agd.dataset import Dataset
     from agd.ops.sort import sort
 
     result = sort(
         Dataset.open(dataset), output, by=by, tmp=tmp, overwrite=overwrite, codecs=codec_options(codec),
-        chunk_records=chunk_records, runner=runner, memory=memory, progress=progress, command=command_line(),
+        chunk_records=chunk_records, partition=partition, runner=runner, memory=memory, progress=progress,
+        command=command_line(),
     )  # fmt: skip
+    if partition:
+        report(result, as_json, quiet, f"{output}: part {partition}: {result.records:,} records in "
+               f"{seconds(result.seconds)}; 'agd finalise {output}' publishes when all parts are done")  # fmt: skip
+        return
     report(result, as_json, quiet, f"{output}: {result.records:,} records by {by} in {seconds(result.seconds)}")

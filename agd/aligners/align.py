@@ -22,6 +22,7 @@ from agd.errors import AlignerError, ColumnError, UsageError
 from agd.kernels.ragged import take_any
 from agd.manifest import Cell, Chunk, ColumnSpec
 from agd.ops.lines import secondary_columns
+from agd.ops.partition import Partition, set_aside
 from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
 from agd.run.memory import BASE
 from agd.types import Flag, Orientation
@@ -75,7 +76,8 @@ class AlignReport:
 def align(
     dataset: Dataset, reference: str, *, aligner: str = "minibwa", read_group: str | None = None,
     aligner_args: str = "", overwrite: bool = False, codecs: Mapping[str, list[dict[str, Any]]] | None = None,
-    runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT, command: str = "",
+    partition: Partition | None = None, runner: Runner | None = None, memory: int | None = None,
+    progress: Progress = SILENT, command: str = "",
 ) -> AlignReport:
     r"""Align the reads of a dataset and add the columns ``results`` and, where needed, ``secondary0…``.
 
@@ -95,6 +97,8 @@ def align(
         Replace alignments that are there; duplicate marks, which were found by them, go.
     codecs : mapping of str to codec chain, optional
         For ``results``; the further alignments are stored alike.
+    partition : Partition, optional
+        Align this part of the chunks only; :func:`agd.ops.finalise.finalise` publishes when all parts are done.
     runner, memory, progress, command
         As in all operations; a program gets as many threads as the runner has workers.
 
@@ -117,9 +121,13 @@ def align(
     tool = load_aligner(aligner)(Request(genome, line, aligner_args, runner, progress))
     if "bases" not in dataset.columns:
         raise ColumnError(f"{dataset.url}: there is no column 'bases'", "import the reads again")
+    if partition and not isinstance(tool, ChunkAligner):
+        raise UsageError(
+            f"{aligner} aligns all reads in one go, and its results depend on that", "run it without --partition"
+        )
     columns = [name for name in tool.columns if name in dataset.columns]
     ahead = _ahead(dataset, memory, runner, genome, isinstance(tool, ChunkAligner))
-    job = _Job(dataset, columns, tool, runner, ahead)
+    job = _Job(dataset, columns, tool, runner, ahead, partition)
     plan = {
         "operation": "align", "reference": genome.digest, "read_group": line, "codecs": dict(codecs or {}),
         **tool.plan(),
@@ -140,11 +148,13 @@ def align(
     for group in tool.read_groups():
         header = samheader.with_line(header, group)
     parameters = tool.parameters()
-    job.draft.commit(
-        chunks, drop=[n for n in stale if n not in job.draft.columns],
-        header=header, references=genome.contigs,
-        steps=provenance(tool, genome, parameters, command),
-    )  # fmt: skip
+    fields: dict[str, Any] = {
+        "header": header, "references": genome.contigs, "steps": provenance(tool, genome, parameters, command),
+    }  # fmt: skip
+    if partition:
+        set_aside(job.draft, partition, chunks, len(dataset), replace=overwrite, drop=stale, **fields)
+    else:
+        job.draft.commit(chunks, drop=[n for n in stale if n not in job.draft.columns], **fields)
     return _report(chunks, job.resumed, tool, parameters, time.monotonic() - started)
 
 
@@ -187,8 +197,11 @@ class _Job:
     draft: Draft
 
     def __init__(
-        self, dataset: Dataset, columns: list[str], tool: ChunkAligner | StreamAligner, runner: Runner, ahead: int
+        self, dataset: Dataset, columns: list[str], tool: ChunkAligner | StreamAligner, runner: Runner, ahead: int,
+        partition: Partition | None = None,
     ) -> None:
+        self.chunks = partition.of(dataset.chunks) if partition else dataset.chunks
+        self.shared = partition is not None
         self.dataset, self.columns, self.tool, self.runner, self.ahead = dataset, columns, tool, runner, ahead
         self.codecs: Mapping[str, list[dict[str, Any]]] | None = None
         self.resumed = 0
@@ -198,7 +211,9 @@ class _Job:
         self.draft, self.codecs = draft, codecs
 
     def abandon(self) -> None:
-        """Remove what was stored: it is of no use to another run."""
+        """Remove what was stored: it is of no use to another run. Other parts may be at work on the same draft."""
+        if self.shared:
+            return
         firsts = [chunk.first for chunk in self.dataset.chunks]
         self.draft.abandon(self.draft.key(name, first) for name in self.draft.columns for first in firsts)
 
@@ -208,11 +223,14 @@ class _Job:
 
     def run(self, progress: Progress) -> list[Chunk]:
         """Align everything; the chunks with their new cells."""
-        progress.begin("aligning", len(self.dataset))
+        progress.begin("aligning", sum(chunk.count for chunk in self.chunks))
         done: list[Chunk] = []
         source = self._chunkwise(done) if isinstance(self.tool, ChunkAligner) else self._streamed(self.tool)
         try:
             for chunk in self.runner.map(self._store, source, on="io", ahead=self.ahead):
+                for name in chunk.cells:
+                    # The chunk may have been aligned in another process, whose declarations are not seen here.
+                    self.draft.declare(name, self._further(name))
                 done.append(chunk)
                 progress.advance(chunk.count)
         finally:
@@ -221,7 +239,7 @@ class _Job:
 
     def _chunkwise(self, done: list[Chunk]) -> Iterator[tuple[Chunk, _Encoded]]:
         todo = []
-        for chunk, cells in self.runner.map(self._kept, self.dataset.chunks, on="io"):
+        for chunk, cells in self.runner.map(self._kept, self.chunks, on="io"):
             if cells is None:
                 todo.append(chunk)
             else:

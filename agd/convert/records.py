@@ -13,7 +13,7 @@ from agd import __version__
 from agd.batch import Alignments, AnyColumn, Batch, Column
 from agd.convert.reports import ImportReport
 from agd.draft import Draft, columns_of
-from agd.errors import InputError, KernelError
+from agd.errors import InputError, KernelError, StorageError
 from agd.kernels.records import RecordArrays
 from agd.manifest import Chunk, ColumnSpec
 from agd.ops.digest import Digest, digest_records
@@ -137,8 +137,10 @@ def import_records(
             sources=({"path": source.path, "format": source.format, "records": sum(c.count for c in chunks)},),
             digest=total.to_json(),
         )  # fmt: skip
-    except Exception:
-        draft.abandon(written)
+    except Exception as error:
+        # What a full disk or a lost network has stopped is taken up when the import is run again.
+        if not isinstance(error, StorageError):
+            draft.abandon(written)
         raise
     finally:
         progress.end()

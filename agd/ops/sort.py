@@ -14,15 +14,16 @@ from agd.cell import default_spec
 from agd.codecs import Chain
 from agd.dataset import Dataset
 from agd.draft import Draft
-from agd.errors import UsageError
+from agd.errors import StorageError, UsageError
 from agd.manifest import Chunk, ColumnSpec
+from agd.ops.partition import Partition, set_aside
 from agd.ops.sort_keys import Ordering
 from agd.ops.sort_load import Fetched, Loader
 from agd.ops.sort_merge import Merged, Run, merge_runs, merge_window
 from agd.ops.sort_plan import STORING, SortPlan, plan
 from agd.ops.sort_runs import MemoryRun, SpilledRun
 from agd.ops.sort_spill import default_folder, spill_folder
-from agd.ops.sort_split import windows
+from agd.ops.sort_split import Window, windows
 from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Orientation
 
@@ -73,8 +74,9 @@ class SortReport:
 def sort(
     dataset: Dataset, output: str | os.PathLike[str], *, by: str = "coordinate",
     chunk_records: int = DEFAULT_CHUNK_RECORDS, chunk_bytes: int = DEFAULT_CHUNK_BYTES, tmp: str | None = None,
-    codecs: Mapping[str, list[dict[str, Any]]] | None = None, overwrite: bool = False, runner: Runner | None = None,
-    memory: int | None = None, progress: Progress = SILENT, command: str = "", **options: Any,
+    codecs: Mapping[str, list[dict[str, Any]]] | None = None, overwrite: bool = False,
+    partition: Partition | None = None, runner: Runner | None = None, memory: int | None = None,
+    progress: Progress = SILENT, command: str = "", **options: Any,
 ) -> SortReport:
     """Write a sorted copy of a dataset, one record per alignment line, bases as in SEQ.
 
@@ -99,6 +101,9 @@ def sort(
         Codec chain of some of the columns. Default: those of the input.
     overwrite : bool
         Remove a dataset that is at ``output``.
+    partition : Partition, optional
+        Write this part of the output's chunks only (every part reads the whole input);
+        :func:`agd.ops.finalise.finalise` publishes when all parts are done.
     runner : Runner, optional
         Default: threads on all processors.
     memory : int, optional
@@ -126,6 +131,8 @@ def sort(
     url = os.fspath(output)
     if _place(url) == _place(dataset.url):
         raise UsageError(f"{url}: is the dataset that is to be sorted", "choose another output")
+    if partition and overwrite:
+        raise UsageError("a part of a sort cannot overwrite: other parts may be there", "remove the old output first")
     ordering = Ordering.of(by, dataset.manifest)
     loader = Loader(dataset, ordering)
     specs = output_specs(dataset, loader.columns, codecs or {})
@@ -137,18 +144,24 @@ def sort(
         draft = Draft.create(
             url, specs, _plan(dataset, specs, parameters), orientation=Orientation.SEQ, overwrite=overwrite, **options,
         )  # fmt: skip
-        sorting = Sorting(loader.columns, draft, layout, runner, progress, chunk_records, chunk_bytes)
+        sorting = Sorting(loader.columns, draft, layout, runner, progress, chunk_records, chunk_bytes, partition)
         try:
             chunks = sorting.run(loader, stack, tmp or default_folder(url))
             manifest = dataset.manifest
             step = {"program": "agd sort", "version": agd.__version__, "command": command, "parameters": parameters}
-            draft.commit(
-                chunks, names=manifest.names, sort_order=ordering.sort_order, header=ordering.header(manifest.header),
-                references=manifest.references, steps=(*manifest.steps, step), sources=manifest.sources,
-                digest=manifest.digest,
-            )  # fmt: skip
-        except Exception:
-            draft.abandon(sorting.stored)
+            fields: dict[str, Any] = {
+                "names": manifest.names, "sort_order": ordering.sort_order, "header": ordering.header(manifest.header),
+                "references": manifest.references, "steps": (*manifest.steps, step), "sources": manifest.sources,
+                "digest": manifest.digest,
+            }  # fmt: skip
+            if partition:
+                set_aside(draft, partition, chunks, sorting.total, **fields)
+            else:
+                draft.commit(chunks, **fields)
+        except Exception as error:
+            # What a full disk or a lost network has stopped is taken up when the sort is run again.
+            if not partition and not isinstance(error, StorageError):
+                draft.abandon(sorting.stored)
             raise
     return SortReport(
         output=url, by=by, records=sum(c.count for c in chunks), chunks=len(chunks), runs=len(layout.groups),
@@ -195,8 +208,9 @@ class Sorting:
 
     def __init__(
         self, columns: Sequence[str], draft: Draft, layout: SortPlan, runner: Runner, progress: Progress,
-        chunk_records: int, chunk_bytes: int,
+        chunk_records: int, chunk_bytes: int, partition: Partition | None = None,
     ) -> None:
+        self.partition, self.total = partition, 0
         self.columns, self.draft, self.layout, self.runner, self.progress = columns, draft, layout, runner, progress
         self.chunk_records, self.chunk_bytes = chunk_records, chunk_bytes
         self.stored: list[str] = []
@@ -269,15 +283,25 @@ class Sorting:
     def merge(self, runs: Sequence[Run]) -> list[Chunk]:
         """Merge runs into the chunks of the output."""
         columns = self.columns
-        cuts = windows(runs, self.chunk_records, self.chunk_bytes, columns, self.layout.window)
+        cuts = self._windows(runs, columns)
         merged = self.runner.map(
             lambda window: merge_window(self.draft, runs, window), cuts, on="cpu", ahead=self._ahead("mergers"),
             ordered=False,
         )  # fmt: skip
         stored = self.runner.map(self._store, merged, on="io", ahead=STORING, ordered=False)
         total = sum(len(run) for run in runs)
+        self.total = total
         found = self._collect("merge", total, stored, lambda chunks: sum(c.count for c in chunks))
         return sorted((chunk for chunks in found for chunk in chunks), key=lambda c: c.first)
+
+    def _windows(self, runs: Sequence[Run], columns: Sequence[str]) -> Iterator[Window]:
+        """What is merged by one task each. In a part chunk by chunk: which ones are its own must not hang on memory."""
+        if self.partition is None:
+            yield from windows(runs, self.chunk_records, self.chunk_bytes, columns, self.layout.window)
+            return
+        for index, window in enumerate(windows(runs, self.chunk_records, self.chunk_bytes, columns, 0)):
+            if self.partition.has(index):
+                yield window
 
     def _store(self, merged: Merged) -> list[Chunk]:
         self.kept += merged.kept

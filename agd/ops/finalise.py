@@ -1,0 +1,162 @@
+"""Publish a step that was run in parts, or name what is missing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from agd.claim import claim_key
+from agd.dataset import Dataset, is_dataset, load_manifest
+from agd.draft import Draft
+from agd.errors import AgdError, UsageError
+from agd.manifest import Chunk, ColumnSpec, Manifest, object_key
+from agd.ops.partition import Part, load_parts
+from agd.run import Runner, ThreadRunner
+from agd.storage import Storage
+
+
+class GapsError(AgdError):
+    """Parts of a step are not done yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinaliseReport:
+    """What was published.
+
+    Attributes
+    ----------
+    operation : str
+    parts, chunks, records : int
+    generation : int
+        That the dataset has now.
+    published : bool
+        False if it had been published already.
+    seconds : float
+        Wall time.
+    """
+
+    operation: str
+    parts: int
+    chunks: int
+    records: int
+    generation: int
+    published: bool
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+
+def finalise(storage: Storage, *, runner: Runner | None = None) -> FinaliseReport:
+    """Publish the step whose parts are done; running it again changes nothing.
+
+    Parameters
+    ----------
+    storage : Storage
+        Of the dataset, or of the one that is being made.
+    runner : Runner, optional
+        Looks whether the objects are all there.
+
+    Raises
+    ------
+    UsageError
+        No part is done, or parts of different steps are.
+    GapsError
+        Some are missing; it names them.
+    ConflictError
+        Another writer has published one of the columns.
+    """
+    started = time.monotonic()
+    parts = load_parts(storage)
+    if not parts:
+        raise UsageError(f"{storage.url}: no part of any step is done here", "run the parts first: --partition 1/N …")
+    first = parts[0]
+    for part in parts:
+        if (part.plan, part.identity) != (first.plan, first.identity):
+            raise UsageError(
+                f"{storage.url}: parts {first.partition} and {part.partition} are of different steps or parameters",
+                "remove them with 'agd gc --drafts' and run the parts again, all with equal options",
+            )
+    latest = load_manifest(storage) if is_dataset(storage) else None
+    published = latest is not None and _is_published(first, latest)
+    if not published:
+        chunks = _whole(storage, parts, latest, runner or ThreadRunner(1))
+        latest = _commit(storage, parts, chunks, latest).manifest
+    assert latest is not None
+    for part in parts:
+        for name in part.columns:
+            # Those of columns that no chunk needed in the end, too.
+            storage.delete(claim_key(name))
+        storage.delete(part.key)
+    return FinaliseReport(
+        str(first.plan.get("operation", "")), len(parts), len(latest.chunks), latest.records, latest.generation,
+        not published, round(time.monotonic() - started, 3),
+    )  # fmt: skip
+
+
+def _is_published(part: Part, latest: Manifest) -> bool:
+    if part.new:
+        return part.identity == latest.id
+    return all(name in latest.columns and latest.columns[name].key == spec.key for name, spec in part.columns.items())
+
+
+def _whole(storage: Storage, parts: Sequence[Part], latest: Manifest | None, runner: Runner) -> list[Chunk]:
+    """Chunks of all parts; GapsError if they do not make a whole."""
+    found = {chunk.first: chunk for part in parts for chunk in part.chunks}
+    columns = {name: spec for part in parts for name, spec in part.columns.items()}
+    name = parts[0].name
+
+    def check(chunk: Chunk) -> int | None:
+        sizes = [(storage.size(object_key(name, chunk.first, columns[c].key)), x.bytes) for c, x in chunk.cells.items()]
+        return chunk.first if any(size != noted for size, noted in sizes) else None
+
+    lost = [f for f in runner.map(check, [found[f] for f in sorted(found)], on="io") if f is not None]
+    for one in lost:
+        del found[one]
+    gaps, at = [], 0
+    for first in sorted(found):
+        if first > at:
+            gaps.append((at, first))
+        at = first + found[first].count
+    if at < parts[0].total:
+        gaps.append((at, parts[0].total))
+    if gaps:
+        raise _gaps(storage, parts, gaps, lost)
+    if latest is not None and not parts[0].new:
+        expected = [(c.first, c.count) for c in latest.chunks]
+        if expected != [(found[f].first, found[f].count) for f in sorted(found)]:
+            raise UsageError(f"{storage.url}: the parts are of other chunks than the dataset has", "run them again")
+    return [found[f] for f in sorted(found)]
+
+
+def _gaps(storage: Storage, parts: Sequence[Part], gaps: list[tuple[int, int]], lost: list[int]) -> GapsError:
+    count = max(part.partition.count for part in parts)
+    done = {part.partition.number for part in parts if part.partition.count == count}
+    broken = {p.partition.number for p in parts if p.partition.count == count and {c.first for c in p.chunks} & {*lost}}
+    missing = sorted(set(range(1, count + 1)) - done | broken)
+    records = ", ".join(f"{low:,}–{high - 1:,}" for low, high in gaps[:10]) + (", …" if len(gaps) > 10 else "")
+    numbers = ",".join(map(str, missing))
+    return GapsError(
+        f"{storage.url}: {len(missing)} of {count} parts are not done: {numbers} (records {records})",
+        f"run them (--partition N/{count}, or sbatch --array={numbers}), then finalise again",
+    )
+
+
+def _commit(storage: Storage, parts: Sequence[Part], chunks: list[Chunk], latest: Manifest | None) -> Dataset:
+    first = parts[0]
+    columns: dict[str, ColumnSpec] = {name: spec for part in parts for name, spec in part.columns.items()}
+    # A column that may turn out to be needed, and was not, is not published.
+    used = {name for chunk in chunks for name in chunk.cells}
+    columns = {name: spec for name, spec in columns.items() if name in used or not name.startswith("secondary")}
+    drop = [name for name in first.drop if name not in columns]
+    if first.new:
+        draft = Draft(storage, first.identity, first.name, first.orientation, columns, None, first.plan, True)
+    else:
+        assert latest is not None
+        draft = Draft.extend(Dataset(storage, latest), columns, first.plan, replace=first.replace)
+        if {n: c.key for n, c in draft.columns.items()} != {n: c.key for n, c in columns.items()}:
+            raise UsageError(f"{storage.url}: the dataset has changed since the parts were run", "run them again")
+    return draft.commit(chunks, drop=drop, **first.fields)

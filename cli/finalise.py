@@ -1,0 +1,31 @@
+"""``agd finalise``: publish a step that was run in parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from agd.cli import CONTEXT
+from agd.cli.common import json_option, report, resources, seconds
+
+
+@click.command("finalise", context_settings=CONTEXT)
+@click.argument("dataset")
+@json_option
+@resources
+def command(dataset: str, as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool) -> None:
+    """Publish the step of DATASET whose parts (--partition) are all done, or name those that are missing.
+
+    \b
+    Examples:
+      for i in 1 2 3 4; do agd align s.agd -r ref.fa --partition $i/4; done; agd finalise s.agd
+      parallel agd align s.agd -r ref.fa --partition {}/4 ::: 1 2 3 4 && agd finalise s.agd
+    """
+    from agd.ops.finalise import finalise
+    from agd.storage import open_storage
+
+    result = finalise(open_storage(dataset), runner=runner)
+    what = "published" if result.published else "had been published already"
+    report(result, as_json, quiet, f"{dataset}: {result.operation} of {result.records:,} records in {result.parts} "
+           f"parts {what} (generation {result.generation}) in {seconds(result.seconds)}")  # fmt: skip
