@@ -1,0 +1,182 @@
+"""Concatenate datasets: objects are copied with new headers, nothing is decoded."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import agd
+from agd import chunkfile, samheader
+from agd.cell import header_checksum
+from agd.dataset import Dataset
+from agd.draft import Draft
+from agd.errors import UsageError
+from agd.manifest import Cell, Chunk, ColumnSpec, Manifest
+from agd.ops.digest import Digest
+from agd.run import SILENT, Progress, Runner, ThreadRunner
+from agd.types import SortOrder
+
+
+@dataclass(frozen=True, slots=True)
+class CatReport:
+    """What was written.
+
+    Attributes
+    ----------
+    output : str
+    records, chunks, bytes : int
+    seconds : float
+    """
+
+    output: str
+    records: int
+    chunks: int
+    bytes: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+
+def cat(
+    datasets: Sequence[Dataset], output: str | os.PathLike[str], *, overwrite: bool = False,
+    runner: Runner | None = None, progress: Progress = SILENT, command: str = "",
+) -> CatReport:
+    """Write the records of several datasets of one kind into one, in the order given.
+
+    Headers are joined: read groups, programs and comments of all. The chunks stay as they are.
+
+    Raises
+    ------
+    UsageError
+        The datasets differ in columns, references, orientation or pairing, or in read groups of one ID.
+    """
+    begun = time.monotonic()
+    if not datasets:
+        raise UsageError("there is nothing to concatenate")
+    manifests = [dataset.manifest for dataset in datasets]
+    for dataset in datasets[1:]:
+        _check(datasets[0], dataset)
+    first = manifests[0]
+    columns = {name: ColumnSpec(c.type, c.codecs, name, c.dtype) for name, c in _all_columns(manifests).items()}
+    inputs = [{"id": m.id, "generation": m.generation} for m in manifests]
+    draft = Draft.create(
+        output, columns, {"operation": "cat", "inputs": inputs}, orientation=first.orientation, overwrite=overwrite
+    )
+    runner = runner or ThreadRunner()
+    stored: list[str] = []
+
+    def copy(item: tuple[Dataset, Chunk, int]) -> Chunk:
+        dataset, chunk, start = item
+        cells: dict[str, Cell] = {}
+        for name, cell in chunk.cells.items():
+            key = dataset.manifest.object_key(name, chunk.first)
+            header, index, payload = chunkfile.unframe(dataset.storage.get(key), f"{dataset.url}/{key}")
+            moved = replace(header, column=name, dataset_name=draft.name, dataset_id=draft.id, first=start)
+            data = chunkfile.frame(moved, index, payload)
+            stored.append(draft.key(name, start))
+            draft.store(name, start, data)
+            cells[name] = Cell(len(data), header_checksum(data), cell.statistics)
+        return Chunk(start, chunk.count, cells)
+
+    total = sum(m.records for m in manifests)
+    progress.begin("concatenate", total)
+    try:
+        chunks = []
+        for chunk in runner.map(copy, _places(datasets), on="io"):
+            chunks.append(chunk)
+            progress.advance(chunk.count)
+        step = {"program": "agd cat", "version": agd.__version__, "command": command, "parameters": {"inputs": inputs}}
+        alone = len(datasets) == 1
+        result = draft.commit(
+            chunks, names=first.names, pairing=first.pairing,
+            sort_order=first.sort_order if alone else SortOrder.UNSORTED,
+            header=join_headers([m.header for m in manifests], keep_order=alone), references=first.references,
+            steps=(*first.steps, step), sources=tuple(s for m in manifests for s in m.sources) if alone else (),
+            digest=_digest(manifests),
+        )  # fmt: skip
+    except Exception:
+        draft.abandon(stored)
+        raise
+    finally:
+        progress.end()
+    return CatReport(
+        result.url, len(result), len(chunks), result.manifest.stored_bytes, round(time.monotonic() - begun, 3)
+    )  # fmt: skip
+
+
+def _places(datasets: Sequence[Dataset]) -> Iterator[tuple[Dataset, Chunk, int]]:
+    start = 0
+    for dataset in datasets:
+        for chunk in dataset.chunks:
+            yield dataset, chunk, start
+            start += chunk.count
+
+
+def _all_columns(manifests: Sequence[Manifest]) -> dict[str, ColumnSpec]:
+    """Columns of all; further alignments may be missing from some, they are null there."""
+    found: dict[str, ColumnSpec] = {}
+    for m in manifests:
+        for name, spec in m.columns.items():
+            found.setdefault(name, spec)
+    return found
+
+
+def _check(one: Dataset, other: Dataset) -> None:
+    a, b = one.manifest, other.manifest
+
+    def core(m: Manifest) -> dict[str, tuple[Any, str]]:
+        return {n: (c.type, c.dtype) for n, c in m.columns.items() if not n.startswith("secondary")}
+
+    differences = {
+        "columns": core(a) == core(b),
+        "references": [(r.name, r.length) for r in a.references] == [(r.name, r.length) for r in b.references],
+        "orientation of bases": a.orientation == b.orientation,
+        "pairing": a.pairing == b.pairing,
+        "kind of names": a.names == b.names,
+    }
+    wrong = [name for name, same in differences.items() if not same]
+    if wrong:
+        raise UsageError(
+            f"{other.url}: differs from {one.url} in its {', '.join(wrong)}", "'agd info' shows what each one has"
+        )
+
+
+def join_headers(headers: Sequence[str], *, keep_order: bool) -> str:
+    """One header of several: the first one, and the read groups, programs and comments that only the others have.
+
+    Raises
+    ------
+    UsageError
+        Two read groups of one ID differ.
+    """
+    text = headers[0]
+    for other in headers[1:]:
+        have = set(text.split("\n"))
+        groups = {g.get("ID"): g for g in samheader.lines_of(text, "RG")}
+        programs = {p.get("ID") for p in samheader.lines_of(text, "PG")}
+        for line in other.split("\n"):
+            tags = samheader.parse_line(line) if line else {"": ""}
+            if not line or line in have or tags[""] in ("HD", "SQ"):
+                continue
+            if tags[""] == "RG" and tags.get("ID") in groups:
+                raise UsageError(
+                    f"two read groups are called {tags.get('ID')} and differ", "rename one with 'agd reheader'"
+                )
+            if tags[""] == "PG" and tags.get("ID") in programs:
+                continue
+            text += ("" if not text or text.endswith("\n") else "\n") + line + "\n"
+    return text if keep_order or not text.startswith("@HD") else samheader.with_sort_order(text, SortOrder.UNSORTED)
+
+
+def _digest(manifests: Sequence[Manifest]) -> dict[str, Any]:
+    total = Digest()
+    for m in manifests:
+        if not m.digest:
+            return {}
+        total.add(Digest.from_json(m.digest))
+    return total.to_json()

@@ -1,0 +1,137 @@
+"""Changes of the manifest alone: nothing but one small JSON document is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import agd
+from agd import samheader
+from agd.dataset import Dataset, load_manifest
+from agd.draft import MAX_COMMITS, publish_copy
+from agd.errors import ColumnError, ConflictError, ObjectExistsError, UsageError
+from agd.manifest import Chunk, Manifest, generation_key
+from agd.ops.lines import secondary_columns
+
+#: Columns that alignment lines cannot do without.
+_NEEDED = ("results",)
+
+
+def edit(dataset: Dataset, change: Callable[[Manifest], Manifest], step: dict[str, Any]) -> Dataset:
+    """Publish a changed manifest as the next generation.
+
+    Parameters
+    ----------
+    change : callable
+        From the newest manifest to the wanted one; called again when another writer was faster.
+    step : dict
+        Provenance: ``program``, ``command``, ``parameters``.
+
+    Raises
+    ------
+    ConflictError
+        Others publish all the time.
+    """
+    for _ in range(MAX_COMMITS):
+        latest = load_manifest(dataset.storage)
+        steps = (*latest.steps, {"version": agd.__version__, **step})
+        manifest = change(latest).next(generation=latest.generation + 1, steps=steps)
+        try:
+            dataset.storage.put(generation_key(manifest.generation), manifest.to_bytes(), exclusive=True)
+        except ObjectExistsError:
+            continue
+        publish_copy(dataset.storage, manifest)
+        return Dataset(dataset.storage, manifest)
+    raise ConflictError(f"{dataset.url}: other writers publish all the time", "run the same command again")
+
+
+def drop_column(dataset: Dataset, column: str, *, command: str = "") -> Dataset:
+    """Take a column out; its objects stay for the older generations until ``agd gc --keep``.
+
+    Raises
+    ------
+    ColumnError
+        There is no such column, or others cannot do without it.
+    """
+
+    def change(m: Manifest) -> Manifest:
+        _require(m, column, dataset)
+        extra = secondary_columns(list(m.columns))
+        if column in _NEEDED and (extra or "duplicates" in m.columns):
+            raise ColumnError(f"{dataset.url}: further alignments and marks belong to {column!r}", "drop them first")
+        if column in extra and column != extra[-1]:
+            raise ColumnError(f"{dataset.url}: {extra[-1]!r} comes after {column!r}", f"drop {extra[-1]} first")
+        return _columns(m, {name: name for name in m.columns if name != column})
+
+    return edit(dataset, change, _step("drop", command, column=column))
+
+
+def rename_column(dataset: Dataset, column: str, name: str, *, command: str = "") -> Dataset:
+    """Give a column another name; no object is touched.
+
+    Raises
+    ------
+    ColumnError
+        There is no such column, or the name is taken.
+    """
+
+    def change(m: Manifest) -> Manifest:
+        _require(m, column, dataset)
+        if name in m.columns:
+            raise ColumnError(f"{dataset.url}: there is a column {name!r} already", "choose another name")
+        if not name or "/" in name or "~" in name or name != name.strip():
+            raise ColumnError(f"{name!r} is not a name of a column", "use letters, digits and underscores")
+        return _columns(m, {old: name if old == column else old for old in m.columns})
+
+    return edit(dataset, change, _step("rename", command, column=column, name=name))
+
+
+def _step(verb: str, command: str, **parameters: Any) -> dict[str, Any]:
+    return {"program": f"agd column {verb}", "command": command, "parameters": parameters}
+
+
+def _require(m: Manifest, column: str, dataset: Dataset) -> None:
+    if column not in m.columns:
+        raise ColumnError(f"{dataset.url}: there is no column {column!r}", f"there are: {', '.join(m.columns)}")
+
+
+def _columns(m: Manifest, names: dict[str, str]) -> Manifest:
+    """Keep the columns that are keys of ``names``, under the names that are its values."""
+    chunks = tuple(
+        Chunk(c.first, c.count, {names[old]: cell for old, cell in c.cells.items() if old in names}) for c in m.chunks
+    )
+    return replace(m, columns={names[old]: spec for old, spec in m.columns.items() if old in names}, chunks=chunks)
+
+
+def reheader(dataset: Dataset, text: str, *, command: str = "") -> Dataset:
+    """Exchange the SAM header; records refer to references by their place, so these may only be renamed.
+
+    Parameters
+    ----------
+    text : str
+        The whole new header.
+
+    Raises
+    ------
+    UsageError
+        Its references are not as many and as long as those of the dataset, or it is no header.
+    """
+    if any(line and not line.startswith("@") for line in text.split("\n")):
+        raise UsageError("the header has a line that does not begin with '@'")
+    try:
+        references = samheader.references_of(text)
+    except ValueError as error:
+        raise UsageError(f"the header: {error}") from error
+    text = text if not text or text.endswith("\n") else text + "\n"
+
+    def change(m: Manifest) -> Manifest:
+        if [r.length for r in references] != [r.length for r in m.references]:
+            raise UsageError(
+                f"{dataset.url}: has {len(m.references)} references, the header {len(references)}, or their lengths "
+                "differ", "a header may rename references, not add, remove or reorder them",
+            )  # fmt: skip
+        return replace(m, header=text, references=references)
+
+    step = {"program": "agd reheader", "command": command, "parameters": {}, "in_header": True}
+    return edit(dataset, change, step)

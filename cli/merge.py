@@ -1,0 +1,38 @@
+"""``agd merge``: merge sorted datasets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from agd.cli import CONTEXT
+from agd.cli.common import codec_options, command_line, dataset_options, json_option, report, resources, seconds
+
+
+@click.command("merge", context_settings=CONTEXT)
+@click.argument("datasets", nargs=-1, required=True)
+@click.option("-o", "--output", required=True, help="Path or url of the new dataset.")
+@click.option("--tmp", metavar="DIR", help="Where to spill. [default: beside the output]")
+@dataset_options
+@json_option
+@resources
+def command(
+    datasets: tuple[str, ...], output: str, tmp: str | None, overwrite: bool, codec: tuple[str, ...],
+    chunk_records: int, as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
+) -> None:
+    """Merge DATASETS that are sorted in one way into one of that order.
+
+    \b
+    Example:
+      agd merge lane1.sorted.agd lane2.sorted.agd -o sample.agd
+    """
+    from agd.dataset import Dataset
+    from agd.ops.merge import merge
+
+    result = merge(
+        [Dataset.open(dataset) for dataset in datasets], output, tmp=tmp, overwrite=overwrite,
+        codecs=codec_options(codec), chunk_records=chunk_records, runner=runner, memory=memory, progress=progress,
+        command=command_line(),
+    )  # fmt: skip
+    report(result, as_json, quiet, f"{output}: {result.records:,} records in {seconds(result.seconds)}")

@@ -1,0 +1,104 @@
+"""Columns, headers, concatenation and merging; samtools is the oracle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pysam
+import pytest
+
+import agd
+from agd.errors import ColumnError, UsageError
+from agd.ops.cat import join_headers
+
+HEADER = "@HD\tVN:1.6\tSO:coordinate\n@SQ\tSN:chr1\tLN:1000\n@SQ\tSN:chr2\tLN:500\n"
+
+
+def lines(prefix: str, group: str, places: list[int]) -> str:
+    return "".join(
+        f"{prefix}{i}\t0\tchr1\t{place}\t60\t4M\t*\t0\t0\tACGT\tIIII\tRG:Z:{group}\n" for i, place in enumerate(places)
+    )
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> list[Path]:
+    paths = []
+    for name, places in (("a", [1, 5, 5, 900]), ("b", [2, 5, 6, 899])):
+        path = tmp_path / f"{name}.sam"
+        path.write_text(f"{HEADER}@RG\tID:{name}\tSM:s\n" + lines(name, name, places))
+        agd.import_sam(str(path), str(tmp_path / f"{name}.agd"), chunk_records=3)
+        paths.append(path)
+    return paths
+
+
+def text(url: Path) -> str:
+    out = url.with_suffix(".txt")
+    agd.export_sam(agd.open(str(url)), str(out), header=False)
+    return out.read_text()
+
+
+def test_cat_keeps_all_records_in_order(two: list[Path], tmp_path: Path) -> None:
+    datasets = [agd.open(str(tmp_path / f"{name}.agd")) for name in "ab"]
+    report = agd.cat(datasets, tmp_path / "c.agd")
+    assert report.records == 8
+    assert text(tmp_path / "c.agd") == "".join(pysam.samtools.view(str(path)) for path in two)
+    joined = agd.open(str(tmp_path / "c.agd"))
+    assert [line.split("\t")[1] for line in joined.manifest.header.split("\n") if line.startswith("@RG")] == [
+        "ID:a", "ID:b",
+    ]  # fmt: skip
+    assert joined.manifest.digest["reads"]["count"] == 8
+    assert set(joined.manifest.digest["read_groups"]) == {"a", "b"}
+
+
+def test_cat_refuses_what_does_not_fit(two: list[Path], tmp_path: Path) -> None:
+    other = tmp_path / "o.sam"
+    other.write_text("@SQ\tSN:chr9\tLN:7\n")
+    agd.import_sam(str(other), str(tmp_path / "o.agd"))
+    with pytest.raises(UsageError, match="references"):
+        agd.cat([agd.open(str(tmp_path / "a.agd")), agd.open(str(tmp_path / "o.agd"))], tmp_path / "x.agd")
+    assert not (tmp_path / "x.agd").exists()
+    with pytest.raises(UsageError, match="two read groups are called a"):
+        join_headers(["@RG\tID:a\tSM:x\n", "@RG\tID:a\tSM:y\n"], keep_order=False)
+
+
+def test_merge_equals_samtools_merge(two: list[Path], tmp_path: Path) -> None:
+    agd.merge([agd.open(str(tmp_path / f"{name}.agd")) for name in "ab"], tmp_path / "m.agd", chunk_records=3)
+    for path in two:
+        pysam.samtools.view("-b", "-o", f"{path}.bam", str(path), catch_stdout=False)
+    pysam.samtools.merge("-o", str(tmp_path / "m.bam"), *(f"{path}.bam" for path in two), catch_stdout=False)
+    assert text(tmp_path / "m.agd") == pysam.samtools.view(str(tmp_path / "m.bam"))
+    assert agd.open(str(tmp_path / "m.agd")).manifest.sort_order == "coordinate"
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+    agd.cat([agd.open(str(tmp_path / f"{name}.agd")) for name in "ab"], tmp_path / "c.agd")
+    with pytest.raises(UsageError, match="one order"):
+        agd.merge([agd.open(str(tmp_path / f"{name}.agd")) for name in "ac"], tmp_path / "n.agd")
+
+
+def test_columns_are_dropped_and_renamed_without_touching_objects(two: list[Path], tmp_path: Path) -> None:
+    ds = agd.open(str(tmp_path / "a.agd"))
+    before = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "a.agd").glob("a-*")}
+    renamed = agd.rename_column(ds, "tags", "fields")
+    assert "fields" in renamed.columns
+    assert "tags" not in renamed.columns
+    assert bytes(agd.open(ds.url)[0:1].ragged("fields")[0]).startswith(b"RGZa")
+    dropped = agd.drop_column(renamed, "qualities")
+    assert "qualities" not in dropped.columns
+    assert {p.name: p.stat().st_mtime_ns for p in (tmp_path / "a.agd").glob("a-*")} == before
+    assert "qualities" in agd.open(f"{ds.url}@1").columns
+    with pytest.raises(ColumnError, match="no column"):
+        agd.drop_column(ds, "qualities")
+    with pytest.raises(ColumnError, match="already"):
+        agd.rename_column(ds, "bases", "fields")
+
+
+def test_reheader_writes_one_manifest(two: list[Path], tmp_path: Path) -> None:
+    ds = agd.open(str(tmp_path / "a.agd"))
+    text_before = text(tmp_path / "a.agd")
+    agd.reheader(ds, HEADER.replace("chr1", "one") + "@RG\tID:a\tSM:new\n")
+    after = agd.open(ds.url)
+    assert after.manifest.references[0].name == "one"
+    assert "SM:new" in after.manifest.header
+    assert text(tmp_path / "a.agd") == text_before.replace("chr1", "one")
+    for bad in ("@SQ\tSN:chr1\tLN:999\n@SQ\tSN:chr2\tLN:500\n", "no header", "@SQ\tSN:x\n"):
+        with pytest.raises(UsageError):
+            agd.reheader(after, bad)
