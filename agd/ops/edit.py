@@ -101,7 +101,8 @@ def _columns(m: Manifest, names: dict[str, str]) -> Manifest:
     chunks = tuple(
         Chunk(c.first, c.count, {names[old]: cell for old, cell in c.cells.items() if old in names}) for c in m.chunks
     )
-    return replace(m, columns={names[old]: spec for old, spec in m.columns.items() if old in names}, chunks=chunks)
+    columns = {names[old]: spec for old, spec in m.columns.items() if old in names}
+    return replace(m, columns=columns, chunks=chunks, retired=m.retiring(columns))
 
 
 def reheader(dataset: Dataset, text: str, *, command: str = "") -> Dataset:

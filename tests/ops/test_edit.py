@@ -85,6 +85,7 @@ def test_columns_are_dropped_and_renamed_without_touching_objects(two: list[Path
     assert "qualities" not in dropped.columns
     assert {p.name: p.stat().st_mtime_ns for p in (tmp_path / "a.agd").glob("a-*")} == before
     assert "qualities" in agd.open(f"{ds.url}@1").columns
+    assert "qualities" in dropped.manifest.retired  # another column of this name must not take its objects
     with pytest.raises(ColumnError, match="no column"):
         agd.drop_column(ds, "qualities")
     with pytest.raises(ColumnError, match="already"):
