@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from agd import chunkfile
 from agd.batch import I64, Alignments, AnyColumn, Column
 from agd.chunkfile import Header
-from agd.codecs import Chain, Zstd, decode_bytes, encode_bytes
+from agd.codecs import Chain, Context, Zstd, decode_bytes, encode_bytes
 from agd.codecs.base import BytesCodec
 from agd.errors import ChecksumError, CodecError, ColumnError, FormatError
 from agd.manifest import Cell, ColumnSpec
@@ -58,7 +58,7 @@ def default_spec(name: str, key: str | None = None) -> ColumnSpec:
 
 def encode_cell(
     column: AnyColumn, name: str, spec: ColumnSpec, *, first: int, dataset_id: str, dataset_name: str,
-    orientation: Orientation,
+    orientation: Orientation, context: Context | None = None,
 ) -> tuple[bytes, Cell]:
     """Bytes of the chunk file of a column, and its entry in the manifest."""
     chain = Chain.from_json(spec.codecs, name)
@@ -66,7 +66,7 @@ def encode_cell(
         raise ColumnError(f"these are no records of the type {spec.type.name.lower()}, which column {name!r} has")
     if isinstance(column, Column) and spec.dtype:
         column = Column(_cast(column.values, spec.dtype, name))
-    encoded = chain.encode(column)
+    encoded = chain.encode(column, context)
     if encoded.sizes is None:
         width, index, total = chunkfile.ABSENT, b"", 0
     else:
@@ -106,8 +106,15 @@ def header_checksum(data: Any) -> str:
     return bytes(data[chunkfile.HEADER_SIZE - 8 : chunkfile.HEADER_SIZE])[::-1].hex()
 
 
-def decode_cell(data: Any, where: str) -> tuple[Header, AnyColumn]:
+def decode_cell(
+    data: Any, where: str, context: Context | None = None, *, core: bool = False
+) -> tuple[Header, AnyColumn]:
     """Header and column of a chunk file; everything in it is verified.
+
+    Parameters
+    ----------
+    context, core
+        For :meth:`agd.codecs.Chain.decode`.
 
     Raises
     ------
@@ -126,7 +133,7 @@ def decode_cell(data: Any, where: str) -> tuple[Header, AnyColumn]:
             raise type(error)(where, "relative index", error.reason) from error
         sizes = chunkfile.unpack_index(raw, header, where)
     chain = Chain.from_json(header.codecs, where)
-    column = chain.decode(payload, header.count, sizes, header.payload_raw, header.dtype)
+    column = chain.decode(payload, header.count, sizes, header.payload_raw, header.dtype, context, core=core)
     if not _is_of(header.record_type, column):
         raise CodecError(where, "payload codecs", f"give no records of the type {header.record_type.name.lower()}")
     return header, column

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from agd import cell as cells
-from agd.batch import Alignments, AnyColumn, Batch, Column
+from agd.batch import I64, U8, Alignments, AnyColumn, Batch, Column
+from agd.codecs import Context, needed_columns
 from agd.errors import ColumnError, DatasetNotFoundError, FormatError, ObjectNotFoundError
+from agd.genome import GenomeSource
 from agd.kernels.ragged import concat_batches
 from agd.manifest import MANIFEST_KEY, Chunk, Manifest, generation_key
 from agd.run import Runner, SerialRunner
@@ -29,11 +31,18 @@ class Dataset:
     storage : Storage
         Where its objects are.
     manifest : Manifest
+    reference : str, optional
+        FASTA file of the reference, where bases are stored as differences to it; see :class:`agd.genome.GenomeSource`
+        for the other places that are looked into.
     """
 
-    def __init__(self, storage: Storage, manifest: Manifest) -> None:
+    def __init__(self, storage: Storage, manifest: Manifest, reference: str | None = None) -> None:
         self.storage = storage
         self.manifest = manifest
+        hints = [step.get("parameters", {}).get("reference") for step in reversed(manifest.steps)]
+        self.genome = GenomeSource(
+            manifest.references, storage.url, reference, [hint for hint in hints if isinstance(hint, str)]
+        )
 
     @staticmethod
     def open(url: str | os.PathLike[str], *, generation: int | None = None, **options: Any) -> Dataset:
@@ -108,6 +117,8 @@ class Dataset:
         wanted = self.resolve(columns)
         if any(map(_is_marked, wanted)) and "duplicates" in self.manifest.columns and "duplicates" not in wanted:
             wanted.append("duplicates")
+        for name in wanted:  # grows while it is walked: what the codecs of a column need may need others
+            wanted += [n for n in needed_columns(self.manifest.columns[name].codecs, self.url) if n not in wanted]
         blobs = {}
         for name in wanted:
             if name in chunk.cells:
@@ -121,7 +132,11 @@ class Dataset:
     def decode(self, chunk: Chunk, blobs: dict[str, bytes], columns: Sequence[str] | None = None) -> Batch:
         """Columns of a chunk from its stored objects; the marks of the duplicates column are folded into the flags."""
         wanted = self.resolve(columns)
-        loaded = {name: self._decode(chunk, name, data) for name, data in blobs.items()}
+        context = _ChunkContext(self, chunk, blobs)
+        loaded = {
+            name: self._decode(chunk, name, data, context) for name, data in blobs.items()
+            if name in wanted or name == "duplicates"
+        }  # fmt: skip
         for name in wanted:
             if name not in loaded:
                 loaded[name] = self._null(name, chunk.count)
@@ -135,10 +150,22 @@ class Dataset:
                     loaded[name] = column.replace(flag=flag.astype(np.uint16))
         return Batch(chunk.first, {name: loaded[name] for name in wanted})
 
-    def _decode(self, chunk: Chunk, name: str, data: bytes) -> AnyColumn:
+    def decode_column(self, chunk: Chunk, name: str, blobs: dict[str, bytes]) -> AnyColumn:
+        """One column of a chunk exactly as it was stored: the marks of duplicates are not folded in."""
+        if name not in blobs:
+            return self._null(name, chunk.count)
+        return self._decode(chunk, name, blobs[name], _ChunkContext(self, chunk, blobs))
+
+    def context(self, chunk: Chunk, blobs: dict[str, bytes]) -> Context:
+        """What codecs may know of a chunk, from its stored objects; see :meth:`fetch`."""
+        return _ChunkContext(self, chunk, blobs)
+
+    def _decode(
+        self, chunk: Chunk, name: str, data: bytes, context: Context | None = None, *, core: bool = False
+    ) -> AnyColumn:
         spec = self.manifest.columns[name]
         where = f"{self.url}/{self.manifest.object_key(name, chunk.first)}"
-        header, column = cells.decode_cell(data, where)
+        header, column = cells.decode_cell(data, where, context, core=core)
         expected = {
             "dataset_id": self.manifest.id, "column": spec.key.split("~")[0], "record_type": spec.type,
             "first": chunk.first, "count": chunk.count, "dtype": spec.dtype,
@@ -259,6 +286,30 @@ class Dataset:
 def _is_marked(column: str) -> bool:
     """Whether the marks of the duplicates column are folded into the flags of a column."""
     return column == "results" or column.startswith("secondary")
+
+
+class _ChunkContext:
+    """Decodes the columns that codecs ask for, each once."""
+
+    def __init__(self, dataset: Dataset, chunk: Chunk, blobs: dict[str, bytes]) -> None:
+        self._dataset = dataset
+        self._chunk = chunk
+        self._blobs = blobs
+        self._columns: dict[str, AnyColumn] = {}
+
+    @property
+    def orientation(self) -> Orientation:
+        return self._dataset.orientation
+
+    def column(self, name: str) -> AnyColumn:
+        if name not in self._columns:
+            if name not in self._blobs:
+                raise ColumnError(f"{self._dataset.url}: the column {name!r} of the chunk is needed and was not read")
+            self._columns[name] = self._dataset._decode(self._chunk, name, self._blobs[name], self, core=True)
+        return self._columns[name]
+
+    def genome(self) -> tuple[U8, I64]:
+        return self._dataset.genome.load()
 
 
 def is_dataset(storage: Storage) -> bool:

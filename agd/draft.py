@@ -13,7 +13,7 @@ from typing import Any
 from agd import cell as cells
 from agd import claim
 from agd.batch import AnyColumn
-from agd.codecs import Chain
+from agd.codecs import Chain, Context, needed_columns
 from agd.dataset import Dataset, is_dataset, load_manifest
 from agd.errors import (
     ConflictError,
@@ -112,7 +112,8 @@ class Draft:
 
     @staticmethod
     def extend(
-        dataset: Dataset, columns: Mapping[str, ColumnSpec], plan: Mapping[str, Any], *, replace: bool = False
+        dataset: Dataset, columns: Mapping[str, ColumnSpec], plan: Mapping[str, Any], *, replace: bool = False,
+        same_records: bool = False,
     ) -> Draft:
         """Begin new columns of a dataset.
 
@@ -120,9 +121,13 @@ class Draft:
         ----------
         replace : bool
             Take the place of columns of these names; their objects stay for the older generations.
+        same_records : bool
+            The new columns hold the same records as those that they replace.
 
         Raises
         ------
+        UsageError
+            Another column is stored as differences to one that would be replaced.
         ConflictError
             The dataset has such a column already (and ``replace`` is off), or somebody writes it with another plan.
         """
@@ -134,6 +139,8 @@ class Draft:
                 raise ConflictError(
                     f"{dataset.url}: there is a column {taken[0]!r} already", "use --overwrite to replace it"
                 )
+            if not same_records:
+                _check_needed(dataset.url, base, columns)
             specs, resumed = _claim_columns(storage, base, columns, plan)
             latest = load_manifest(storage)
             if all(latest.columns.get(name) == base.columns.get(name) for name in columns):
@@ -164,11 +171,25 @@ class Draft:
         """Key of the object of a column and chunk."""
         return object_key(self.name, first, self.columns[column].key)
 
-    def encode(self, column: str, first: int, values: AnyColumn) -> tuple[bytes, Cell]:
-        """The object of a column of a chunk: CPU work; :meth:`store` puts it where it belongs."""
+    def encode(
+        self, column: str, first: int, values: AnyColumn, *, codecs: list[dict[str, Any]] | None = None,
+        context: Context | None = None,
+    ) -> tuple[bytes, Cell]:
+        """The object of a column of a chunk: CPU work; :meth:`store` puts it where it belongs.
+
+        Parameters
+        ----------
+        codecs : list of dict, optional
+            Codec chain of this chunk. Default: that of the column.
+        context : Context, optional
+            For codecs that need other columns of the chunk.
+        """
+        spec = self.columns[column]
+        if codecs is not None:
+            spec = ColumnSpec(spec.type, codecs, spec.key, spec.dtype)
         return cells.encode_cell(
-            values, column, self.columns[column], first=first, dataset_id=self.id, dataset_name=self.name,
-            orientation=self.orientation,
+            values, column, spec, first=first, dataset_id=self.id, dataset_name=self.name,
+            orientation=self.orientation, context=context,
         )  # fmt: skip
 
     def store(self, column: str, first: int, data: bytes) -> None:
@@ -200,10 +221,13 @@ class Draft:
         self.store(column, first, data)
         return entry
 
-    def finished(self, column: str, first: int, count: int | None = None) -> Cell | None:
+    def finished(
+        self, column: str, first: int, count: int | None = None, *, chains: Sequence[list[dict[str, Any]]] = ()
+    ) -> Cell | None:
         """Entry of a cell that an earlier run of this draft has stored whole, None if there is none.
 
-        The object is read and verified from end to end.
+        The object is read and verified from end to end; one that needs other columns to be decoded counts as none.
+        ``chains`` are those that it may be stored with besides the one of the column.
         """
         if not self.resumed:
             return None
@@ -217,10 +241,10 @@ class Draft:
         except FormatError:
             return None
         spec = self.columns[column]
-        codecs = Chain.from_json(spec.codecs, key).to_json()
-        expected = (self.id, spec.key.split("~")[0], first, spec.type, codecs, spec.dtype)
+        codecs = [Chain.from_json(chain, key).to_json() for chain in (spec.codecs, *chains)]
+        expected = (self.id, spec.key.split("~")[0], first, spec.type, spec.dtype)
         h = header
-        if (h.dataset_id, h.column, h.first, h.record_type, h.codecs, h.dtype) != expected:
+        if (h.dataset_id, h.column, h.first, h.record_type, h.dtype) != expected or h.codecs not in codecs:
             return None
         if count is not None and header.count != count:
             return None
@@ -312,6 +336,16 @@ class Draft:
         if self.base is None:
             with contextlib.suppress(OSError, TypeError):
                 os.rmdir(self.storage.url)
+
+
+def _check_needed(url: str, base: Manifest, replaced: Collection[str]) -> None:
+    for name, spec in base.columns.items():
+        needed = [n for n in needed_columns(spec.codecs, url) if n in replaced and n in base.columns]
+        if needed and name not in replaced:
+            raise UsageError(
+                f"{url}: the column {name!r} is stored as differences to {needed[0]!r}, which would be replaced",
+                f"store it for itself first: agd recompress {url} --column {name} --profile fast",
+            )
 
 
 def _merge_cells(old: Mapping[str, Cell], new: Mapping[str, Cell], replaced: Collection[str]) -> dict[str, Cell]:

@@ -143,6 +143,10 @@ class UnknownCodecError(CodecError):
     default_remedy = "upgrade agd, or install the package that provides the codec"
 
 
+class ReferenceNotFoundError(AgdError):
+    """A reference sequence that the bases are stored against cannot be found; the other columns are readable."""
+
+
 class DatasetNotFoundError(AgdError):
     """There is no dataset at this url."""
 

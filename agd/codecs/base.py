@@ -104,6 +104,19 @@ def names() -> list[str]:
     return sorted(_registry)
 
 
+def kind_of(config: dict[str, Any], where: str) -> Callable[..., Codec]:
+    """Class of a codec from its JSON; errors as of :func:`make`."""
+    name, version = config.get("name"), config.get("version", 1)
+    if isinstance(name, str) and name not in _registry:
+        _load_entry_points()
+    if not isinstance(name, str) or name not in _registry:
+        raise UnknownCodecError(where, "codecs", f"there is no codec {name!r} here; known: {', '.join(_registry)}")
+    known = getattr(_registry[name], "version", 1)
+    if type(version) is not int or not 1 <= version <= known:
+        raise UnknownCodecError(where, "codecs", f"codec {name!r} version {version!r}; this release has {known}")
+    return _registry[name]
+
+
 def make(config: dict[str, Any], where: str) -> Codec:
     """Codec from its JSON: ``{"name": …, "version": …, settings…}``.
 
@@ -114,16 +127,8 @@ def make(config: dict[str, Any], where: str) -> Codec:
     CodecError
         The settings are not those of the codec.
     """
-    settings = dict(config)
-    name, version = settings.pop("name", None), settings.pop("version", 1)
-    if isinstance(name, str) and name not in _registry:
-        _load_entry_points()
-    if not isinstance(name, str) or name not in _registry:
-        raise UnknownCodecError(where, "codecs", f"there is no codec {name!r} here; known: {', '.join(_registry)}")
-    kind = _registry[name]
-    known = getattr(kind, "version", 1)
-    if type(version) is not int or not 1 <= version <= known:
-        raise UnknownCodecError(where, "codecs", f"codec {name!r} version {version!r}; this release has {known}")
+    kind = kind_of(config, where)
+    name, settings = config["name"], {key: value for key, value in config.items() if key not in ("name", "version")}
     try:
         return kind(**settings)
     except (TypeError, ValueError) as error:

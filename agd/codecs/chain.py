@@ -9,6 +9,7 @@ import numpy as np
 
 from agd.batch import I64, Alignments, AnyColumn, Column
 from agd.codecs.base import BytesCodec, Codec, Kind, PackCodec, ValuesCodec, describe, make
+from agd.codecs.context import Context, needs
 from agd.errors import AgdError, CodecError, KernelError
 
 
@@ -62,17 +63,17 @@ class Chain:
         steps: list[Codec] = [*self.values, *([self.pack] if self.pack else []), *self.bytes]
         return [describe(codec) for codec in steps]
 
-    def encode(self, column: AnyColumn) -> Encoded:
-        """Run all steps over a column."""
+    def encode(self, column: AnyColumn, context: Context | None = None) -> Encoded:
+        """Run all steps over a column; the context is for steps that need other columns of the chunk."""
         for step in self.values:
-            column = step.encode(column)
+            column = step.encode(column, *self._given(step, context))
         sizes: I64 | None = None
         if self.pack is not None:
             if self.pack.sized:
                 if not isinstance(column, Column) or column.offsets is None:
                     raise CodecError(self.where, "codecs", f"{self.pack.name} takes records of letters or bytes only")
                 sizes = column.lengths
-            data = self.pack.encode(column)
+            data = self.pack.encode(column, *self._given(self.pack, context))
         else:
             if isinstance(column, Alignments):
                 raise CodecError(self.where, "codecs", "no step turns alignments into bytes")
@@ -87,8 +88,31 @@ class Chain:
             data = coder.encode(data)
         return Encoded(sizes, data, raw_size)
 
-    def decode(self, data: Any, count: int, sizes: I64 | None, raw_size: int, dtype: str = "") -> AnyColumn:
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Columns of the same chunk that the steps need."""
+        steps: list[Codec] = [*self.values, *([self.pack] if self.pack else [])]
+        return tuple(name for step in steps for name in needs(step))
+
+    def _given(self, step: Codec, context: Context | None) -> tuple[Any, ...]:
+        if not needs(step):
+            return ()
+        if context is None:
+            raise CodecError(self.where, "codecs", f"{step.name} needs other columns of the chunk ({needs(step)[0]})")
+        return (context,)
+
+    def decode(
+        self, data: Any, count: int, sizes: I64 | None, raw_size: int, dtype: str = "",
+        context: Context | None = None, *, core: bool = False,
+    ) -> AnyColumn:
         """The column of ``count`` records that was given to ``encode``.
+
+        Parameters
+        ----------
+        context : Context, optional
+            For steps that need other columns of the chunk.
+        core : bool
+            Leave out the last steps (values to values) that need a context.
 
         Raises
         ------
@@ -96,7 +120,7 @@ class Chain:
             The payload is not what the chain wrote.
         """
         try:
-            return self._decode(data, count, sizes, raw_size, dtype)
+            return self._decode(data, count, sizes, raw_size, dtype, context, core)
         except KernelError as error:
             raise CodecError(self.where, "payload", str(error)) from error
         except CodecError as error:
@@ -106,19 +130,23 @@ class Chain:
                 raise
             raise CodecError(self.where, "payload", f"cannot be decoded: {error}") from error
 
-    def _decode(self, data: Any, count: int, sizes: I64 | None, raw_size: int, dtype: str) -> AnyColumn:
+    def _decode(
+        self, data: Any, count: int, sizes: I64 | None, raw_size: int, dtype: str, context: Context | None, core: bool
+    ) -> AnyColumn:
         data = decode_bytes(self.bytes, data, raw_size)
         column: AnyColumn
         if self.pack is not None:
             if self.pack.sized and sizes is None:
                 raise CodecError("chain", "codecs", "the relative index is absent")
-            column = self.pack.decode(memoryview(data), count, sizes if self.pack.sized else None)
+            given = self._given(self.pack, context)
+            column = self.pack.decode(memoryview(data), count, sizes if self.pack.sized else None, *given)
         elif sizes is None:
             raise CodecError("chain", "codecs", "the relative index is absent")
         else:
             column = _lay_out(data, count, sizes, dtype)
         for step in reversed(self.values):
-            column = step.decode(column)
+            if not (core and needs(step)):
+                column = step.decode(column, *self._given(step, context))
         if len(column) != count:
             raise CodecError("chain", "payload", f"{len(column)} records, not {count}")
         return column

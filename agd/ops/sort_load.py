@@ -90,8 +90,7 @@ class Loader:
         found = {}
         for name in names:
             blobs = self.dataset.fetch(fetched.chunk, [name]) if fetched.blobs is None else fetched.blobs
-            own = {name: blobs[name]} if name in blobs else {}
-            found[name] = self.dataset.decode(fetched.chunk, own, [name])[name]
+            found[name] = self.dataset.decode_column(fetched.chunk, name, blobs)
         return found
 
     def _alignments(self, fetched: Fetched) -> Batch:

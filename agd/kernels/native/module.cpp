@@ -17,6 +17,7 @@ void bind_bam(nb::module_ &);
 void bind_tags(nb::module_ &);
 void bind_checksum(nb::module_ &);
 void bind_streams(nb::module_ &);
+void bind_predict(nb::module_ &);
 void bind_rans(nb::module_ &);
 void bind_duplicates(nb::module_ &);
 void bind_names(nb::module_ &);
@@ -48,6 +49,7 @@ NB_MODULE(_native, m) {
     agd::bind_tags(m);
     agd::bind_checksum(m);
     agd::bind_streams(m);
+    agd::bind_predict(m);
     agd::bind_rans(m);
     agd::bind_duplicates(m);
     agd::bind_names(m);

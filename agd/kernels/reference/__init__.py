@@ -27,6 +27,7 @@ from agd.kernels.reference.names import (
     write_decimals,
 )
 from agd.kernels.reference.order import argsort_bytes, argsort_u64, coordinate_keys, name_keys
+from agd.kernels.reference.predict import predict_bases
 from agd.kernels.reference.ragged import copy_spans, reverse_spans
 from agd.kernels.reference.rans import (
     rans_counts,
@@ -98,6 +99,7 @@ __all__ = [
     "nm_md",
     "number_cigars",
     "optical_duplicates",
+    "predict_bases",
     "quality_sums",
     "rans_counts",
     "rans_decode",

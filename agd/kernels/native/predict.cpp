@@ -1,0 +1,62 @@
+// The bases that alignments lead to expect.
+#include "difference.hpp"
+
+namespace agd {
+namespace {
+
+int64_t predict_bases(In<uint8_t> genome, In<int64_t> contig_offsets, In<int32_t> reference, In<int64_t> position,
+                      In<uint32_t> cigar, In<int64_t> cigar_offsets, In<bool> turned, In<int64_t> offsets,
+                      Out<uint8_t> out) {
+    nb::gil_scoped_release unlocked;
+    const size_t n = reference.size();
+    require(position.size() == n && cigar_offsets.size() == n + 1 && turned.size() == n && offsets.size() == n + 1,
+            "arrays of records differ in length");
+    check_offsets(contig_offsets.data(), contig_offsets.size(), (int64_t)genome.size(),
+                  "offsets outside of the reference sequences");
+    check_offsets(cigar_offsets.data(), n + 1, (int64_t)cigar.size(), "offsets outside of the CIGARs");
+    check_offsets(offsets.data(), n + 1, (int64_t)out.size(), "offsets outside of the output");
+    const int64_t contigs = (int64_t)contig_offsets.size() - 1;
+    int64_t predicted = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *begin = out.data() + offsets.data()[i], *end = out.data() + offsets.data()[i + 1];
+        std::memset(begin, 0, (size_t)(end - begin));
+        const int64_t contig = reference.data()[i], place = position.data()[i];
+        if (contig < 0 || contig >= contigs || place < 0) continue;
+        const int64_t first = contig_offsets.data()[contig], length = contig_offsets.data()[contig + 1] - first;
+        const uint32_t *from = cigar.data() + cigar_offsets.data()[i], *to = cigar.data() + cigar_offsets.data()[i + 1];
+        int64_t query = 0, span = 0;
+        bool known = true;
+        for (const uint32_t *c = from; c < to; c++) {
+            if (operation_code(*c) >= OPERATIONS) known = false;
+            if (in(*c, BOTH_BITS | READ_ONLY_BITS)) query += operation_length(*c);
+            if (in(*c, BOTH_BITS | REFERENCE_ONLY_BITS)) span += operation_length(*c);
+        }
+        if (!known || query != end - begin || place > length || span > length - place) continue;
+        const uint8_t *at = genome.data() + first + place;
+        uint8_t *p = begin;
+        for (const uint32_t *c = from; c < to; c++) {
+            const int64_t size = operation_length(*c);
+            if (in(*c, BOTH_BITS)) {
+                for (int64_t k = 0; k < size; k++) p[k] = (uint8_t)upper(at[k]);
+                predicted += size;
+            }
+            if (in(*c, BOTH_BITS | READ_ONLY_BITS)) p += size;
+            if (in(*c, BOTH_BITS | REFERENCE_ONLY_BITS)) at += size;
+        }
+        if (turned.data()[i]) {
+            std::reverse(begin, end);
+            for (p = begin; p < end; p++) *p = *p ? folded_complements[*p] : 0;
+        }
+    }
+    return predicted;
+}
+
+}  // namespace
+
+void bind_predict(nb::module_ &m) {
+    m.def("predict_bases", &predict_bases, nb::arg("genome"), nb::arg("contig_offsets"), nb::arg("reference"),
+          nb::arg("position"), nb::arg("cigar"), nb::arg("cigar_offsets"), nb::arg("turned"), nb::arg("offsets"),
+          nb::arg("out"));
+}
+
+}  // namespace agd

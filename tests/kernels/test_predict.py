@@ -1,0 +1,61 @@
+"""The bases that alignments lead to expect."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agd.batch import Column
+from agd.errors import KernelError
+from agd.kernels import reference
+
+GENOME = np.frombuffer(b"ACGTNacgtRYACGTT", np.uint8)
+CONTIGS = np.array([0, 10, 16], np.int64)
+OPERATIONS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5)), max_size=4)
+Record = tuple[int, int, list[tuple[int, int]], int, bool]
+RECORDS = st.lists(
+    st.tuples(st.integers(-1, 3), st.integers(-1, 12), OPERATIONS, st.integers(-1, 1), st.booleans()), max_size=6
+)
+
+
+@given(records=RECORDS)
+def test_native_and_reference_agree(kernels: ModuleType, records: list[Record]) -> None:
+    cigars = [[size << 4 | code for code, size in operations] for _, _, operations, _, _ in records]
+    lengths = [max(0, sum(s for c, s in r[2] if c in (0, 1, 4, 7, 8)) + min(0, r[3])) for r in records]
+    operations = np.array([operation for cigar in cigars for operation in cigar], np.uint32)
+    cigar = Column.from_lengths(operations, np.array([len(c) for c in cigars], np.int64))
+    results = []
+    for module in (kernels, reference):
+        out = Column.from_lengths(np.full(sum(lengths), 7, np.uint8), np.array(lengths, np.int64))
+        used = module.predict_bases(
+            GENOME, CONTIGS, np.array([r[0] for r in records], np.int32), np.array([r[1] for r in records], np.int64),
+            cigar.values, cigar.offsets, np.array([r[4] for r in records], np.bool_), out.offsets, out.values,
+        )  # fmt: skip
+        results.append((used, list(out)))
+        assert used == np.count_nonzero(out.values)
+    assert results[0] == results[1]
+
+
+def test_an_example(kernels: ModuleType) -> None:
+    cigar = np.array([2 << 4 | 4, 3 << 4 | 0, 1 << 4 | 2, 2 << 4 | 0], np.uint32)
+    for turned, expected in ((False, b"\0\0CGTAC"), (True, b"GTACG\0\0")):
+        out = np.empty(7, np.uint8)
+        used = kernels.predict_bases(
+            GENOME, CONTIGS, np.zeros(1, np.int32), np.ones(1, np.int64), cigar, np.array([0, 4]), np.array([turned]),
+            np.array([0, 7]), out,
+        )  # fmt: skip
+        assert (used, out.tobytes()) == (5, expected)
+
+
+def test_arrays_that_do_not_fit(kernels: ModuleType) -> None:
+    none = np.zeros(1, np.int64)
+    with pytest.raises(KernelError, match="outside of the reference"):
+        kernels.predict_bases(GENOME, np.array([0, 99]), np.empty(0, np.int32), none[:0], np.empty(0, np.uint32), none,
+                              np.empty(0, np.bool_), none, np.empty(0, np.uint8))  # fmt: skip
+    with pytest.raises(KernelError, match="differ in length"):
+        kernels.predict_bases(GENOME, CONTIGS, np.empty(2, np.int32), none, np.empty(0, np.uint32), none,
+                              np.empty(0, np.bool_), none, np.empty(0, np.uint8))  # fmt: skip
