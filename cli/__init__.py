@@ -27,6 +27,7 @@ VERBS = {
     "cat": ("agd.cli.cat", "Concatenate datasets."),
     "column": ("agd.cli.column", "List, drop and rename columns."),
     "reheader": ("agd.cli.reheader", "Exchange the SAM header."),
+    "verify": ("agd.cli.verify", "Check a dataset, or compare it with its source."),
     "log": ("agd.cli.log", "Show the generations of a dataset."),
     "checkout": ("agd.cli.checkout", "Go back to an older generation."),
     "gc": ("agd.cli.gc", "Remove what is not needed any more."),
@@ -93,9 +94,9 @@ def _terminate(number: int, frame: Any) -> NoReturn:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     try:
-        agd.main(args=None if arguments is None else list(arguments), prog_name="agd", standalone_mode=False)
-    except click.exceptions.Exit as done:
-        return done.exit_code
+        done = agd.main(args=None if arguments is None else list(arguments), prog_name="agd", standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
     except click.ClickException as error:
         error.show()
         return 2
@@ -111,7 +112,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:
         return _explain(error)
-    return 0
+    # Verbs return nothing; a number is the code of an Exit that click has caught.
+    return done if isinstance(done, int) else 0
 
 
 def _explain(error: Exception) -> int:

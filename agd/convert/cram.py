@@ -61,9 +61,7 @@ def import_cram(
     """
     runner = runner or ThreadRunner()
     ahead = items_in_flight(memory or default_memory(), 4 * min(chunk_bytes, chunk_records * 700), runner.workers)
-    _check_reference(reference)
-    options = ["-u", "-h", "--no-PG", "-@", str(runner.workers), *(["-T", reference] if reference else [])]
-    with InputStream(_CramSource(path, options), runner, True) as stream:
+    with InputStream(CramSource(path, cram_options(reference, runner)), runner, True) as stream:
         reader = BamReader(path, stream)
         source = Source(
             path, "cram", reader.header, reader.references, reader.chunks(chunk_records, chunk_bytes), reader.decode
@@ -156,7 +154,13 @@ def _explain(error: AlignerError) -> str:
     return "the file is truncated or damaged: fetch or make it again"
 
 
-class _CramSource:
+def cram_options(reference: str | None, runner: Runner) -> list[str]:
+    """Options of ``samtools view`` that read CRAM as uncompressed BAM."""
+    _check_reference(reference)
+    return ["-u", "-h", "--no-PG", "-@", str(runner.workers), *(["-T", reference] if reference else [])]
+
+
+class CramSource:
     """Uncompressed BAM of a CRAM file, as a source of bytes."""
 
     def __init__(self, path: str, options: list[str]) -> None:

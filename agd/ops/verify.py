@@ -1,0 +1,318 @@
+"""Verify a dataset: every object, and with ``deep`` every record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from agd import cell as cells
+from agd import kernels
+from agd.batch import U64, Alignments, AnyColumn, Batch, Column
+from agd.chunkfile import HEADER_SIZE, parse_header
+from agd.dataset import Dataset
+from agd.errors import AgdError, FormatError, KernelError, ObjectNotFoundError
+from agd.manifest import Chunk
+from agd.ops.digest import Digest, differences, digest_records
+from agd.ops.lines import to_lines, to_records
+from agd.ops.mates import MateCheck
+from agd.ops.scan import chunk_bytes
+from agd.ops.sort_keys import Ordering, key_at
+from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.types import Flag, Orientation, RecordType, SortOrder
+
+#: No more problems than this are listed.
+MAX_PROBLEMS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong.
+
+    Attributes
+    ----------
+    what : str
+    chunk : int
+        First ordinal of the chunk, -1 for the dataset as a whole.
+    column : str
+        "" for the chunk as a whole.
+    """
+
+    what: str
+    chunk: int = -1
+    column: str = ""
+
+    def __str__(self) -> str:
+        where = f"chunk {self.chunk}" if self.chunk >= 0 else "dataset"
+        return f"{where}{f', column {self.column}' if self.column else ''}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What was looked at, and what is wrong.
+
+    Attributes
+    ----------
+    objects, bytes, records : int
+        Looked at; records only with ``deep``.
+    problems : tuple of Problem
+        At most :data:`MAX_PROBLEMS`.
+    notes : tuple of str
+        What is unusual but as it was imported.
+    """
+
+    objects: int
+    bytes: int
+    records: int
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self) | {"ok": not self.problems}
+
+
+@dataclass(slots=True)
+class _Checked:
+    chunk: Chunk
+    problems: list[Problem]
+    digest: Digest
+    first_key: Any = None
+    last_key: Any = None
+    mates: Any = None
+
+
+def verify(
+    dataset: Dataset, *, deep: bool = False, runner: Runner | None = None, memory: int | None = None,
+    progress: Progress = SILENT,
+) -> VerifyReport:
+    """Look for damage.
+
+    Parameters
+    ----------
+    deep : bool
+        Read every object and check every record: checksums, sums of the indexes, lengths of the columns against each
+        other, tags, references, statistics, sort order, mates, digest. Otherwise only that every object is there, has
+        its size, and begins with the header that the manifest notes (which holds the checksums of the rest).
+
+    Returns
+    -------
+    VerifyReport
+        Damage is never raised as an error, but that of the manifest itself, which :meth:`Dataset.open` raises.
+    """
+    runner = runner or ThreadRunner()
+    problems: list[Problem] = []
+    notes: list[str] = []
+    progress.begin("verify", len(dataset), "records")
+    try:
+        if deep:
+            problems, notes = _deep(dataset, runner, memory, progress)
+        else:
+            for chunk, found in runner.map(lambda c: (c, _shallow(dataset, c)), dataset.chunks, on="io"):
+                problems += found
+                progress.advance(chunk.count)
+    finally:
+        progress.end()
+    return VerifyReport(
+        sum(len(c.cells) for c in dataset.chunks), dataset.manifest.stored_bytes, len(dataset) if deep else 0,
+        tuple(problems[:MAX_PROBLEMS]), tuple(notes),
+    )  # fmt: skip
+
+
+def _shallow(dataset: Dataset, chunk: Chunk) -> list[Problem]:
+    problems = []
+    for name, cell in chunk.cells.items():
+        key = dataset.manifest.object_key(name, chunk.first)
+        try:
+            size = dataset.storage.size(key)
+            if size is None:
+                problems.append(Problem(f"{key}: the object is missing", chunk.first, name))
+                continue
+            if size != cell.bytes:
+                problems.append(Problem(f"{key}: {size} bytes, the manifest says {cell.bytes}", chunk.first, name))
+                continue
+            head = dataset.storage.get(key, 0, HEADER_SIZE)
+            header = parse_header(head, key)
+            cells.check_header(header, key, cell, head, {"first": chunk.first, "count": chunk.count})
+        except AgdError as error:
+            problems.append(Problem(error.message, chunk.first, name))
+    return problems
+
+
+def _deep(
+    dataset: Dataset, runner: Runner, memory: int | None, progress: Progress
+) -> tuple[list[Problem], list[str]]:
+    memory = memory or default_memory()
+    ahead = items_in_flight(memory, 6 * chunk_bytes(dataset), runner.workers)
+    check = _Check(dataset, MateCheck(len(dataset), memory // 8))
+    problems: list[Problem] = []
+    total, last = Digest(), None
+    fetched = runner.map(check.fetch, dataset.chunks, on="io", ahead=ahead)
+    for done in runner.map(check.work, fetched, on="cpu", ahead=ahead):
+        problems += done.problems
+        total.add(done.digest)
+        if last is not None and done.first_key is not None and done.first_key < last:
+            problems.append(Problem("its first record sorts before the last one of the chunk before", done.chunk.first))
+        last = done.last_key if done.last_key is not None else last
+        check.mates.add(done.mates)
+        progress.advance(done.chunk.count)
+    notes: list[str] = []
+    if not problems:  # else the sums are of what is left
+        problems += [Problem(f"digest: {text}") for text in differences(dataset.manifest.digest, total)]
+        wrong = check.mates.wrong()
+        aligned_here = any(str(step.get("program", "")).startswith("agd align") for step in dataset.manifest.steps)
+        if wrong and aligned_here:
+            problems.append(Problem(f"{wrong} pairs whose records do not name each other's places"))
+        elif wrong:
+            notes.append(f"{wrong} pairs whose records do not name each other's places, as they were imported")
+    return problems, notes
+
+
+class _Check:
+    """Reads and checks chunks, on any thread."""
+
+    def __init__(self, dataset: Dataset, mates: MateCheck) -> None:
+        self.dataset = dataset
+        self.mates = mates
+        self.ordering = _ordering(dataset)
+
+    def fetch(self, chunk: Chunk) -> tuple[Chunk, dict[str, bytes], list[Problem]]:
+        blobs, problems = {}, []
+        for name in chunk.cells:
+            key = self.dataset.manifest.object_key(name, chunk.first)
+            try:
+                blobs[name] = self.dataset.storage.get(key)
+            except ObjectNotFoundError:
+                problems.append(Problem(f"{key}: the object is missing", chunk.first, name))
+            except AgdError as error:
+                problems.append(Problem(error.message, chunk.first, name))
+        return chunk, blobs, problems
+
+    def work(self, fetched: tuple[Chunk, dict[str, bytes], list[Problem]]) -> _Checked:
+        chunk, blobs, problems = fetched
+        done = _Checked(chunk, problems, Digest())
+        loaded: dict[str, AnyColumn] = {}
+        for name, data in blobs.items():
+            try:
+                loaded[name] = self.dataset.decode(chunk, {name: data}, [name])[name]
+                spec = self.dataset.manifest.columns[name]
+                noted = chunk.cells[name].statistics
+                if noted and cells.statistics(spec.type, loaded[name]) != noted:
+                    problems.append(Problem("the statistics in the manifest are not those of the records",
+                                            chunk.first, name))  # fmt: skip
+                problems += self._column(chunk, name, spec.type, loaded[name])
+            except FormatError as error:
+                problems.append(Problem(f"{error.field}: {error.reason}", chunk.first, name))
+            except (AgdError, ValueError) as error:
+                problems.append(Problem(str(error), chunk.first, name))
+        if not problems and "bases" in chunk.cells:
+            try:
+                self._lines(done, self.dataset.decode(chunk, blobs))
+            except (AgdError, ValueError) as error:
+                problems.append(Problem(str(error), chunk.first))
+        return done
+
+    def _column(self, chunk: Chunk, name: str, kind: RecordType, column: AnyColumn) -> Iterator[Problem]:
+        if isinstance(column, Alignments):
+            yield from self._alignments(chunk, name, column)
+        elif kind is RecordType.AUX:
+            whole = column.compact()
+            assert whole.offsets is not None
+            try:
+                kernels.aux_validate(whole.values, whole.offsets)
+            except KernelError as error:
+                yield Problem(f"tags of record {chunk.first + error.record}: {error.reason}", chunk.first, name)
+
+    def _alignments(self, chunk: Chunk, name: str, a: Alignments) -> Iterator[Problem]:
+        references = self.dataset.manifest.references
+        for field, values in (("reference", a.reference), ("mate reference", a.mate_reference)):
+            if len(values) and (int(values.min()) < -1 or int(values.max()) >= len(references)):
+                yield Problem(f"a {field} that the header does not have", chunk.first, name)
+                return
+        if references and len(a):
+            lengths = np.array([r.length for r in references], np.int64)
+            beyond = (a.reference >= 0) & (a.position >= lengths[np.maximum(a.reference, 0)])
+            beyond &= (a.flag & np.uint16(Flag.UNMAPPED)) == 0
+            if beyond.any():
+                at = chunk.first + int(np.argmax(beyond))
+                yield Problem(f"record {at} begins after the end of its reference", chunk.first, name)
+
+    def _lines(self, done: _Checked, batch: Batch) -> None:
+        manifest = self.dataset.manifest
+        first = done.chunk.first
+        lengths = batch.ragged("bases").lengths
+        if "qualities" in batch:
+            other = batch.ragged("qualities").lengths
+            wrong = (other != lengths) & (other != 0)
+            if wrong.any():
+                at = int(np.argmax(wrong))
+                text = f"record {first + at} has {other[at]} qualities for {lengths[at]} bases"
+                done.problems.append(Problem(text, first, "qualities"))
+                return
+        lines = to_lines(batch, manifest.orientation, manifest.pairing == "interleaved")
+        a = lines.alignments()
+        cigar = a.cigar.compact()
+        assert cigar.offsets is not None
+        query, span = np.empty((2, len(a)), np.int64)
+        kernels.reference_spans(cigar.values, cigar.offsets, query, span)
+        seq = lines.ragged("bases").lengths
+        wrong = (query != seq) & (query != 0) & (seq != 0)
+        if wrong.any():
+            at = int(np.argmax(wrong))
+            text = f"line {at} of the chunk has a CIGAR for {query[at]} bases, and {seq[at]} bases"
+            done.problems.append(Problem(text, first, "results"))
+            return
+        is_lines = "results" in self.dataset.columns and manifest.orientation is Orientation.SEQ
+        done.digest = digest_records(to_records(lines, manifest.names), alignments=is_lines)
+        done.mates = self.mates.of(lines, manifest.names) if "results" in self.dataset.columns else None
+        keys = self.ordering(lines) if self.ordering is not None else None
+        if keys is not None and len(keys):
+            fall = _first_fall(keys)
+            if fall >= 0:
+                done.problems.append(Problem(
+                    f"record {first + fall} sorts before the one before it ({manifest.sort_order.value})", first
+                ))  # fmt: skip
+            done.first_key, done.last_key = key_at(keys, 0), key_at(keys, len(keys) - 1)
+
+
+def _ordering(dataset: Dataset) -> Any:
+    manifest = dataset.manifest
+    if manifest.orientation is not Orientation.SEQ or "results" not in manifest.columns:
+        return None
+    if manifest.sort_order is SortOrder.COORDINATE:
+        # The order that the specification asks for; strands are not part of it.
+        return _places
+    own = any(str(step.get("program", "")).startswith("agd sort") for step in manifest.steps)
+    if manifest.sort_order in (SortOrder.QUERYNAME, SortOrder.QUERYNAME_LEXICOGRAPHIC) and own:
+        natural = manifest.sort_order is SortOrder.QUERYNAME
+        return Ordering.of("queryname" if natural else "queryname-lexicographic", manifest).keys
+    return None  # an order of other programs, which the header does not tell exactly enough
+
+
+def _places(lines: Batch) -> Column:
+    a = lines.alignments()
+    reference: U64 = np.where(a.reference < 0, 1 << 31, a.reference).astype(np.uint64)
+    place = np.where(a.reference < 0, 0, a.position + 1).astype(np.uint64)
+    return Column(reference << np.uint64(32) | place)
+
+
+def _first_fall(keys: Column) -> int:
+    """First record whose key is less than the one before it; -1 if there is none."""
+    if keys.offsets is None:
+        falls = np.flatnonzero(keys.values[1:] < keys.values[:-1])
+        return int(falls[0]) + 1 if len(falls) else -1
+    order = np.empty(len(keys), np.int64)
+    whole = keys.compact()
+    assert whole.offsets is not None
+    kernels.argsort_bytes(whole.values, whole.offsets, order)
+    if (order == np.arange(len(order))).all():
+        return -1
+    before = key_at(keys, 0)
+    for i in range(1, len(keys)):
+        now = key_at(keys, i)
+        if now < before:  # type: ignore[operator]
+            return i
+        before = now
+    return -1
