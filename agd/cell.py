@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from agd import chunkfile
 from agd.batch import I64, Alignments, AnyColumn, Column
 from agd.chunkfile import Header
-from agd.codecs import Chain, Context, Zstd, decode_bytes, encode_bytes
+from agd.codecs import Chain, Context, Zstd, decode_bytes, encode_bytes, needed_columns
 from agd.codecs.base import BytesCodec
 from agd.errors import ChecksumError, CodecError, ColumnError, FormatError
 from agd.manifest import Cell, ColumnSpec
@@ -54,6 +54,11 @@ def default_spec(name: str, key: str | None = None) -> ColumnSpec:
     if kind is None:
         raise ColumnError(f"there is no standard column {name!r}", "say which type it has")
     return ColumnSpec(kind, DEFAULT_CODECS[kind], key or name, "|u1" if kind is RecordType.NUMBER else "")
+
+
+def independent_codecs(name: str, spec: ColumnSpec) -> list[dict[str, Any]]:
+    """The codecs of a column, or the default ones where those need other columns of the chunk."""
+    return default_spec(name).codecs if needed_columns(spec.codecs) else spec.codecs
 
 
 def encode_cell(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from agd.batch import U8, Batch
+from agd.cell import independent_codecs
 from agd.dataset import Dataset
 from agd.draft import Draft
 from agd.errors import UsageError
@@ -36,7 +37,9 @@ def remove_duplicates(
         raise UsageError(f"{output}: is the dataset itself", "choose another output, or leave --remove out")
     names = [name for name in dataset.columns if name != "duplicates"]
     old = manifest.columns
-    specs = {name: ColumnSpec(old[name].type, old[name].codecs, name, old[name].dtype) for name in names}
+    specs = {
+        name: ColumnSpec(old[name].type, independent_codecs(name, old[name]), name, old[name].dtype) for name in names
+    }
     source = {"id": manifest.id, "generation": manifest.generation}
     plan = {"operation": "dedup --remove", "input": source, **parameters}
     draft = Draft.create(output, specs, plan, orientation=manifest.orientation, overwrite=overwrite, **options)

@@ -8,6 +8,7 @@ from typing import Any
 
 import agd
 from agd import samheader
+from agd.codecs import needed_columns
 from agd.dataset import Dataset, load_manifest
 from agd.draft import MAX_COMMITS, publish_copy
 from agd.errors import ColumnError, ConflictError, ObjectExistsError, UsageError
@@ -102,6 +103,13 @@ def _columns(m: Manifest, names: dict[str, str]) -> Manifest:
         Chunk(c.first, c.count, {names[old]: cell for old, cell in c.cells.items() if old in names}) for c in m.chunks
     )
     columns = {names[old]: spec for old, spec in m.columns.items() if old in names}
+    for name, spec in columns.items():
+        for needed in needed_columns(spec.codecs):
+            if needed not in columns:
+                raise ColumnError(
+                    f"the column {name!r} is stored as differences to {needed!r}",
+                    f"store it for itself first: agd recompress DATASET --column {name} --profile fast",
+                )
     return replace(m, columns=columns, chunks=chunks, retired=m.retiring(columns))
 
 

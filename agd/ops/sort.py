@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 import agd
-from agd.cell import default_spec
-from agd.codecs import Chain, needed_columns
+from agd.cell import default_spec, independent_codecs
+from agd.codecs import Chain
 from agd.dataset import Dataset
 from agd.draft import Draft
 from agd.errors import StorageError, UsageError
@@ -185,8 +185,7 @@ def output_specs(
     specs = {}
     for name in columns:
         old = dataset.manifest.columns.get(name) or default_spec(name)
-        chain = old.codecs if not needed_columns(old.codecs) else default_spec(name).codecs
-        specs[name] = ColumnSpec(old.type, list(codecs.get(name, chain)), name, old.dtype)
+        specs[name] = ColumnSpec(old.type, list(codecs.get(name, independent_codecs(name, old))), name, old.dtype)
     return specs
 
 
