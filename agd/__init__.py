@@ -41,6 +41,10 @@ _PUBLIC = {
     "rename_column": "agd.ops.edit",
     "dedup": "agd.ops.dedup",
     "flagstat": "agd.ops.flagstat",
+    "idxstats": "agd.ops.idxstats",
+    "stats": "agd.ops.stats",
+    "coverage": "agd.ops.coverage",
+    "depths": "agd.ops.depth",
     "simulate": "agd.ops.simulate",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -29,7 +29,7 @@ def line_columns(dataset: Dataset, wanted: Sequence[str] | None = None) -> list[
 
 def scan(
     dataset: Dataset, fn: Callable[[Batch], T], *, runner: Runner, ahead: int | None = None,
-    columns: Sequence[str] | None = None, selection: Selection | None = None,
+    columns: Sequence[str] | None = None, selection: Selection | None = None, only: Iterable[Chunk] | None = None,
 ) -> Iterator[T]:
     """Apply ``fn`` to the wanted alignment lines of every chunk, in order.
 
@@ -42,6 +42,8 @@ def scan(
         Columns besides the alignments. Default: all that SAM has.
     selection : Selection, optional
         Chunks whose statistics say that they hold nothing wanted are not even fetched.
+    only : iterable of Chunk, optional
+        These chunks, whatever the statistics say.
 
     Yields
     ------
@@ -65,7 +67,7 @@ def scan(
                 lines = take_batch(lines, np.flatnonzero(mask))
         return fn(lines)
 
-    chunks = selection.chunks(dataset)
+    chunks = selection.chunks(dataset) if only is None else only
     fetched = runner.map(fetch, chunks, on="io", ahead=ahead)
     yield from runner.map(work, fetched, on="cpu", ahead=ahead)
 

@@ -21,6 +21,7 @@ void bind_predict(nb::module_ &);
 void bind_rans(nb::module_ &);
 void bind_duplicates(nb::module_ &);
 void bind_names(nb::module_ &);
+void bind_coverage(nb::module_ &);
 }  // namespace agd
 
 NB_MODULE(_native, m) {
@@ -53,4 +54,5 @@ NB_MODULE(_native, m) {
     agd::bind_rans(m);
     agd::bind_duplicates(m);
     agd::bind_names(m);
+    agd::bind_coverage(m);
 }

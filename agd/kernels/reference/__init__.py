@@ -12,6 +12,7 @@ from agd.kernels.reference.bases import (
     fill_runs,
 )
 from agd.kernels.reference.checksum import checksum, crc32
+from agd.kernels.reference.coverage import add_spans, aligned_blocks, aligned_qualities
 from agd.kernels.reference.difference import md_bound, nm_md, reference_spans, unclipped_ends
 from agd.kernels.reference.duplicates import best_of_groups, hash_spans, optical_duplicates, quality_sums
 from agd.kernels.reference.fastq import fastq_scan
@@ -52,6 +53,9 @@ from agd.kernels.reference.streams import (
 from agd.kernels.reference.tags import aux_codes, aux_merge, aux_numbers, aux_spans, aux_validate
 
 __all__ = [
+    "add_spans",
+    "aligned_blocks",
+    "aligned_qualities",
     "alignment_decode",
     "alignment_encode",
     "alignment_sizes",
