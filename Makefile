@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 FILES := $(shell find agd cli schemas -name '*.py' | sort | cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.installed-$(FILES)
 
-.PHONY: demo test lint pytest bench kill-campaign sanitize clean
+.PHONY: demo test lint pytest bench kill-campaign sanitize corruption fuzz clean
 
 # The environment is made again when what it is made from changes.
 $(STAMP): pyproject.toml $(wildcard agd/kernels/native/*)
@@ -47,6 +47,16 @@ sanitize:
 		-C build-dir=build/sanitize -e ".[test]"
 	ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 		.venv-sanitize/bin/python -m pytest -q -p no:cacheprovider tests/kernels
+
+# Damaged files by the hundred thousand: each must be noticed, or read the same.
+corruption: $(STAMP)
+	$(BIN)/python -m tests.corruption.campaign --cases $(or $(CASES),100000)
+
+# Every reader under a fuzzer, so many seconds each.
+fuzz: $(STAMP)
+	$(BIN)/python -m pip install --quiet atheris
+	for target in "chunk file" "sealed chunk file" manifest "sealed manifest" fastq sam bam compressed; do \
+		$(BIN)/python -m tests.corruption.fuzz --target "$$target" --seconds $(or $(SECONDS_EACH),60) || exit 1; done
 
 clean:
 	rm -rf $(VENV) build

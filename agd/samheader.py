@@ -30,17 +30,30 @@ def references_of(text: str) -> tuple[Reference, ...]:
     Raises
     ------
     ValueError
-        A line lacks SN or LN, or a name stands twice.
+        A line lacks SN or LN, a name stands twice, or is not made of printable ASCII.
     """
     found: dict[str, Reference] = {}
     for tags in lines_of(text, "SQ"):
         name, length = tags.get("SN"), tags.get("LN", "")
-        if not name or not length.isdigit():
+        if not name or not length.isdecimal() or not length.isascii() or int(length[:20]) >= 1 << 31:
             raise ValueError(f"@SQ line without a valid SN and LN: {tags}")
+        check_reference_name(name)
         if name in found:
             raise ValueError(f"two @SQ lines are named {name}")
         found[name] = Reference(name, int(length), tags.get("M5", "").lower())
     return tuple(found.values())
+
+
+def check_reference_name(name: str) -> None:
+    """Refuse what can be no name of a reference: anything but printable ASCII (SAM specification, section 1.2.1).
+
+    Raises
+    ------
+    ValueError
+        It is no name.
+    """
+    if not name or not name.isascii() or not name.isprintable() or " " in name:
+        raise ValueError(f"{name!r} is not a name of a reference")
 
 
 def read_group_line(text: str) -> str:

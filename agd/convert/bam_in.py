@@ -16,6 +16,7 @@ from agd.convert.streams import InputStream, open_input
 from agd.errors import InputError, KernelError
 from agd.kernels.records import RecordArrays
 from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.samheader import check_reference_name
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Reference
 
 MAGIC = b"BAM\1"
@@ -121,7 +122,12 @@ class BamReader:
 
     def _reference(self) -> Reference:
         name = self._exactly(self._length("name of a reference", 1 << 16), "name of a reference")
-        return Reference(name.rstrip(b"\0").decode("utf-8", "replace"), self._length("length of a reference", 1 << 31))
+        text = name.rstrip(b"\0").decode("utf-8", "replace")
+        try:
+            check_reference_name(text)
+        except ValueError as error:
+            raise InputError(self.path, str(error), offset=self._offset - len(name)) from error
+        return Reference(text, self._length("length of a reference", (1 << 31) - 1))
 
     def _agree(self, listed: list[Reference]) -> tuple[Reference, ...]:
         """References of the binary list, with the MD5 of the header text; the two must not contradict each other."""
