@@ -11,7 +11,7 @@ import numpy as np
 
 from agd import cell as cells
 from agd.batch import I64, U8, Alignments, AnyColumn, Batch, Column
-from agd.codecs import Context, needed_columns
+from agd.codecs import Chain, Context, needed_columns
 from agd.errors import ColumnError, DatasetNotFoundError, FormatError, ObjectNotFoundError
 from agd.genome import GenomeSource
 from agd.kernels.ragged import concat_batches
@@ -134,8 +134,7 @@ class Dataset:
         wanted = self.resolve(columns)
         context = _ChunkContext(self, chunk, blobs)
         loaded = {
-            name: self._decode(chunk, name, data, context) for name, data in blobs.items()
-            if name in wanted or name == "duplicates"
+            name: context.whole(name) for name in blobs if name in wanted or name == "duplicates"
         }  # fmt: skip
         for name in wanted:
             if name not in loaded:
@@ -154,18 +153,17 @@ class Dataset:
         """One column of a chunk exactly as it was stored: the marks of duplicates are not folded in."""
         if name not in blobs:
             return self._null(name, chunk.count)
-        return self._decode(chunk, name, blobs[name], _ChunkContext(self, chunk, blobs))
+        return _ChunkContext(self, chunk, blobs).whole(name)
 
     def context(self, chunk: Chunk, blobs: dict[str, bytes]) -> Context:
         """What codecs may know of a chunk, from its stored objects; see :meth:`fetch`."""
         return _ChunkContext(self, chunk, blobs)
 
-    def _decode(
-        self, chunk: Chunk, name: str, data: bytes, context: Context | None = None, *, core: bool = False
-    ) -> AnyColumn:
+    def _decode(self, chunk: Chunk, name: str, data: bytes, context: Context) -> tuple[Chain, AnyColumn]:
+        """Codecs and core of a column: without the steps that need other columns and come after decoding."""
         spec = self.manifest.columns[name]
         where = f"{self.url}/{self.manifest.object_key(name, chunk.first)}"
-        header, column = cells.decode_cell(data, where, context, core=core)
+        header, column = cells.decode_cell(data, where, context, core=True)
         expected = {
             "dataset_id": self.manifest.id, "column": spec.key.split("~")[0], "record_type": spec.type,
             "first": chunk.first, "count": chunk.count, "dtype": spec.dtype,
@@ -173,7 +171,7 @@ class Dataset:
         if spec.type is RecordType.BASES:
             expected["orientation"] = self.manifest.orientation
         cells.check_header(header, where, chunk.cells.get(name), data, expected)
-        return column
+        return Chain.from_json(header.codecs, where), column
 
     def _null(self, name: str, count: int) -> AnyColumn:
         spec = self.manifest.columns[name]
@@ -295,17 +293,28 @@ class _ChunkContext:
         self._dataset = dataset
         self._chunk = chunk
         self._blobs = blobs
-        self._columns: dict[str, AnyColumn] = {}
+        self._columns: dict[str, tuple[Chain, AnyColumn]] = {}
 
     @property
     def orientation(self) -> Orientation:
         return self._dataset.orientation
 
     def column(self, name: str) -> AnyColumn:
+        return self._core(name)[1]
+
+    def whole(self, name: str) -> AnyColumn:
+        """A column as it was before it was encoded."""
+        chain, column = self._core(name)
+        return chain.complete(column, self)
+
+    def _core(self, name: str) -> tuple[Chain, AnyColumn]:
         if name not in self._columns:
+            if name not in self._chunk.cells and name in self._dataset.columns:
+                self._columns[name] = Chain([]), self._dataset._null(name, self._chunk.count)
+                return self._columns[name]
             if name not in self._blobs:
                 raise ColumnError(f"{self._dataset.url}: the column {name!r} of the chunk is needed and was not read")
-            self._columns[name] = self._dataset._decode(self._chunk, name, self._blobs[name], self, core=True)
+            self._columns[name] = self._dataset._decode(self._chunk, name, self._blobs[name], self)
         return self._columns[name]
 
     def genome(self) -> tuple[U8, I64]:

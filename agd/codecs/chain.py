@@ -130,6 +130,16 @@ class Chain:
                 raise
             raise CodecError(self.where, "payload", f"cannot be decoded: {error}") from error
 
+    def complete(self, column: AnyColumn, context: Context) -> AnyColumn:
+        """The whole column from what ``decode`` gave with ``core``: the steps that were left out."""
+        try:
+            for step in reversed(self.values):
+                if needs(step):
+                    column = step.decode(column, *self._given(step, context))
+        except KernelError as error:
+            raise CodecError(self.where, "payload", str(error)) from error
+        return column
+
     def _decode(
         self, data: Any, count: int, sizes: I64 | None, raw_size: int, dtype: str, context: Context | None, core: bool
     ) -> AnyColumn:

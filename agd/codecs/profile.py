@@ -9,6 +9,7 @@ from agd.batch import I64, U8, AnyColumn
 from agd.codecs.base import names
 from agd.codecs.chain import Chain
 from agd.codecs.context import Context, needed_columns
+from agd.errors import CodecError
 from agd.types import Orientation, RecordType
 
 Config = list[dict[str, Any]]
@@ -40,7 +41,9 @@ _CANDIDATES: dict[str, dict[str, list[Config]]] = {
         "qualities": [_zstd(3), [{"name": "rans"}]],
         "metadata": [_zstd(3), [{"name": "names"}], [{"name": "rans"}]],
         "text": [_zstd(3), [{"name": "rans"}]],
-        "structured": [[{"name": "alignments", "level": 3}]],
+        "structured": [
+            [{"name": "alignments", "level": 3}], [{"name": "derived"}, {"name": "alignments", "level": 3}],
+        ],
         "aux": [[{"name": "tags", "level": 3}]],
         "number": [_zstd(3)],
     },
@@ -93,7 +96,10 @@ def choose(chains: Sequence[Config], column: AnyColumn, context: Context | None 
     for chain in chains:
         if needed_columns(chain) and part is None:
             continue
-        size = len(Chain.from_json(chain).encode(sample, part).data)
+        try:
+            size = len(Chain.from_json(chain).encode(sample, part).data)
+        except CodecError:
+            continue  # not made for these records
         if size < least * GAIN:
             best, least = chain, size
     return best

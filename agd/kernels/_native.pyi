@@ -158,3 +158,13 @@ def predict_bases(
     genome: U8, contig_offsets: I64, reference: I32, position: I64, cigar: U32, cigar_offsets: I64, turned: Bool,
     offsets: I64, out: U8,
 ) -> int: ...
+
+# derive.cpp
+def aux_omit(
+    tags: U8, offsets: I64, tag: int, kind: int, expected: U8, expected_offsets: I64, present: Bool, out: U8,
+    out_offsets: I64,
+) -> int: ...
+def aux_restore(
+    tags: U8, offsets: I64, tag: int, kind: int, expected: U8, expected_offsets: I64, present: Bool, out: U8,
+    out_offsets: I64,
+) -> int: ...

@@ -18,6 +18,7 @@ void bind_tags(nb::module_ &);
 void bind_checksum(nb::module_ &);
 void bind_streams(nb::module_ &);
 void bind_predict(nb::module_ &);
+void bind_derive(nb::module_ &);
 void bind_rans(nb::module_ &);
 void bind_duplicates(nb::module_ &);
 void bind_names(nb::module_ &);
@@ -51,6 +52,7 @@ NB_MODULE(_native, m) {
     agd::bind_checksum(m);
     agd::bind_streams(m);
     agd::bind_predict(m);
+    agd::bind_derive(m);
     agd::bind_rans(m);
     agd::bind_duplicates(m);
     agd::bind_names(m);

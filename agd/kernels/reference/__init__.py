@@ -13,6 +13,7 @@ from agd.kernels.reference.bases import (
 )
 from agd.kernels.reference.checksum import checksum, crc32
 from agd.kernels.reference.coverage import add_spans, aligned_blocks, aligned_qualities
+from agd.kernels.reference.derive import aux_omit, aux_restore
 from agd.kernels.reference.difference import md_bound, nm_md, reference_spans, unclipped_ends
 from agd.kernels.reference.duplicates import best_of_groups, hash_spans, optical_duplicates, quality_sums
 from agd.kernels.reference.fastq import fastq_scan
@@ -64,6 +65,8 @@ __all__ = [
     "aux_codes",
     "aux_merge",
     "aux_numbers",
+    "aux_omit",
+    "aux_restore",
     "aux_spans",
     "aux_validate",
     "bam_decode",
