@@ -7,7 +7,16 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import codec_options, command_line, json_option, partition_option, report, resources, seconds
+from agd.cli.common import (
+    cluster_option,
+    codec_options,
+    command_line,
+    json_option,
+    partition_option,
+    report,
+    resources,
+    seconds,
+)
 
 
 @click.command("align", context_settings=CONTEXT)
@@ -26,6 +35,7 @@ from agd.cli.common import codec_options, command_line, json_option, partition_o
 @partition_option
 @json_option
 @resources
+@cluster_option
 def command(
     dataset: str, reference: str, aligner: str, aligner_args: str, read_group: str | None, codec: tuple[str, ...],
     overwrite: bool, sort: bool, dedup: bool, output: str | None, bam: str | None, partition: Any, as_json: bool,
@@ -39,9 +49,14 @@ def command(
       agd align s.agd --reference ref.fa --aligner bwa --threads 8
       agd align s.agd --reference ref.fa --sort --dedup -o sorted.agd --bam out.bam
       agd align s.agd --reference ref.fa --partition 3/40
+      agd align s3://bucket/s.agd --reference /shared/ref.fa --cluster tcp://head:8786
     """
+    from agd.run import local_runner
+
     if sort != bool(output) or ((dedup or bam) and not sort):
         raise click.UsageError("--sort and --output go together; --dedup and --bam need them")
+    if sort and local_runner(runner) is not runner:
+        raise click.UsageError("--cluster does the aligning alone: run 'agd sort' after it")
     if sort and partition:
         raise click.UsageError("--partition does the aligning alone: run 'agd sort' after 'agd finalise'")
     if sort:

@@ -67,6 +67,22 @@ def resources(function: F) -> F:
     return wrapper  # type: ignore[return-value]
 
 
+def cluster_option(function: F) -> F:
+    """Option ``--cluster``: the verb's runner is one of Dask, in place of threads; see :func:`resources`."""
+
+    @click.option("--cluster", metavar="ADDRESS", help="Run on Dask: local:N processes, or a scheduler (tcp://…).")
+    @functools.wraps(function)
+    def wrapper(*args: Any, cluster: str | None, **kwargs: Any) -> Any:
+        if cluster is None:
+            return function(*args, **kwargs)
+        from agd.run.dask import DaskRunner
+
+        with DaskRunner(cluster, memory=kwargs.get("memory")) as runner:
+            return function(*args, **{**kwargs, "runner": runner})
+
+    return wrapper  # type: ignore[return-value]
+
+
 def partition_option(function: F) -> F:
     """Option ``--partition``; the verb gets a :class:`agd.ops.partition.Partition` or None."""
 

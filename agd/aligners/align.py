@@ -23,7 +23,7 @@ from agd.kernels.ragged import take_any
 from agd.manifest import Cell, Chunk, ColumnSpec
 from agd.ops.lines import secondary_columns
 from agd.ops.partition import Partition, set_aside
-from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight, local_runner
 from agd.run.memory import BASE
 from agd.types import Flag, Orientation
 
@@ -118,13 +118,15 @@ def align(
     _check(dataset, overwrite)
     genome = load_genome(reference)
     line = samheader.read_group_line(read_group) if read_group else ""
-    tool = load_aligner(aligner)(Request(genome, line, aligner_args, runner, progress))
+    tool = load_aligner(aligner)(Request(genome, line, aligner_args, local_runner(runner), progress))
     if "bases" not in dataset.columns:
         raise ColumnError(f"{dataset.url}: there is no column 'bases'", "import the reads again")
     if partition and not isinstance(tool, ChunkAligner):
         raise UsageError(
             f"{aligner} aligns all reads in one go, and its results depend on that", "run it without --partition"
         )
+    if local_runner(runner) is not runner and not isinstance(tool, ChunkAligner):
+        raise UsageError(f"{aligner} aligns all reads in one go, on one machine", "run it without --cluster")
     columns = [name for name in tool.columns if name in dataset.columns]
     ahead = _ahead(dataset, memory, runner, genome, isinstance(tool, ChunkAligner))
     job = _Job(dataset, columns, tool, runner, ahead, partition)
@@ -185,10 +187,12 @@ def _ahead(dataset: Dataset, memory: int | None, runner: Runner, genome: Genome,
     records = max((c.count for c in dataset.chunks), default=0)
     item = int(largest) * _EXPANSION + records * 400
     fixed = _INDEX_SIZE * len(genome.bases) if in_process else 2 * len(genome.bases)
+    # Workers that are processes of their own have a memory of their own.
+    workers = runner.workers if local_runner(runner) is runner else 1
     if memory is None:
         # Half of the memory is a fair share, not a limit that a large genome should fail on.
-        memory = max(default_memory(), BASE + fixed + item * runner.workers)
-    return items_in_flight(memory, item, runner.workers, fixed=fixed)
+        memory = max(default_memory(), BASE + fixed + item * workers)
+    return items_in_flight(memory, item, workers, fixed=fixed)
 
 
 class _Job:
@@ -219,7 +223,7 @@ class _Job:
 
     def sample(self, reads: int) -> Iterator[Batch]:
         """The first reads of the dataset."""
-        return self.dataset.batches(self.columns, stop=min(reads, len(self.dataset)), runner=self.runner)
+        return self.dataset.batches(self.columns, stop=min(reads, len(self.dataset)), runner=local_runner(self.runner))
 
     def run(self, progress: Progress) -> list[Chunk]:
         """Align everything; the chunks with their new cells."""
@@ -239,11 +243,13 @@ class _Job:
 
     def _chunkwise(self, done: list[Chunk]) -> Iterator[tuple[Chunk, _Encoded]]:
         todo = []
-        for chunk, cells in self.runner.map(self._kept, self.chunks, on="io"):
+        for chunk, cells in self.runner.map(self._kept, self.chunks, on="io") if self.draft.resumed else ():
             if cells is None:
                 todo.append(chunk)
             else:
                 done.append(Chunk(chunk.first, chunk.count, cells))
+        if not self.draft.resumed:
+            todo = list(self.chunks)
         self.resumed = len(done)
         fetched = self.runner.map(self._fetch, todo, on="io", ahead=self.ahead)
         return self.runner.map(self._align, fetched, on="cpu", ahead=self.ahead)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.metadata
+import os
 import shlex
 from collections.abc import Iterable
 from itertools import chain, islice, repeat
@@ -17,9 +19,11 @@ from agd import kernels
 from agd.aligners.aligner import Aligned, Reads, Request
 from agd.aligners.finish import collect, finish
 from agd.aligners.index import find_index
+from agd.aligners.reference import Genome, load_genome
 from agd.batch import Batch
 from agd.errors import AlignerError, UsageError
 from agd.ops.lines import read_names
+from agd.run import SILENT, SerialRunner
 
 #: Reads at the beginning of a dataset that tell the insert size: those of 5,000 pairs.
 SAMPLE_READS = 10_000
@@ -75,6 +79,13 @@ class Minibwa:
         if reads.paired:
             self.insert_size = self._arguments.insert_size or self._estimate(reads)
             self._options = self._make_options(self.insert_size)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The reference and its index stay behind: the process that is sent to loads its own, once for all its chunks.
+        request = self._request
+        place = request.genome.url if "://" in request.genome.url else os.path.abspath(request.genome.url)
+        state = (self._paired, self._names, self.insert_size)
+        return _restore, (place, request.genome.digest, request.read_group, request.arguments, state)
 
     def _make_options(self, insert_size: InsertSize | None) -> Any:
         options = minibwa.Opts(self._arguments.preset)
@@ -193,6 +204,26 @@ class _Parser(argparse.ArgumentParser):
             f"--aligner-args for minibwa: {message}",
             "known are --preset adap|sr|lr, --secondary, --min-seed N, --insert-size MEAN,DEVIATION,LOW,HIGH",
         )
+
+
+def _restore(
+    place: str, digest: str, read_group: str, arguments: str, state: tuple[bool, str, InsertSize | None]
+) -> Minibwa:
+    """A prepared aligner in another process."""
+    genome, index = _shared(place, digest)
+    aligner = Minibwa(Request(genome, read_group, arguments, SerialRunner(), SILENT))
+    aligner._index = index
+    aligner._paired, aligner._names, aligner.insert_size = state
+    aligner._options = aligner._make_options(aligner.insert_size)
+    return aligner
+
+
+@functools.lru_cache(maxsize=1)
+def _shared(place: str, digest: str) -> tuple[Genome, Any]:
+    genome = load_genome(place)
+    if genome.digest != digest:
+        raise AlignerError(f"{place}: is another reference on this machine", "let all workers see the same files")
+    return genome, load_index(Request(genome, "", "", SerialRunner(), SILENT))
 
 
 def load_index(request: Request) -> Any:

@@ -2,11 +2,11 @@
 
 from agd.run.memory import default_memory, format_size, items_in_flight, parse_size
 from agd.run.progress import SILENT, Progress
-from agd.run.runner import Runner, Stage, available_cpus
+from agd.run.runner import Runner, Stage, available_cpus, local_runner
 from agd.run.serial import SerialRunner
 from agd.run.threads import ThreadRunner, bounded_map
 
 __all__ = [
     "SILENT", "Progress", "Runner", "SerialRunner", "Stage", "ThreadRunner", "available_cpus", "bounded_map",
-    "default_memory", "format_size", "items_in_flight", "parse_size",
+    "default_memory", "format_size", "items_in_flight", "local_runner", "parse_size",
 ]  # fmt: skip

@@ -65,3 +65,9 @@ def available_cpus() -> int:
     except (OSError, ValueError):
         pass
     return max(1, cpus)
+
+
+def local_runner(runner: Runner) -> Runner:
+    """The runner itself, or, if its workers are other processes, one of this process."""
+    local: Runner = getattr(runner, "local", runner)
+    return local
