@@ -53,7 +53,7 @@ class DaskRunner:
             if not number.isdigit() or not int(number):
                 raise UsageError(f"{address!r} is no cluster", "give local:N or the address of a scheduler")
             self._cluster = distributed.LocalCluster(
-                n_workers=int(number), threads_per_worker=1, processes=True, dashboard_address=None,
+                n_workers=int(number), threads_per_worker=1, processes=True, dashboard_address=":0",
                 memory_limit=memory or 0, silence_logs=50,
             )  # fmt: skip
             self._client = distributed.Client(self._cluster)

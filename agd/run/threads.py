@@ -102,10 +102,10 @@ def bounded_map(
                     yield future.result()
                 del done, future
     finally:
-        for future in live:
-            future.cancel()
-        if live:
-            wait(live)
+        # Those that are cancelled are not waited for: not every engine ever says that they are over.
+        running = [future for future in live if not future.cancel()]
+        if running:
+            wait(running)
         close = getattr(source, "close", None)
         if close is not None:
             close()
