@@ -32,6 +32,7 @@ VERBS = {
     "column": ("agd.cli.column", "List, drop and rename columns."),
     "reheader": ("agd.cli.reheader", "Exchange the SAM header."),
     "verify": ("agd.cli.verify", "Check a dataset, or compare it with its source."),
+    "repair": ("agd.cli.repair", "Mend a damaged dataset."),
     "log": ("agd.cli.log", "Show the generations of a dataset."),
     "checkout": ("agd.cli.checkout", "Go back to an older generation."),
     "gc": ("agd.cli.gc", "Remove what is not needed any more."),

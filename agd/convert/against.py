@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -58,13 +59,7 @@ def compare_with_source(
         return _reads(dataset, paths, runner)
     if len(paths) > 1:
         raise UsageError("a dataset of alignments has one source", "give one file")
-    if name.endswith(".cram"):
-        stream = InputStream(CramSource(paths[0], cram_options(reference, runner)), runner, True)
-    else:
-        stream = open_input(paths[0], runner)
-    with stream:
-        reader = SamReader(paths[0], stream) if name.endswith((".sam", ".sam.gz")) else BamReader(paths[0], stream)
-        records = (reader.decode(raw) for raw in reader.chunks(_RECORDS, DEFAULT_CHUNK_BYTES))
+    with open_records(paths[0], reference, runner) as (reader, records):
         if _is_sorted_here(dataset):
             return _by_digest(dataset, records, runner)
         problems = []
@@ -76,6 +71,21 @@ def compare_with_source(
         theirs = (_fields(r, mask) for r in records)
         ours = (_fields(r, mask) for r in _records(dataset, runner))
         return problems + _compare(ours, theirs)
+
+
+@contextlib.contextmanager
+def open_records(
+    path: str, reference: str | None, runner: Runner
+) -> Iterator[tuple[BamReader | SamReader, Iterator[RecordArrays]]]:
+    """Reader and records of a BAM, SAM or CRAM file, told by its name."""
+    name = path.lower()
+    if name.endswith(".cram"):
+        stream = InputStream(CramSource(path, cram_options(reference, runner)), runner, True)
+    else:
+        stream = open_input(path, runner)
+    with stream:
+        reader = SamReader(path, stream) if name.endswith((".sam", ".sam.gz")) else BamReader(path, stream)
+        yield reader, (reader.decode(raw) for raw in reader.chunks(_RECORDS, DEFAULT_CHUNK_BYTES))
 
 
 def _is_sorted_here(dataset: Dataset) -> bool:

@@ -194,9 +194,9 @@ class _Check:
         chunk, blobs, problems = fetched
         done = _Checked(chunk, problems, Digest())
         loaded: dict[str, AnyColumn] = {}
-        for name, data in blobs.items():
+        for name in blobs:
             try:
-                loaded[name] = self.dataset.decode(chunk, {name: data}, [name])[name]
+                loaded[name] = self.dataset.decode_column(chunk, name, blobs)
                 spec = self.dataset.manifest.columns[name]
                 noted = chunk.cells[name].statistics
                 if noted and cells.statistics(spec.type, loaded[name]) != noted:
