@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,10 +18,14 @@ from agd.kernels.ragged import concat_batches
 from agd.manifest import MANIFEST_KEY, Chunk, Manifest, generation_key
 from agd.run import Runner, SerialRunner
 from agd.storage import Storage, open_storage
+from agd.tabular import Tabular
 from agd.types import Flag, Orientation, RecordType
 
+if TYPE_CHECKING:
+    from agd.frame import Frame
 
-class Dataset:
+
+class Dataset(Tabular):
     """One generation of a dataset, read only.
 
     Opening reads the manifest and nothing else. A dataset may be pickled and sent to another process or machine.
@@ -95,7 +99,20 @@ class Dataset:
         return self.manifest.records
 
     def __repr__(self) -> str:
-        return f"<agd.Dataset {self.url}: {len(self):,} records, columns {', '.join(self.columns)}>"
+        from agd import display
+
+        return display.as_text(self.url, self.manifest)
+
+    def _repr_html_(self) -> str:
+        from agd import display
+
+        return display.as_html(self.url, self.manifest)
+
+    def frame(self) -> Frame:
+        """A lazy view of all columns and records; see :mod:`agd.tabular`."""
+        from agd.frame import Frame
+
+        return Frame(self, tuple(self.columns))
 
     def resolve(self, columns: Sequence[str] | None) -> list[str]:
         """Check names of columns; None stands for all.

@@ -17,23 +17,13 @@ class FlagBits(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The bits."""
-        if isinstance(value, int):
-            return value
-        from agd.types import Flag
+        from agd.errors import UsageError
+        from agd.selection import parse_flags
 
         try:
-            return int(value, 0)
-        except ValueError:
-            pass
-        names = {"UNMAP": "UNMAPPED", "MUNMAP": "MATE_UNMAPPED", "MREVERSE": "MATE_REVERSE", "DUP": "DUPLICATE",
-                 "QCFAIL": "QC_FAIL"}  # fmt: skip
-        bits = 0
-        for part in value.upper().split(","):
-            try:
-                bits |= Flag[names.get(part, part)]
-            except KeyError:
-                self.fail(f"{part!r} is not a flag", param, ctx)
-        return bits
+            return parse_flags(value)
+        except UsageError as error:
+            self.fail(error.message, param, ctx)
 
 
 def selection_options(function: Any) -> Any:

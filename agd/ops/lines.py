@@ -12,11 +12,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from agd import kernels
-from agd.batch import I64, U16, Alignments, AnyColumn, Batch, Bool, Column
+from agd.batch import I64, Alignments, AnyColumn, Batch, Bool, Column
 from agd.kernels.ragged import concat_any, take_any
 from agd.kernels.records import RecordArrays
 from agd.manifest import Manifest
+from agd.selection import unmapped_flags
+from agd.tags import all_tags, merge_tags
 from agd.types import Flag, Orientation
+
+__all__ = [
+    "alignment_lines", "all_tags", "is_lines", "merge_tags", "read_names", "secondary_columns", "seq_spans", "to_lines",
+    "to_records", "unmapped_flags",
+]  # fmt: skip
 
 _REVERSE = np.uint16(Flag.REVERSE)
 _SECONDARY = np.uint16(Flag.SECONDARY)
@@ -95,13 +102,6 @@ def alignment_lines(batch: Batch, paired: bool = False) -> tuple[Alignments, I64
     merged = take_any(concat_any(parts), order)
     assert isinstance(merged, Alignments)
     return merged, read[order]
-
-
-def unmapped_flags(first: int, count: int, paired: bool) -> U16:
-    """Flags of reads that were never aligned: 4, or 77 and 141 in turn for pairs (by the parity of the ordinal)."""
-    if not paired:
-        return np.full(count, Flag.UNMAPPED, np.uint16)
-    return np.where((first + np.arange(count)) % 2, 141, 77).astype(np.uint16)
 
 
 def seq_spans(
@@ -225,26 +225,3 @@ def _cut(column: Column, starts: I64, ends: I64) -> Column:
     assert out.offsets is not None
     kernels.copy_spans(column.values, starts, ends, out.values, out.offsets)
     return out
-
-
-def all_tags(batch: Batch) -> Column:
-    """Aux fields of every line: those of the ``tags`` column, then the aligner's, which win."""
-    own = batch.alignments().tags
-    if "tags" not in batch:
-        return own
-    imported = batch.ragged("tags")
-    assert own.offsets is not None
-    if own.offsets[-1] == own.offsets[0]:
-        return imported
-    return merge_tags(imported, own)
-
-
-def merge_tags(first: Column, second: Column) -> Column:
-    """Aux fields of ``first`` and ``second`` end to end; a field of ``first`` whose tag ``second`` has is dropped."""
-    first, second = first.compact(), second.compact()
-    assert first.offsets is not None
-    assert second.offsets is not None
-    values = np.empty(len(first.values) + len(second.values), np.uint8)
-    offsets = np.zeros(len(first) + 1, np.int64)
-    kernels.aux_merge(first.values, first.offsets, second.values, second.offsets, values, offsets)
-    return Column(values[: offsets[-1]], offsets)

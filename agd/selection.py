@@ -1,0 +1,210 @@
+"""Which records of a dataset are wanted: regions, flags, mapping quality, read groups."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from agd.batch import U16, Alignments, Batch, Bool, Column
+from agd.cell import reference_lengths
+from agd.errors import UsageError
+from agd.manifest import Chunk, Manifest
+from agd.tags import all_tags, tag_spans
+from agd.types import Flag, Reference
+
+
+class Published(Protocol):
+    """Whatever has a manifest: a dataset."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A stretch of a reference.
+
+    Attributes
+    ----------
+    reference : int
+        Index of the reference; -1 for the records without a place (``*``).
+    start, end : int
+        0-based, half-open.
+    """
+
+    reference: int
+    start: int
+    end: int
+
+
+def parse_region(text: str, references: Sequence[Reference]) -> Region:
+    """Region from ``name``, ``name:start``, ``name:start-end`` (1-based, closed, commas allowed) or ``*``.
+
+    Raises
+    ------
+    UsageError
+        The reference is unknown or the numbers make no sense.
+    """
+    if text == "*":
+        return Region(-1, 0, 0)
+    index = {reference.name: i for i, reference in enumerate(references)}
+    if text in index:
+        return Region(index[text], 0, references[index[text]].length)
+    name, colon, span = text.rpartition(":")
+    match = re.fullmatch(r"([\d,]+)(?:-([\d,]*))?", span)
+    if not colon or name not in index or not match:
+        raise UsageError(f"region {text!r}: there is no such reference here", "see 'agd info' for the references")
+    start = int(match[1].replace(",", ""))
+    end = match[2].replace(",", "") if match[2] else ""
+    stop = int(end) if end else references[index[name]].length
+    if start < 1 or stop < start:
+        raise UsageError(f"region {text!r}: positions count from 1 and the end is not before the start")
+    return Region(index[name], start - 1, stop)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Conditions that a record meets all at once.
+
+    Attributes
+    ----------
+    regions : tuple of Region
+        Overlap with any of them; empty: anywhere.
+    require, exclude : int
+        Flags of which all must be set, and none may be.
+    min_mapq : int
+    read_groups : tuple of bytes
+        Values of the RG tag; empty: any.
+    """
+
+    regions: tuple[Region, ...] = ()
+    require: int = 0
+    exclude: int = 0
+    min_mapq: int = 0
+    read_groups: tuple[bytes, ...] = ()
+
+    @property
+    def everything(self) -> bool:
+        """Whether no condition is set."""
+        return self == Selection()
+
+    def chunks(self, dataset: Published) -> list[Chunk]:
+        """Chunks that may hold wanted records, by the statistics in the manifest."""
+        return [chunk for chunk in dataset.manifest.chunks if self._may_hold(chunk, dataset)]
+
+    def _may_hold(self, chunk: Chunk, dataset: Published) -> bool:
+        if "duplicates" not in dataset.manifest.columns and not self._flags_occur(chunk):
+            return False
+        if not self.regions:
+            return True
+        return any(_spans_overlap(chunk, name, self.regions) for name in dataset.manifest.columns)
+
+    def _flags_occur(self, chunk: Chunk) -> bool:
+        if not (self.require or self.exclude) or _has_nulls(chunk):
+            return True
+        for name, cell in chunk.cells.items():
+            flags = cell.statistics.get("flags")
+            if flags is None:
+                if name == "results":
+                    return True
+                continue
+            if any(self._flag_fits(int(flag)) for flag in flags):
+                return True
+        return "results" not in chunk.cells
+
+    def _flag_fits(self, flag: int) -> bool:
+        return flag & self.require == self.require and not flag & self.exclude
+
+    def mask(self, batch: Batch) -> Bool:
+        """Which records of a batch of alignment lines are wanted."""
+        alignments = batch.alignments()
+        flag = alignments.flag
+        wanted: Bool = ((flag & self.require) == self.require) & ((flag & self.exclude) == 0)
+        if self.min_mapq:
+            wanted &= alignments.mapping_quality >= self.min_mapq
+        if self.regions:
+            wanted &= overlaps(alignments, self.regions)
+        if self.read_groups:
+            wanted &= _in_read_groups(all_tags(batch), self.read_groups)
+        return wanted
+
+
+def _has_nulls(chunk: Chunk) -> bool:
+    """Whether some records of a chunk may have no alignment at all: the statistics know nothing of them."""
+    cell = chunk.cells.get("results")
+    return cell is None or sum(cell.statistics.get("flags", {}).values()) != chunk.count
+
+
+def _spans_overlap(chunk: Chunk, column: str, regions: Iterable[Region]) -> bool:
+    """Whether the spans that the statistics of a column note touch any region; True when there are none to look at."""
+    cell = chunk.cells.get(column)
+    if cell is None or not (column == "results" or column.startswith("secondary")):
+        return False
+    spans, flags = cell.statistics.get("spans"), cell.statistics.get("flags", {})
+    if spans is None or (column == "results" and _has_nulls(chunk)):
+        return True
+    for region in regions:
+        if region.reference < 0:
+            if any(int(flag) & 4 for flag in flags):
+                return True
+        elif any(r == region.reference and a < region.end and b > region.start for r, a, b in spans):
+            return True
+    return False
+
+
+def overlaps(alignments: Alignments, regions: Iterable[Region]) -> Bool:
+    """Which alignments overlap any of the regions; a placed unmapped record covers one base."""
+    end = alignments.position + np.maximum(reference_lengths(alignments.cigar), 1)
+    found = np.zeros(len(alignments), np.bool_)
+    for region in regions:
+        here = alignments.reference == region.reference
+        if region.reference >= 0:
+            here &= (alignments.position < region.end) & (end > region.start)
+        found |= here
+    return found
+
+
+def _in_read_groups(tags: Column, groups: tuple[bytes, ...]) -> Bool:
+    starts, ends = tag_spans(tags, b"RG")
+    found = np.zeros(len(tags), np.bool_)
+    for group in groups:
+        field = np.frombuffer(b"RGZ" + group + b"\0", np.uint8)
+        like = np.flatnonzero(ends - starts == len(field))
+        if len(like):
+            at = starts[like][:, None] + np.arange(len(field))
+            found[like] |= (tags.values[at] == field).all(axis=1)
+    return found
+
+
+def unmapped_flags(first: int, count: int, paired: bool) -> U16:
+    """Flags of reads that were never aligned: 4, or 77 and 141 in turn for pairs (by the parity of the ordinal)."""
+    if not paired:
+        return np.full(count, Flag.UNMAPPED, np.uint16)
+    return np.where((first + np.arange(count)) % 2, 141, 77).astype(np.uint16)
+
+
+def parse_flags(value: int | str) -> int:
+    """Flags from a number, or from text such as ``2308``, ``0x904`` or ``SECONDARY,SUPPLEMENTARY``.
+
+    Raises
+    ------
+    UsageError
+        A name is none of :class:`agd.types.Flag` (or of samtools' names for them).
+    """
+    if isinstance(value, int):
+        return value
+    with contextlib.suppress(ValueError):
+        return int(value, 0)
+    names = {"UNMAP": "UNMAPPED", "MUNMAP": "MATE_UNMAPPED", "MREVERSE": "MATE_REVERSE", "DUP": "DUPLICATE",
+             "QCFAIL": "QC_FAIL"}  # fmt: skip
+    bits = 0
+    for part in value.upper().split(","):
+        try:
+            bits |= Flag[names.get(part, part)]
+        except KeyError:
+            raise UsageError(f"{part!r} is not a flag", f"flags are: {', '.join(Flag.__members__)}") from None
+    return bits

@@ -1,0 +1,107 @@
+"""What a dataset and a lazy view of one have in common: choose, look, and hand over to other libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agd.frame import Frame
+
+
+class Tabular:
+    """Lazy selection, and the ways to other libraries; nothing is read before the records are asked for."""
+
+    def frame(self) -> Frame:
+        """A lazy view of all that is here."""
+        raise NotImplementedError
+
+    def select(self, *fields: str) -> Frame:
+        """Only these fields.
+
+        Parameters
+        ----------
+        *fields : str
+            Columns (``bases``), fields of alignments (``results.position``), tags as typed columns (``tags.NM``),
+            ``results.*`` and ``tags.*`` for all of them, and ``ordinal`` (int64, 0-based place in the dataset).
+
+        Raises
+        ------
+        ColumnError
+            There is no such field.
+
+        Notes
+        -----
+        The types of tags are found by reading the tags of chunks, up to the first that has a value.
+        """
+        return self.frame().choose(fields)
+
+    def filter(
+        self, *, region: str | Sequence[str] = (), flags: int | str = 0, exclude: int | str = 0, mapq: int = 0,
+        read_groups: str | Sequence[str] = (), tags: Mapping[str, Any] | None = None,
+    ) -> Frame:
+        """Only records that meet all conditions.
+
+        Chunks that cannot hold such records, by the statistics in the manifest, are not read; of the others the columns
+        that the conditions are about come first, and the rest only if a record is wanted.
+
+        Parameters
+        ----------
+        region : str or sequence of str
+            ``chr20:1-2,000,000`` (1-based, closed), ``chr20``, ``*`` (without a place): overlap with any of them.
+        flags : int or str
+            SAM flags that must all be set: ``0x2``, ``"PROPER_PAIR,READ1"``.
+        exclude : int or str
+            SAM flags of which none may be set.
+        mapq : int
+            Least mapping quality.
+        read_groups : str or sequence of str
+            Values of the tag RG.
+        tags : mapping of str to a value or a sequence of values, optional
+            Tags that must have (one of) these values: ``{"NM": 0}``.
+
+        Raises
+        ------
+        UsageError
+            A region or flag makes no sense.
+        ColumnError
+            The dataset has no alignments.
+
+        Notes
+        -----
+        Conditions are about ``results``, the first alignment of a read where it has several. Reads without alignment
+        have the flags of unmapped reads.
+        """
+        return self.frame().where(
+            region=region, flags=flags, exclude=exclude, mapq=mapq, read_groups=read_groups, tags=tags or {}
+        )
+
+    def head(self, n: int = 5) -> Frame:
+        """The first ``n`` records; no further chunks are read than those that hold them."""
+        return self.frame().first(n)
+
+    def sample(self, n: int, seed: int = 0) -> Frame:
+        """``n`` of the records at random (all, if there are fewer), without repeats, in the order of the dataset.
+
+        The same seed gives the same records for any chunk size. Of a filtered view the columns that its conditions are
+        about are read at once.
+        """
+        return self.frame().draw(n, seed)
+
+    def to_polars(self, **options: Any) -> Any:
+        """A ``polars.DataFrame``; options as for ``to_arrow``."""
+        import polars
+
+        return polars.DataFrame(self.frame().to_arrow(**options))
+
+    def to_pandas(self, **options: Any) -> Any:
+        """A ``pandas.DataFrame`` of Arrow-backed columns; options as for ``to_arrow``."""
+        import pandas
+
+        return self.frame().to_arrow(**options).to_pandas(types_mapper=pandas.ArrowDtype)
+
+    def to_duckdb(self, connection: Any = None, **options: Any) -> Any:
+        """A DuckDB relation over the records in memory, in a connection of yours or DuckDB's default one."""
+        import duckdb
+
+        return (connection or duckdb).from_arrow(self.frame().to_arrow(**options))

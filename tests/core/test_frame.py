@@ -1,0 +1,222 @@
+"""Lazy views: pysam and plain Python over the same records are the oracles."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import polars
+import pyarrow
+import pysam
+import pytest
+
+import agd
+from agd.batch import Column
+from agd.dataset import Dataset
+from agd.errors import ColumnError, UsageError
+from agd.manifest import Chunk
+from agd.run import ThreadRunner
+from agd.tags import names_and_kinds
+
+Record = pysam.AlignedSegment
+
+
+@pytest.fixture
+def sam(data: Path) -> Path:
+    return data / "tricky" / "tricky.sam"
+
+
+@pytest.fixture
+def dataset(sam: Path, tmp_path: Path) -> agd.Dataset:
+    agd.import_sam(str(sam), str(tmp_path / "t.agd"), chunk_records=7)
+    return agd.open(str(tmp_path / "t.agd"))
+
+
+def records(sam: Path) -> list[Record]:
+    with pysam.AlignmentFile(str(sam)) as file:
+        found = list(file)
+    lines = [line for line in sam.read_bytes().splitlines() if not line.startswith(b"@")]
+    for record, line in zip(found, lines, strict=True):
+        record.flag = int(line.split(b"\t")[1])  # htslib flags a mapped record without CIGAR as unmapped
+    return found
+
+
+def touches(record: Record, name: str, start: int, end: int) -> bool:
+    return bool(
+        record.reference_name == name
+        and record.reference_start < end
+        and max(record.reference_end or 0, record.reference_start + 1) > start
+    )
+
+
+def test_fields_are_what_pysam_reads(dataset: agd.Dataset, sam: Path) -> None:
+    view = dataset.select("ordinal", "results.position", "results.cigar", "results.reference", "bases", "tags.NM")
+    rows = view.to_arrow(runner=ThreadRunner(2)).to_pylist()
+    for i, (row, record) in enumerate(zip(rows, records(sam), strict=True)):
+        assert row["ordinal"] == i
+        assert row["results.position"] == (record.reference_start if record.reference_start >= 0 else None)
+        assert row["results.cigar"] == (record.cigarstring or "")
+        assert row["results.reference"] == record.reference_name
+        assert row["tags.NM"] == (record.get_tag("NM") if record.has_tag("NM") else None)
+
+
+def test_every_tag_has_its_type_and_values(dataset: agd.Dataset, sam: Path) -> None:
+    table = dataset.select("tags.*").to_arrow()
+    expected = {tag for record in records(sam) for tag, _ in record.get_tags()}
+    assert expected == {name[5:] for name in table.column_names}
+    assert len(expected) > 5
+    for name in table.column_names:
+        for found, record in zip(table[name].to_pylist(), records(sam), strict=True):
+            value = record.get_tag(name[5:]) if record.has_tag(name[5:]) else None
+            if value is not None and table.schema.field(name).type == pyarrow.large_string():
+                value = str(value)
+            elif value is not None and not isinstance(value, int | float):
+                value = pytest.approx(list(value))
+            assert found == value, name
+
+
+CONDITIONS: list[tuple[dict[str, Any], Callable[[Record], bool]]] = [
+    ({"flags": 4}, lambda r: r.is_unmapped),
+    ({"flags": "UNMAPPED"}, lambda r: r.is_unmapped),
+    ({"exclude": "UNMAPPED,SECONDARY,SUPPLEMENTARY"}, lambda r: not r.flag & 0x904),
+    ({"mapq": 30}, lambda r: r.mapping_quality >= 30),
+    ({"tags": {"NM": [0, 1]}}, lambda r: r.has_tag("NM") and r.get_tag("NM") in (0, 1)),
+    ({"flags": 1, "mapq": 1}, lambda r: r.is_paired and r.mapping_quality >= 1),
+]
+
+
+@pytest.mark.parametrize(("condition", "wanted"), CONDITIONS, ids=lambda v: str(v) if isinstance(v, dict) else "")
+def test_conditions(
+    dataset: agd.Dataset, sam: Path, condition: dict[str, Any], wanted: Callable[[Record], bool]
+) -> None:
+    view = dataset.filter(**condition)
+    expected = [i for i, record in enumerate(records(sam)) if wanted(record)]
+    assert view.select("ordinal").to_arrow()["ordinal"].to_pylist() == expected
+    assert view.count() == len(expected)
+    assert view.head(2).select("ordinal").to_arrow()["ordinal"].to_pylist() == expected[:2]
+
+
+def test_regions(dataset: agd.Dataset, sam: Path) -> None:
+    for reference in dataset.manifest.references:
+        for start, end in ((1, reference.length), (1, 50), (100, 120), (30, 1_000)):
+            end = min(end, reference.length)
+            if start > end:
+                continue
+            view = dataset.filter(region=f"{reference.name}:{start}-{end:,}")
+            expected = [i for i, r in enumerate(records(sam)) if touches(r, reference.name, start - 1, end)]
+            assert view.select("ordinal").to_arrow()["ordinal"].to_pylist() == expected
+
+
+def test_conditions_add_up_and_follow_head(dataset: agd.Dataset, sam: Path) -> None:
+    both = dataset.filter(flags=1).filter(exclude=4)
+    assert both.count() == sum(r.flag & 5 == 1 for r in records(sam))
+    assert dataset.head(10).filter(flags=4).count() == sum(r.is_unmapped for r in records(sam)[:10])
+    assert dataset.filter(flags=4).head(0).count() == 0
+
+
+def test_sample_is_of_the_wanted_records_and_repeats(dataset: agd.Dataset, sam: Path) -> None:
+    mapped = {i for i, r in enumerate(records(sam)) if not r.is_unmapped}
+    one = dataset.filter(exclude=4).sample(6, seed=3).select("ordinal").to_arrow()["ordinal"].to_pylist()
+    again = dataset.filter(exclude=4).sample(6, seed=3).select("ordinal").to_arrow()["ordinal"].to_pylist()
+    assert one == again == sorted(set(one))
+    assert len(one) == 6
+    assert set(one) <= mapped
+    assert dataset.sample(1000).count() == len(dataset)
+    other = dataset.filter(exclude=4).sample(6, seed=4).select("ordinal").to_arrow()["ordinal"].to_pylist()
+    assert other != one
+
+
+def test_only_what_is_needed_is_fetched(dataset: agd.Dataset, sam: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[tuple[int, str]] = []
+    fetch = Dataset.fetch
+
+    def spy(self: Dataset, chunk: Chunk, columns: Any = None) -> dict[str, bytes]:
+        fetched.extend((chunk.first, name) for name in columns)
+        return fetch(self, chunk, columns)
+
+    monkeypatch.setattr(Dataset, "fetch", spy)
+    view = dataset.filter(flags=4).select("bases")
+    assert fetched == []
+    view.to_arrow()
+    unmapped = {i // 7 * 7 for i, r in enumerate(records(sam)) if r.is_unmapped}
+    assert unmapped < {chunk.first for chunk in dataset.chunks}
+    assert set(fetched) == {(first, name) for first in unmapped for name in ("results", "bases")}
+    fetched.clear()
+    dataset.head(3).select("qualities").to_arrow()
+    assert fetched == [(0, "qualities")]
+    fetched.clear()
+    assert dataset.filter(tags={"NM": 999}).select("bases").to_arrow().num_rows == 0
+    assert {name for _, name in fetched} == {"results", "tags"}
+
+
+def test_other_libraries(dataset: agd.Dataset) -> None:
+    view = dataset.filter(exclude=4).select("results.position", "bases", "tags.NM")
+    table = view.to_arrow()
+    assert pyarrow.table(view).equals(table)
+    assert polars.DataFrame(view).equals(view.to_polars())
+    assert view.to_polars()["results.position"].to_list() == table["results.position"].to_pylist()
+    assert view.to_pandas()["bases"].tolist() == table["bases"].to_pylist()
+    with duckdb.connect() as connection:
+        relation = view.to_duckdb(connection)
+        assert relation.aggregate("count(*), max(length(bases))").fetchall() == [
+            (table.num_rows, max(len(b) for b in table["bases"].to_pylist()))
+        ]
+    assert duckdb.sql("select count(*) from view").fetchall() == [(table.num_rows,)]
+    assert duckdb.sql("select count(*) from dataset").fetchall() == [(len(dataset),)]
+
+
+def test_pickle(dataset: agd.Dataset) -> None:
+    view = dataset.filter(exclude=4).sample(5).select("bases", "tags.NM")
+    assert pickle.loads(pickle.dumps(view)).to_arrow().equals(view.to_arrow())
+
+
+def test_batches_hold_whole_columns(dataset: agd.Dataset) -> None:
+    batches = list(dataset.select("results.position", "bases", "ordinal").batches())
+    assert [batch.first for batch in batches] == [chunk.first for chunk in dataset.chunks]
+    assert list(batches[0].columns) == ["results", "bases", "ordinal"]
+
+
+def test_wrong_requests_are_explained(dataset: agd.Dataset) -> None:
+    with pytest.raises(ColumnError, match="no column 'base'"):
+        dataset.select("base")
+    with pytest.raises(ColumnError, match="no field 'pos'"):
+        dataset.select("results.pos")
+    with pytest.raises(UsageError, match="SIDEWAYS"):
+        dataset.filter(flags="SIDEWAYS")
+    with pytest.raises(UsageError, match="no such reference"):
+        dataset.filter(region="nowhere:1-2")
+    with pytest.raises(UsageError, match="no value of its type"):
+        dataset.filter(tags={"NM": "x"}).count()
+
+
+def test_reads_without_alignments(tmp_path: Path) -> None:
+    agd.simulate(str(tmp_path / "r.fq"), pairs=10, genome_length=5_000, contigs=1)
+    agd.import_fastq(str(tmp_path / "r.fq"), output=str(tmp_path / "r.agd"), chunk_records=4)
+    ds = agd.open(str(tmp_path / "r.agd"))
+    assert ds.sample(3).to_arrow().num_rows == 3
+    assert ds.head(6).select("bases").to_arrow()["bases"].to_pylist() == [b.decode() for b in ds[:6].ragged("bases")]
+    with pytest.raises(ColumnError, match="no alignments"):
+        ds.filter(mapq=3)
+    with pytest.raises(ColumnError):
+        ds.select("tags.NM")
+
+
+def test_shown(dataset: agd.Dataset) -> None:
+    text, page = repr(dataset), dataset._repr_html_()
+    for word in ("43", "bases", "qualities", "results", dataset.manifest.references[0].name):
+        assert word in text
+        assert word in page
+    assert "<td>ordinal" not in dataset.head(3)._repr_html_()
+    assert dataset.head(3)._repr_html_().count("<tr>") == 4
+    assert "filtered" in repr(dataset.filter(flags=4))
+
+
+def test_kinds_of_tags() -> None:
+    fields = [b"NMC\x05", b"MDZ10A5\0NMi\x01\0\0\0", b"", b"XBBs\x02\0\0\0\x01\0\x02\0XFf\0\0\x80?XAAq"]
+    found = names_and_kinds(Column.from_list(fields))
+    assert found == {"NM": {"i"}, "MD": {"Z"}, "XB": {"Bi"}, "XF": {"f"}, "XA": {"Z"}}
+    assert names_and_kinds(Column(np.empty(0, np.uint8), np.zeros(1, np.int64))) == {}
