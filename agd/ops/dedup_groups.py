@@ -69,7 +69,7 @@ def sign(ends: Rows) -> Signatures:
     paired = np.flatnonzero(examined & (mate >= 0))
     single = np.flatnonzero(examined & (mate < 0))
     own = end_hashes(ends)
-    taken = np.unique(own[0][paired]).view(TAKEN)
+    taken = own[0][paired].view(TAKEN)
     pairs = _signed(ends, paired, *pair_hashes(ends[paired], ends[mate[paired]]))
     pairs["score"] += ends["score"][mate[paired]]
     return Signatures(

@@ -267,6 +267,57 @@ def test_wrong_requests(tmp_path: Path) -> None:
         dedup(dataset, column="metadata")
 
 
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with reads of a small genome, the genome, and the truth."""
+    from agd.ops.simulate import simulate
+
+    folder = tmp_path_factory.mktemp("simulated")
+    simulate(
+        str(folder / "1.fq"), str(folder / "2.fq"), pairs=1500, genome=str(folder / "ref.fa"), genome_length=30_000,
+        truth=str(folder / "truth.tsv"), duplicates=0.3, read_length=80, insert_mean=200, insert_sd=30,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.mark.parametrize("chunk", [200, 1000, 100_000])
+def test_reads_in_the_order_of_the_sequencer(chunk: int, simulated: Path, tmp_path: Path) -> None:
+    from agd.aligners.align import align
+    from agd.convert.fastq import import_fastq
+
+    url = str(tmp_path / "s.agd")
+    import_fastq(str(simulated / "1.fq"), str(simulated / "2.fq"), output=url, chunk_records=chunk)
+    align(Dataset.open(url), str(simulated / "ref.fa"))
+    sort(Dataset.open(url), tmp_path / "sorted.agd", chunk_records=chunk)
+    sorted_ = Dataset.open(tmp_path / "sorted.agd")
+    expected = markdup(to_sam(sorted_), tmp_path)
+    reports = [dedup(Dataset.open(url)), dedup(sorted_)]
+    assert reports[0].libraries == reports[1].libraries
+    found = [flags(to_sam(Dataset.open(ds.url))) for ds in (Dataset.open(url), sorted_)]
+    wanted = flags(expected)
+    assert found[0] == found[1] == wanted
+    assert flagstat(Dataset.open(url)).text() == flagstat(Dataset.open(sorted_.url)).text()
+    assert flagstat(Dataset.open(url)).from_manifest
+    assert agreement(simulated / "truth.tsv", found[0]) > 0.98
+    # Without the duplicates pairs are still whole and side by side.
+    removed = dedup(Dataset.open(url), remove=tmp_path / "unique.agd", overwrite=True)
+    unique = Dataset.open(removed.output)
+    names = [name.split()[0].rsplit(b"/", 1)[0] for batch in unique.batches(["metadata"]) for name in batch["metadata"]]
+    assert names[0::2] == names[1::2]
+    assert len(names) == len(Dataset.open(url)) - reports[0].marked
+
+
+def agreement(truth: Path, found: Counter[Key]) -> float:
+    """Share of the groups of fragments with the same ends of which all but one are marked."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for row in truth.read_text().splitlines()[1:]:
+        name, *ends = row.split("\t")[:5]
+        groups.setdefault(tuple(ends), []).append(name)
+    marked = {key[0] for key in found if key[-1]}
+    right = sum(sum(name in marked for name in group) == len(group) - 1 for group in groups.values())
+    return right / len(groups)
+
+
 def test_real_duplicates_group_by_group(data: Path, tmp_path: Path) -> None:
     from agd.convert.bam_in import import_bam
 
