@@ -1,0 +1,80 @@
+"""``--memory`` is the peak of the resident set: measured, in processes of their own, on more data than that."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agd.cli import run
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="the peak of the memory is read from /proc"
+)
+
+MEASURED = """
+import json, sys
+from agd.cli import run
+code = run(sys.argv[1:])
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(json.dumps({"code": code, "peak": int(peak.split()[1]) << 10}))
+"""
+
+#: Far less than the reads below take in memory: 1.2 million of 100 bases, 290 MB of text.
+MEMORY = 300 << 20
+
+
+def measured(*arguments: str) -> int:
+    """Peak resident set of a command, bytes."""
+    command = [sys.executable, "-c", MEASURED, *arguments, "--threads", "2", "--quiet"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["code"] == 0, done.stderr
+    return int(result["peak"])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("memory")
+    chance = random.Random(1)
+    block = "".join(
+        f"@read{i}\n{''.join(chance.choices('ACGT', k=100))}\n+\n{''.join(chance.choices('FFF:,#', k=100))}\n"
+        for i in range(10_000)
+    )
+    with open(folder / "reads.fq", "w") as file:
+        for _ in range(120):
+            file.write(block)
+    return folder
+
+
+def test_import_and_exports_stay_within_their_memory(place: Path) -> None:
+    dataset = str(place / "s.agd")
+    few = ("-c", "20k", "--memory", str(MEMORY))
+    peaks = {
+        "import": measured("import", "fastq", str(place / "reads.fq"), "-o", dataset, *few),
+        "export fastq": measured("export", "fastq", dataset, "-o", str(place / "out.fq"), "--memory", str(MEMORY)),
+        "export bam": measured("export", "bam", dataset, "-o", str(place / "out.bam"), "--memory", str(MEMORY)),
+        "export sam": measured("export", "sam", dataset, "-o", str(place / "out.sam"), "--memory", str(MEMORY)),
+    }
+    assert {verb: peak >> 20 for verb, peak in peaks.items() if peak > MEMORY} == {}
+    assert (place / "out.fq").read_bytes() == (place / "reads.fq").read_bytes()
+
+
+@pytest.mark.parametrize("verb", ["import", "sort"])
+def test_too_little_is_refused_with_what_would_do(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "r.fq").write_text("@r\nACGT\n+\nIIII\n" * 1000)
+    arguments = ["import", "fastq", str(tmp_path / "r.fq"), "-o", str(tmp_path / "s.agd")]
+    if verb == "sort":
+        assert run(arguments) == 0
+        arguments = ["sort", str(tmp_path / "s.agd"), "-o", str(tmp_path / "t.agd")]
+    assert run([*arguments, "--memory", "1M"]) == 2
+    error = capsys.readouterr().err
+    assert "too little" in error
+    least = next(word for word in error.split() if word.endswith("M") and word[:-1].isdigit())
+    assert run([*arguments, "--memory", least.strip("'")]) == 0
