@@ -37,6 +37,8 @@ _PUBLIC = {
     "merge": "agd.ops.merge",
     "cat": "agd.ops.cat",
     "reheader": "agd.ops.edit",
+    "append_column": "agd.ops.own",
+    "create": "agd.ops.create",
     "drop_column": "agd.ops.edit",
     "rename_column": "agd.ops.edit",
     "dedup": "agd.ops.dedup",
