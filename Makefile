@@ -39,6 +39,14 @@ bench: $(STAMP)
 kill-campaign: $(STAMP)
 	$(BIN)/python -m benchmarks.kill_campaign $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
+# Efficiency of 1 to 32 workers that sleep for as long as a chunk takes.
+scale-out: $(STAMP)
+	$(BIN)/python -m benchmarks.scale_out
+
+# Throughput of our storage next to the raw clients, against an S3 server on this machine (or the one of ENDPOINT).
+remote: $(STAMP)
+	$(BIN)/python -m benchmarks.remote $(if $(ENDPOINT),--endpoint $(ENDPOINT) --url $(URL))
+
 # The kernels and their tests under the address and undefined behaviour sanitizers, in an environment of their own.
 sanitize:
 	test -x .venv-sanitize/bin/python || $(PYTHON) -m venv .venv-sanitize
