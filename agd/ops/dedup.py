@@ -27,6 +27,7 @@ from agd.ops.scan import chunk_bytes
 from agd.ops.sort_spill import default_folder, spill_folder
 from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
 from agd.run.memory import BASE
+from agd.storage import store_options
 from agd.types import RecordType
 
 #: Bytes in memory for each read while duplicates are found: rows, signatures, and copies of some of them.
@@ -254,7 +255,7 @@ def write_text(url: str, text: str) -> None:
     import fsspec
 
     try:
-        with fsspec.open(url, "w", encoding="utf-8") as file:
+        with fsspec.open(url, "w", encoding="utf-8", **store_options(url, {})) as file:
             file.write(text)
     except OSError as error:
         raise StorageError(f"{url}: cannot be written: {error.strerror or error}", "choose another place") from error

@@ -247,6 +247,27 @@ def test_removing_leaves_the_rest(tmp_path: Path) -> None:
     assert rows[header + 4 : header + 6] == ["BIN\tCoverageMult", rows[header + 5]]
 
 
+def test_every_store(store: str) -> None:
+    import fsspec
+
+    from agd.ops.coverage import coverage
+    from agd.ops.dedup import store_options
+
+    text = random_sam(120, 8)
+    plain = from_sam("memory://dedup-store-plain.agd", text)
+    dedup(plain)
+    dataset = from_sam(f"{store}/in.agd", text, chunk=50)
+    report = dedup(dataset, metrics=f"{store}/metrics.txt", remove=f"{store}/unique.agd")
+    assert dedup(dataset).marked == report.marked > 0
+    marked = Dataset.open(f"{store}/in.agd")
+    assert flags(to_sam(marked)) == flags(to_sam(Dataset.open(plain.url)))
+    assert len(Dataset.open(f"{store}/unique.agd")) == len(marked) - report.marked
+    with fsspec.open(f"{store}/metrics.txt", "r", **store_options(store, {})) as file:
+        assert "ESTIMATED_LIBRARY_SIZE" in file.read()
+    assert flagstat(marked).text() == flagstat(Dataset.open(plain.url)).text()
+    assert coverage(marked).text() == coverage(Dataset.open(plain.url)).text()
+
+
 def test_library_size_solves_its_equation() -> None:
     for size, pairs in ((1000, 500), (1_000_000, 300_000), (50_000, 200_000)):
         unique = round(size * (1 - np.exp(-pairs / size)))
