@@ -168,3 +168,13 @@ def aux_restore(
     tags: U8, offsets: I64, tag: int, kind: int, expected: U8, expected_offsets: I64, present: Bool, out: U8,
     out_offsets: I64,
 ) -> int: ...
+
+# quality_model.cpp
+def quality_encode(
+    values: U8, offsets: I64, lengths: U8, last: U32, before: U32, position: U32, change: U32,
+    contexts: int, limit: int, out: U8,
+) -> int: ...
+def quality_decode(
+    data: U8, offsets: I64, lengths: U8, last: U32, before: U32, position: U32, change: U32,
+    contexts: int, limit: int, out: U8,
+) -> None: ...

@@ -14,7 +14,7 @@ from agd import cell as cells
 from agd import chunkfile, claim, kernels
 from agd.batch import Alignments, Column
 from agd.chunkfile import FIELDS
-from agd.codecs import Base3, Chain, Names, Protobuf, Rans, names
+from agd.codecs import Base3, Chain, Fqz, Names, Protobuf, Rans, names
 from agd.errors import CodecError
 from agd.manifest import ColumnSpec, Manifest, generation_key, object_key
 from agd.schemas import alignment_pb2, manifest_schema
@@ -154,6 +154,13 @@ def test_payloads_of_names(vector: dict[str, Any]) -> None:
     column = Column.from_list([name.encode("latin-1") for name in vector["names"]])
     payload = bytes.fromhex(vector["payload"])
     assert_equal(Names().decode(memoryview(payload), len(column), None), column)
+
+
+@pytest.mark.parametrize("vector", vectors("fqz")["payloads"], ids=lambda v: v["why"])
+def test_payloads_of_fqz(vector: dict[str, Any]) -> None:
+    column = Column.from_list([record.encode("latin-1") for record in vector["records"]])
+    payload = bytes.fromhex(vector["payload"])
+    assert_equal(Fqz().decode(memoryview(payload), len(column), column.lengths), column)
 
 
 @pytest.mark.parametrize("vector", vectors("index")["indexes"], ids=lambda v: str(v["sizes"]))

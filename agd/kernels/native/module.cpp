@@ -23,6 +23,7 @@ void bind_rans(nb::module_ &);
 void bind_duplicates(nb::module_ &);
 void bind_names(nb::module_ &);
 void bind_coverage(nb::module_ &);
+void bind_quality_model(nb::module_ &);
 }  // namespace agd
 
 NB_MODULE(_native, m) {
@@ -57,4 +58,5 @@ NB_MODULE(_native, m) {
     agd::bind_duplicates(m);
     agd::bind_names(m);
     agd::bind_coverage(m);
+    agd::bind_quality_model(m);
 }

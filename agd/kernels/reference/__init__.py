@@ -30,6 +30,7 @@ from agd.kernels.reference.names import (
 )
 from agd.kernels.reference.order import argsort_bytes, argsort_u64, coordinate_keys, name_keys
 from agd.kernels.reference.predict import predict_bases
+from agd.kernels.reference.quality_model import quality_decode, quality_encode
 from agd.kernels.reference.ragged import copy_spans, reverse_spans
 from agd.kernels.reference.rans import (
     rans_counts,
@@ -107,6 +108,8 @@ __all__ = [
     "number_cigars",
     "optical_duplicates",
     "predict_bases",
+    "quality_decode",
+    "quality_encode",
     "quality_sums",
     "rans_counts",
     "rans_decode",
