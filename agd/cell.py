@@ -29,6 +29,9 @@ DEFAULT_CODECS: dict[RecordType, list[dict[str, Any]]] = {
     RecordType.NUMBER: [{"name": "zstd", "level": 1}],
 }
 
+#: Qualities have few values and no repeats: an entropy coder is smaller than zstd on them, and faster to write.
+QUALITY_CODECS: list[dict[str, Any]] = [{"name": "rans"}]
+
 _COLUMN_TYPES = {
     "bases": RecordType.BASES,
     "qualities": RecordType.TEXT,
@@ -53,7 +56,8 @@ def default_spec(name: str, key: str | None = None) -> ColumnSpec:
     kind = RecordType.STRUCTURED if name.startswith("secondary") else _COLUMN_TYPES.get(name)
     if kind is None:
         raise ColumnError(f"there is no standard column {name!r}", "say which type it has")
-    return ColumnSpec(kind, DEFAULT_CODECS[kind], key or name, "|u1" if kind is RecordType.NUMBER else "")
+    codecs = QUALITY_CODECS if name == "qualities" else DEFAULT_CODECS[kind]
+    return ColumnSpec(kind, codecs, key or name, "|u1" if kind is RecordType.NUMBER else "")
 
 
 def independent_codecs(name: str, spec: ColumnSpec) -> list[dict[str, Any]]:

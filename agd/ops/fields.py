@@ -58,7 +58,8 @@ def alignment_fields(
     where = f"{dataset.url}/{key}"
     head = dataset.storage.get(key, 0, FIRST_BYTES)
     header = parse_header(head, where)
-    if [config["name"] for config in header.codecs] != ["alignments"]:
+    # The step ``derived`` has to do with tags only.
+    if [config["name"] for config in header.codecs if config["name"] != "derived"] != ["alignments"]:
         found = dataset.decode_column(chunk, column, dataset.fetch(chunk, [column]))
         if not isinstance(found, Alignments):
             raise UsageError(f"the column {column!r} holds no alignments")
