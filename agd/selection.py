@@ -66,6 +66,17 @@ def parse_region(text: str, references: Sequence[Reference]) -> Region:
     return Region(index[name], start - 1, stop)
 
 
+class Condition(Protocol):
+    """Any other condition on alignment lines."""
+
+    #: Columns that it looks at, besides the alignments.
+    columns: list[str]
+
+    def mask(self, lines: Batch) -> Bool:
+        """For which alignment lines it holds."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Conditions that a record meets all at once.
@@ -79,6 +90,8 @@ class Selection:
     min_mapq : int
     read_groups : tuple of bytes
         Values of the RG tag; empty: any.
+    expression : Condition, optional
+        Any other condition.
     """
 
     regions: tuple[Region, ...] = ()
@@ -86,6 +99,13 @@ class Selection:
     exclude: int = 0
     min_mapq: int = 0
     read_groups: tuple[bytes, ...] = ()
+    expression: Condition | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns that the conditions look at, besides the alignments."""
+        tags = ["tags"] if self.read_groups else []
+        return list(dict.fromkeys([*tags, *(self.expression.columns if self.expression else [])]))
 
     @property
     def everything(self) -> bool:
@@ -130,6 +150,8 @@ class Selection:
             wanted &= overlaps(alignments, self.regions)
         if self.read_groups:
             wanted &= _in_read_groups(all_tags(batch), self.read_groups)
+        if self.expression is not None:
+            wanted &= self.expression.mask(batch)
         return wanted
 
 

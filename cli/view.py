@@ -29,6 +29,8 @@ class FlagBits(click.ParamType):
 def selection_options(function: Any) -> Any:
     """Options that choose records; the verb gets them as keywords of :func:`make_selection`."""
     for option in (
+        click.option("--expr", "-e", "expression", metavar="EXPR",
+                     help="Only where it holds, such as 'mapq >= 30 and [NM] < 3' (see agd view --help)."),
         click.option("--rg", "read_groups", multiple=True, metavar="ID", help="Only this read group; may be repeated."),
         click.option("-q", "--min-mapq", type=click.IntRange(0, 255), default=0, metavar="N",
                      help="Only with at least this mapping quality."),
@@ -42,14 +44,17 @@ def selection_options(function: Any) -> Any:
 
 
 def make_selection(
-    dataset: Any, regions: tuple[str, ...], require: int, exclude: int, min_mapq: int, read_groups: tuple[str, ...]
+    dataset: Any, regions: tuple[str, ...], require: int, exclude: int, min_mapq: int, read_groups: tuple[str, ...],
+    expression: str | None = None,
 ) -> Any:
     """Selection from the options."""
+    from agd.ops.expression import Expression
     from agd.ops.select import Selection, parse_region
 
     return Selection(
         tuple(parse_region(region, dataset.manifest.references) for region in regions), require, exclude, min_mapq,
         tuple(group.encode() for group in read_groups),
+        Expression(expression, dataset.manifest.references) if expression else None,
     )  # fmt: skip
 
 
@@ -72,10 +77,14 @@ def command(
     A region is NAME, NAME:START or NAME:START-END (1-based, closed, commas allowed), or * for records without a place.
     In a dataset sorted by coordinate only the chunks that can hold wanted records are read.
 
+    An expression has flag, mapq, pos, endpos, pnext, tlen, length, rlen, rname, rnext, tags as [NM], numbers, "texts",
+    comparisons, + - * & | ^ ~ and the words and, or, not (or && || !).
+
     \b
     Examples:
       agd view sorted.agd chr20:10,000,000-10,000,500
       agd view sorted.agd -c -F 2308 -q 30
+      agd view sorted.agd --expr 'flag & 2 and tlen > 500 and [NM] == 0 and rname == "chr20"'
       agd view s3://bucket/s.agd --head 5
     """
     from agd.convert.sam_out import count_records, export_sam

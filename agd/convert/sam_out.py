@@ -97,5 +97,4 @@ def _first_lines(text: Any, count: int) -> Any:
 
 def count_records(dataset: Dataset, selection: Selection, *, runner: Runner | None = None) -> int:
     """Number of wanted records; reads only the columns that the conditions ask for."""
-    columns = ["tags"] if selection.read_groups else []
-    return sum(scan(dataset, len, runner=runner or ThreadRunner(), columns=columns, selection=selection))
+    return sum(scan(dataset, len, runner=runner or ThreadRunner(), columns=[], selection=selection))

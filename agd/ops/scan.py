@@ -51,8 +51,7 @@ def scan(
     """
     selection = selection or Selection()
     needed = line_columns(dataset, columns)
-    if selection.read_groups and "tags" in dataset.columns and "tags" not in needed:
-        needed.append("tags")
+    needed += [name for name in selection.columns if name in dataset.columns and name not in needed]
 
     def fetch(chunk: Chunk) -> tuple[Chunk, dict[str, bytes]]:
         return chunk, dataset.fetch(chunk, needed)

@@ -1,0 +1,103 @@
+"""Selecting records by conditions, against the samtools that pysam carries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pysam
+import pytest
+
+from agd.cli import run
+from agd.convert.bam_in import import_bam
+from agd.convert.sam_out import count_records
+from agd.dataset import Dataset
+from agd.errors import UsageError
+from agd.ops.expression import Expression
+from agd.ops.select import Selection, parse_region
+
+CHR22 = "human_na12878_chr22_dups/NA12878.chr22.s.bam"
+
+
+@pytest.fixture(scope="module")
+def dataset(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    url = str(tmp_path_factory.mktemp("view") / "s.agd")
+    import_bam(str(data / CHR22), url, chunk_records=5_000)
+    return Dataset.open(url)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("mapq >= 30 and [NM] < 3", "mapq >= 30 && [NM] < 3"), ("flag & 0x400", "flag & 0x400"),
+        ("!(flag & 4) && [NM] > 2 || tlen < -500", "!(flag & 4) && [NM] > 2 || tlen < -500"),
+        ("not [SA]", "!exists([SA])"), ("[SA]", "exists([SA])"),
+        ("100 < length <= 150", "length(seq) > 100 && length(seq) <= 150"),
+        ('rname == "chr22" and pos > 16700000', 'rname == "chr22" && pos > 16700000'),
+        ('rnext != "chr22"', 'mrname != "chr22"'),
+        ("((pos + 5 * mapq) & 7) == 3", "((pos + 5 * mapq) & 7) == 3"), ("endpos - pos > 150", "endpos - pos > 150"),
+        ("[MQ] == 60 and [AS] >= 140", "[MQ] == 60 && [AS] >= 140"), ("rlen < 140", "rlen < 140"),
+    ],
+)  # fmt: skip
+def test_expressions_as_samtools(data: Path, dataset: Dataset, ours: str, theirs: str) -> None:
+    expression = Expression(ours, dataset.manifest.references)
+    found = count_records(dataset, Selection(expression=expression))
+    assert found == int(pysam.samtools.view("-c", "-e", theirs, str(data / CHR22)))
+
+
+@pytest.mark.data
+def test_read_groups_in_expressions(data: Path, dataset: Dataset) -> None:
+    group = str(pysam.samtools.view(str(data / CHR22))).partition("RG:Z:")[2].split()[0]
+    expected = int(pysam.samtools.view("-c", "-r", group, str(data / CHR22)))
+    for selection in (
+        Selection(expression=Expression(f'[RG] == "{group}"', ())), Selection(read_groups=(group.encode(),)),
+    ):  # fmt: skip
+        assert count_records(dataset, selection) == expected
+    assert count_records(dataset, Selection(expression=Expression(f'[RG] != "{group}"', ()))) == len(dataset) - expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "mapq >", "__import__('os')", "flag.real", "[x for x in y]", "lambda: 1", "foo", "mapq == 'a' + 'b'",
+     "pos ** 9", "rname", "rname < 'a'", "flag[0]", "(" * 500, "1.5 & 2", "f'{flag}'", "flag is 1", "9" * 5000, "~1.5"],
+)  # fmt: skip
+def test_what_is_no_expression(text: str) -> None:
+    with pytest.raises(UsageError):
+        Expression(text, ())
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    "region",
+    ["chr22:16600000-16600100", "chr22:16700000-16750000", "chr22", "*", "chr1", "chr22:16789000"],
+)  # fmt: skip
+def test_regions_read_only_what_overlaps(
+    data: Path, dataset: Dataset, region: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+    get = dataset.storage.get
+    monkeypatch.setattr(dataset.storage, "get", lambda key, *a: (fetched.append(key), get(key, *a))[1])
+    selection = Selection(regions=(parse_region(region, dataset.manifest.references),))
+    path = str(data / CHR22)
+    bam = pysam.AlignmentFile(path)
+    expected = [r.query_name for r in bam if region == "*" and r.reference_id < 0]
+    if region != "*":
+        name, _, span = region.partition(":")
+        start, _, end = span.partition("-")
+        low, high = int(start or 1) - 1, int(end or 1 << 40)
+        bam.reset()
+        expected = [r.query_name for r in bam if r.reference_name == name and r.reference_start < high
+                    and max(r.reference_end or 0, r.reference_start + 1) > low]  # fmt: skip
+    assert count_records(dataset, selection) == len(expected)
+    touched = {key.split("-")[-1].split(".")[0] for key in fetched}
+    spans = [(c.first, c.cells["results"].statistics["spans"]) for c in dataset.chunks]
+    if region.startswith("chr22:166"):
+        assert len(touched) < len(spans)
+    assert bool(touched) == bool(expected) or region == "*"
+
+
+@pytest.mark.data
+def test_command(data: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["view", dataset.url, "-e", "mapq < 10", "-c"]) == 0
+    assert int(capsys.readouterr().out) == int(pysam.samtools.view("-c", "-e", "mapq < 10", str(data / CHR22)))
+    assert run(["view", dataset.url, "-e", "mapq <", "-c"]) == 2
