@@ -29,6 +29,7 @@ VERBS = {
     "view": ("agd.cli.view", "Print records as SAM text."),
     "merge": ("agd.cli.merge", "Merge sorted datasets."),
     "cat": ("agd.cli.cat", "Concatenate datasets."),
+    "subset": ("agd.cli.subset", "Write some records into a new dataset."),
     "column": ("agd.cli.column", "List, drop and rename columns."),
     "reheader": ("agd.cli.reheader", "Exchange the SAM header."),
     "verify": ("agd.cli.verify", "Check a dataset, or compare it with its source."),

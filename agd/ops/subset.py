@@ -1,0 +1,192 @@
+"""Write some records of a dataset into a new one."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+import agd
+from agd import kernels
+from agd.batch import Batch, Column
+from agd.dataset import Dataset
+from agd.draft import Draft, columns_of
+from agd.errors import UsageError
+from agd.kernels.ragged import concat_batches
+from agd.manifest import Chunk
+from agd.ops.digest import Digest, digest_records
+from agd.ops.lines import is_lines, read_names, to_records
+from agd.ops.scan import chunk_bytes, scan
+from agd.ops.select import Selection
+from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.types import DEFAULT_CHUNK_RECORDS, Flag, Orientation
+
+#: Columns of what is written, as far as the input has them.
+_COLUMNS = ("bases", "qualities", "metadata", "results", "tags")
+
+
+@dataclass(frozen=True, slots=True)
+class SubsetReport:
+    """What was written.
+
+    Attributes
+    ----------
+    output : str
+    records : int
+        Of the new dataset.
+    of : int
+        Of the old one.
+    seconds : float
+    """
+
+    output: str
+    records: int
+    of: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+
+class NameCondition:
+    """Chooses records by their names: from a list, or a share of all names by chance; mates stay together.
+
+    Parameters
+    ----------
+    names : str
+        What the metadata column holds, see :class:`agd.manifest.Manifest`.
+    wanted : sequence of str, optional
+        Names of reads. Default: any.
+    fraction : float
+        Share of the names, 0 to 1.
+    seed : int
+        Another seed gives another share; the same seed the same one, in any order of the records.
+    """
+
+    def __init__(self, names: str, wanted: Sequence[str] | None, fraction: float, seed: int) -> None:
+        self.columns = ["metadata"]
+        self._names = names
+        self._limit = fraction * 2.0**53
+        self._seed = seed
+        self._wanted: Any = None
+        if wanted is not None:
+            column = Column.from_list([name.encode() for name in wanted])
+            assert column.offsets is not None
+            self._wanted = np.unique(self._hash(column, column.offsets[:-1], column.offsets[1:]), axis=0)
+
+    def _hash(self, column: Column, starts: Any, ends: Any) -> Any:
+        """128 bits of each name: uint64, shape (records, 2)."""
+        rows = np.empty((2, len(starts)), np.uint64)
+        kernels.hash_spans(column.values, np.ascontiguousarray(starts), np.ascontiguousarray(ends), rows[0], rows[1])
+        return rows.T
+
+    def mask(self, lines: Batch) -> Any:
+        """See :class:`agd.selection.Condition`."""
+        metadata = lines.ragged("metadata")
+        paired = (lines.alignments().flag & np.uint16(Flag.PAIRED)) != 0
+        rows = self._hash(metadata, *read_names(metadata, self._names, paired))
+        chosen = np.ones(len(lines), np.bool_)
+        if self._wanted is not None:
+            at = np.searchsorted(self._wanted[:, 0], rows[:, 0])
+            at = np.minimum(at, max(0, len(self._wanted) - 1))
+            chosen &= (self._wanted[at] == rows).all(axis=1) if len(self._wanted) else False
+        if self._limit < 2.0**53:
+            # One more round of mixing, in which the seed takes part.
+            seed = np.uint64(self._seed * 0x9E3779B97F4A7C15 % (1 << 64))
+            mixed = (rows[:, 0] ^ seed) * np.uint64(0xBF58476D1CE4E5B9)
+            mixed = (mixed ^ (mixed >> np.uint64(31))) * np.uint64(0x94D049BB133111EB)
+            mixed ^= mixed >> np.uint64(29)
+            chosen &= (mixed >> np.uint64(11)).astype(np.float64) < self._limit
+        return chosen
+
+
+def subset(
+    dataset: Dataset, output: str | os.PathLike[str], *, selection: Selection, plan: dict[str, Any] | None = None,
+    chunk_records: int = DEFAULT_CHUNK_RECORDS, overwrite: bool = False, runner: Runner | None = None,
+    memory: int | None = None, progress: Progress = SILENT, command: str = "",
+) -> SubsetReport:
+    """Write the wanted records, in their order, one record per alignment line.
+
+    Parameters
+    ----------
+    selection : Selection
+    plan : dict, optional
+        What makes this selection, as JSON; for provenance and for taking up a stopped run.
+
+    Raises
+    ------
+    UsageError
+        Reads that were never sorted: their further alignments have no records of their own.
+    """
+    start = time.perf_counter()
+    runner = runner or ThreadRunner()
+    manifest = dataset.manifest
+    reads = manifest.orientation is Orientation.READ and "results" not in manifest.columns
+    if not reads and not is_lines(manifest):
+        raise UsageError(f"{dataset.url}: some alignments have no records of their own", "sort it first: 'agd sort'")
+    if manifest.pairing == "interleaved":
+        chunk_records += chunk_records % 2
+    names = [name for name in _COLUMNS if name in manifest.columns]
+    steps = {"operation": "subset", "id": manifest.id, "generation": manifest.generation,
+             "chunk_records": chunk_records, **(plan or {})}  # fmt: skip
+    draft = Draft.create(output, columns_of(names), steps, orientation=manifest.orientation, overwrite=overwrite)
+    ahead = items_in_flight(memory or default_memory(), 6 * chunk_bytes(dataset), runner.workers)
+    chunks: list[Chunk] = []
+    written: list[str] = []
+    digest = Digest()
+
+    def encode(part: Batch) -> tuple[Chunk, dict[str, bytes], Digest]:
+        made = {name: draft.encode(name, part.first, part[name]) for name in names}
+        found = digest_records(to_records(part, manifest.names), alignments=not reads)
+        chunk = Chunk(part.first, len(part), {name: cell for name, (_, cell) in made.items()})
+        return chunk, {name: data for name, (data, _) in made.items()}, found
+
+    def store(done: tuple[Chunk, dict[str, bytes], Digest]) -> tuple[Chunk, Digest]:
+        chunk, blobs, found = done
+        for name, data in blobs.items():
+            written.append(draft.key(name, chunk.first))
+            draft.store(name, chunk.first, data)
+        return chunk, found
+
+    progress.begin("subset", None, "records")
+    try:
+        parts = _recut(scan(dataset, lambda b: b, runner=runner, ahead=ahead, selection=selection), chunk_records)
+        encoded = runner.map(encode, parts, on="cpu", ahead=ahead)
+        for chunk, found in runner.map(store, encoded, on="io", ahead=ahead):
+            chunks.append(chunk)
+            digest.add(found)
+            progress.advance(chunk.count)
+        step = {"program": "agd subset", "version": agd.__version__, "command": command, "parameters": plan or {}}
+        result = draft.commit(
+            chunks, names=manifest.names, pairing=manifest.pairing, sort_order=manifest.sort_order,
+            header=manifest.header, references=manifest.references, steps=(*manifest.steps, step),
+            digest=digest.to_json(),
+        )  # fmt: skip
+    except Exception:
+        draft.abandon(written)
+        raise
+    finally:
+        progress.end()
+    return SubsetReport(result.url, len(result), len(dataset), time.perf_counter() - start)
+
+
+def _recut(batches: Iterator[Batch], records: int) -> Iterator[Batch]:
+    """The same records in batches of ``records``, numbered from 0."""
+    parts: list[Batch] = []
+    count = first = 0
+    for batch in batches:
+        at = 0
+        while at < len(batch):
+            size = min(records - count, len(batch) - at)
+            parts.append(batch.slice(at, at + size))
+            at, count = at + size, count + size
+            if count == records:
+                yield Batch(first, dict(concat_batches(parts).columns))
+                first, count, parts = first + count, 0, []
+    if parts:
+        yield Batch(first, dict(concat_batches(parts).columns))
