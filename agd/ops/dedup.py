@@ -23,6 +23,7 @@ from agd.ops.dedup_find import DUPLICATE, Finder
 from agd.ops.dedup_metrics import LibraryMetrics, picard_file
 from agd.ops.dedup_remove import remove_duplicates
 from agd.ops.dedup_shuffle import PARTITIONS
+from agd.ops.lines import is_lines
 from agd.ops.scan import chunk_bytes
 from agd.ops.sort_spill import default_folder, spill_folder
 from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
@@ -158,6 +159,8 @@ def _check(dataset: Dataset, column: str, overwrite: bool, optical_distance: int
         raise ColumnError(f"{dataset.url}: the column {column!r} is not one of marks", "choose another name")
     if spec is not None and not overwrite:
         raise ColumnError(f"{dataset.url}: duplicates are marked already", "use --overwrite to mark them again")
+    if "metadata" not in dataset.columns and (is_lines(dataset.manifest) or optical_distance):
+        raise ColumnError(f"{dataset.url}: there is no column 'metadata'", "names are needed to find mates, or places")
     if optical_distance < 0:
         raise UsageError("the optical distance is negative", "give 100 (or 2500 for patterned flow cells)")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -286,6 +287,11 @@ def test_wrong_requests(tmp_path: Path) -> None:
         dedup(dataset, optical_distance=-1)
     with pytest.raises(ColumnError, match="not one of marks"):
         dedup(dataset, column="metadata")
+    nameless = replace(dataset.manifest, columns={"results": dataset.manifest.columns["results"]})
+    with pytest.raises(ColumnError, match="metadata"):
+        dedup(Dataset(dataset.storage, nameless))
+    with pytest.raises(ColumnError, match="no alignments"):
+        dedup(Dataset(dataset.storage, replace(nameless, columns={})))
 
 
 @pytest.fixture(scope="module")
