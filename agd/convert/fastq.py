@@ -15,7 +15,7 @@ from agd.convert.fastq_writer import export_fastq
 from agd.convert.inputs import describe_input
 from agd.convert.reports import ImportReport
 from agd.draft import Draft, columns_of, exists
-from agd.errors import UsageError
+from agd.errors import StorageError, UsageError
 from agd.manifest import Cell, Chunk, ColumnSpec
 from agd.ops.digest import Digest
 from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
@@ -105,8 +105,9 @@ def import_fastq(
                 chunks, names="fastq", pairing="interleaved" if reads.mates == 2 else "single",
                 sort_order=SortOrder.UNSORTED, steps=(step,), sources=reads.sources(), digest=digest,
             )  # fmt: skip
-        except BaseException:
-            if not exists(draft.storage):
+        except BaseException as error:
+            # What a full disk or a lost network has stopped is taken up when the import is run again.
+            if not isinstance(error, StorageError) and not exists(draft.storage):
                 draft.abandon(work.keys)
             raise
         finally:

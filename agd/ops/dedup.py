@@ -220,8 +220,10 @@ def _publish(
         encoded: Iterator[tuple[Chunk, bytes, Cell]] = runner.map(encode, finder.chunks(), on="cpu")
         chunks = list(runner.map(store, encoded, on="io"))
         draft.commit(chunks, steps=(step,))
-    except Exception:
-        draft.abandon(draft.key(column, chunk.first) for chunk in dataset.chunks)
+    except Exception as error:
+        # What a full disk or a lost network has stopped is taken up when this is run again.
+        if not isinstance(error, StorageError):
+            draft.abandon(draft.key(column, chunk.first) for chunk in dataset.chunks)
         raise
     return sum(chunk.cells[column].bytes for chunk in chunks)
 

@@ -11,7 +11,7 @@ from agd.batch import U8, Batch
 from agd.cell import independent_codecs
 from agd.dataset import Dataset
 from agd.draft import Draft
-from agd.errors import UsageError
+from agd.errors import StorageError, UsageError
 from agd.kernels.ragged import take_batch
 from agd.manifest import Cell, Chunk, ColumnSpec
 from agd.ops.digest import Digest, digest_records
@@ -85,8 +85,10 @@ def remove_duplicates(
             header=manifest.header, references=manifest.references, steps=(*manifest.steps, step),
             sources=manifest.sources, digest=total.to_json() if is_lines(manifest) else {},
         )  # fmt: skip
-    except Exception:
-        draft.abandon(draft.key(name, chunk.first) for chunk in chunks for name in names)
+    except Exception as error:
+        # What a full disk or a lost network has stopped is taken up when this is run again.
+        if not isinstance(error, StorageError):
+            draft.abandon(draft.key(name, chunk.first) for chunk in chunks for name in names)
         raise
     finally:
         progress.end()
