@@ -65,12 +65,13 @@ def make_selection(
 @click.option("-c", "--count", is_flag=True, help="Print the number of records only.")
 @click.option("-h", "--with-header", is_flag=True, help="Print the header too.")
 @click.option("-H", "--header-only", is_flag=True, help="Print the header only.")
+@click.option("--columns", metavar="FIELDS", help="Print these fields only, such as QNAME,FLAG,POS,TAGS.")
 @click.option("--head", type=click.IntRange(0), metavar="N", help="Print the first N wanted records.")
 @click.option("-o", "--output", default="-", show_default=True, help="File to write.")
 @resources
 def command(
     dataset: str, regions: tuple[str, ...], count: bool, with_header: bool, header_only: bool, head: int | None,
-    output: str, runner: Any, memory: int | None, progress: Any, quiet: bool, **conditions: Any,
+    columns: str | None, output: str, runner: Any, memory: int | None, progress: Any, quiet: bool, **conditions: Any,
 ) -> None:
     """Print the records of DATASET as SAM text, all of them or those that overlap REGIONS.
 
@@ -85,8 +86,9 @@ def command(
       agd view sorted.agd chr20:10,000,000-10,000,500
       agd view sorted.agd -c -F 2308 -q 30
       agd view sorted.agd --expr 'flag & 2 and tlen > 500 and [NM] == 0 and rname == "chr20"'
-      agd view s3://bucket/s.agd --head 5
+      agd view s3://bucket/s.agd --head 5 --columns QNAME,RNAME,POS,TAGS
     """
+    from agd.convert.sam_fields import parse_fields
     from agd.convert.sam_out import count_records, export_sam
     from agd.dataset import Dataset
 
@@ -97,5 +99,6 @@ def command(
         return
     export_sam(
         ds, output, header=with_header or header_only, records=not header_only, head=head, selection=selection,
-        runner=runner, memory=memory, program="agd view" if with_header or header_only else "", command=command_line(),
+        fields=parse_fields(columns) if columns else None, runner=runner, memory=memory,
+        program="agd view" if with_header or header_only else "", command=command_line(),
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from agd.batch import Batch, Column
 from agd.convert.header import output_header
 from agd.convert.outputs import open_output
 from agd.convert.reports import ExportReport
+from agd.convert.sam_fields import columns_for, cut_fields
 from agd.dataset import Dataset
 from agd.kernels.ragged import take_batch
 from agd.ops.digest import Digest, check_digest, digest_records
@@ -23,8 +25,8 @@ from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, item
 
 def export_sam(
     dataset: Dataset, output: str, *, header: bool = True, records: bool = True, head: int | None = None,
-    selection: Selection | None = None, runner: Runner | None = None, memory: int | None = None,
-    progress: Progress = SILENT, program: str = "agd export sam", command: str = "",
+    selection: Selection | None = None, fields: Sequence[str] | None = None, runner: Runner | None = None,
+    memory: int | None = None, progress: Progress = SILENT, program: str = "agd export sam", command: str = "",
 ) -> ExportReport:
     """Write SAM text.
 
@@ -39,6 +41,9 @@ def export_sam(
         Write the first so many wanted records only.
     selection : Selection, optional
         Records wanted. Default: all.
+    fields : sequence of str, optional
+        Fields of each line (:data:`agd.convert.sam_fields.FIELDS`); columns that they do not need are not read.
+        Default: all.
     program : str
         Name for the ``@PG`` line of the export; "" for none.
     """
@@ -47,7 +52,7 @@ def export_sam(
     ahead = items_in_flight(memory or default_memory(), 5 * chunk_bytes(dataset), runner.workers)
     if head is not None:
         ahead = 1
-    whole = head is None and records and (selection is None or selection.everything)
+    whole = head is None and fields is None and records and (selection is None or selection.everything)
     manifest = dataset.manifest
     names = Column.from_list([r.name.encode() for r in manifest.references])
     assert names.offsets is not None
@@ -59,7 +64,8 @@ def export_sam(
         arrays = to_records(lines, manifest.names)
         text = np.empty(kernels.sam_format_bound(arrays, reference_names, reference_offsets), np.uint8)
         size = kernels.sam_format(arrays, reference_names, reference_offsets, text)
-        return len(lines), len(arrays.bases), text[:size], digest_records(arrays) if whole else Digest()
+        shown = text[:size] if fields is None else cut_fields(text[:size], fields)
+        return len(lines), len(arrays.bases), shown, digest_records(arrays) if whole else Digest()
 
     total = size = bases = 0
     digest = Digest()
@@ -71,7 +77,10 @@ def export_sam(
                 out.write(text)
                 size += len(text)
             if records and head != 0:
-                for count, amount, data, part in scan(dataset, encode, runner=runner, ahead=ahead, selection=selection):
+                columns = None if fields is None else columns_for(fields)
+                for count, amount, data, part in scan(
+                    dataset, encode, runner=runner, ahead=ahead, columns=columns, selection=selection
+                ):
                     if head is not None and total + count > head:
                         count = head - total
                         data = _first_lines(data, count)

@@ -9,7 +9,8 @@ import pytest
 
 from agd.cli import run
 from agd.convert.bam_in import import_bam
-from agd.convert.sam_out import count_records
+from agd.convert.sam_fields import FIELDS
+from agd.convert.sam_out import count_records, export_sam
 from agd.dataset import Dataset
 from agd.errors import UsageError
 from agd.ops.expression import Expression
@@ -101,3 +102,28 @@ def test_command(data: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str
     assert run(["view", dataset.url, "-e", "mapq < 10", "-c"]) == 0
     assert int(capsys.readouterr().out) == int(pysam.samtools.view("-c", "-e", "mapq < 10", str(data / CHR22)))
     assert run(["view", dataset.url, "-e", "mapq <", "-c"]) == 2
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("fields", ["QNAME", "POS,FLAG", "QNAME,SEQ,QUAL,TAGS", "TAGS,CIGAR", "TAGS"])
+def test_fields(data: Path, tmp_path: Path, fields: str, capsys: pytest.CaptureFixture[str]) -> None:
+    import_bam(str(data / "tricky/tricky.bam"), str(tmp_path / "t.agd"), chunk_records=10)
+    out = tmp_path / "out"
+    assert run(["view", str(tmp_path / "t.agd"), "--columns", fields, "-o", str(out)]) == 0
+    assert run(["view", str(tmp_path / "t.agd"), "-o", str(tmp_path / "whole")]) == 0
+    expected = []
+    for line in (tmp_path / "whole").read_text().splitlines():
+        parts = line.split("\t")
+        values = dict(zip(FIELDS, [*parts[:11], "\t".join(parts[11:])], strict=True))
+        expected.append("\t".join(values[name] for name in fields.split(",")))
+    assert out.read_text().splitlines() == expected
+    assert run(["view", str(tmp_path / "t.agd"), "--columns", "NAME"]) == 2
+
+
+@pytest.mark.data
+def test_fields_read_no_other_columns(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[str] = []
+    get = dataset.storage.get
+    monkeypatch.setattr(dataset.storage, "get", lambda key, *a: (fetched.append(key), get(key, *a))[1])
+    export_sam(dataset, str(tmp_path / "o.sam"), header=False, fields=("POS", "TAGS"))
+    assert {key.rpartition(".")[2] for key in fetched} == {"results", "tags"}
