@@ -38,8 +38,8 @@ def append_column(
         Letters, digits and underscores.
     values : array, sequence, or callable
         One value per record: numbers or bools (numpy, Arrow, pandas, polars, list), or text (list of str or bytes,
-        Arrow, pandas, polars). Or a function from a :class:`agd.batch.Batch` to the values of its records, called chunk by
-        chunk, in several threads, so that the whole column is never in memory.
+        Arrow, pandas, polars). Or a function from a :class:`agd.batch.Batch` to the values of its records, called
+        chunk by chunk, in several threads, so that the whole column is never in memory.
     columns : sequence of str, optional
         Columns that the function is given. Default: all.
     dtype : str, optional
