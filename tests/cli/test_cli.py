@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import click
@@ -113,16 +115,29 @@ def test_interrupt_is_130_and_leaves_nothing(tmp_path: Path, number: signal.Sign
     os.mkfifo(fifo)
     process = subprocess.Popen(
         [sys.executable, "-c", "from agd.cli import main; main()", "import", "fastq", str(fifo), "-o",
-         str(tmp_path / "s.agd")],
+         str(tmp_path / "s.agd"), "--chunk-records", "10k"],
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    with open(fifo, "w") as file:  # opens once the importer reads
-        file.write(FASTQ)
-        file.flush()
-        while not (tmp_path / "s.agd").exists() and process.poll() is None:
-            pass
+    done = threading.Event()
+
+    def feed() -> None:
+        # More than the importer reads at one time, so that it begins to write; then it has to wait for the rest.
+        with contextlib.suppress(BrokenPipeError), open(fifo, "w") as file:
+            file.write(FASTQ * 500_000)
+            file.flush()
+            done.wait()
+
+    feeder = threading.Thread(target=feed, daemon=True)
+    feeder.start()
+    try:
+        while not list((tmp_path / "s.agd").glob("s-*")) and process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)
         process.send_signal(number)
         _, error = process.communicate(timeout=60)
+    finally:
+        done.set()
+        process.kill()
     assert process.returncode == 130, error
     assert "Traceback" not in error
     assert "interrupted" in error
