@@ -19,8 +19,8 @@ from agd.cli.view import make_selection, selection_options
 @json_option
 @resources
 def command(
-    dataset: str, regions: tuple[str, ...], require: int, exclude: int, min_mapq: int, read_groups: tuple[str, ...],
-    as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
+    dataset: str, regions: tuple[str, ...], as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
+    **conditions: Any,
 ) -> None:
     """Print the summary numbers (SN) of samtools stats for DATASET; with --json the insert sizes too.
 
@@ -35,6 +35,6 @@ def command(
     from agd.ops.stats import stats
 
     ds = Dataset.open(dataset)
-    selection = make_selection(ds, regions, require, exclude, min_mapq, read_groups)
+    selection = make_selection(ds, regions, **conditions)
     found = stats(ds, selection=selection, runner=runner, memory=memory, progress=progress)
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else found.text(), nl=as_json)

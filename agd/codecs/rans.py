@@ -210,10 +210,10 @@ def _read(stream: U8, limit: int, portable: bool, outer: bool) -> U8:
     cursor = _Cursor(stream)
     kind, n = cursor.unpack(_HEAD)
     if n > limit:
-        raise CodecError("rans", "size", f"{n} bytes announced, more than {limit}")
+        raise CodecError("rans", "payload", f"{n} bytes announced, more than {limit}")
     if kind == STORED:
         if len(cursor.rest) != n:
-            raise CodecError("rans", "size", f"{n} bytes announced, {len(cursor.rest)} are there")
+            raise CodecError("rans", "payload", f"{n} bytes announced, {len(cursor.rest)} are there")
         return cursor.rest
     if kind & ~(ORDER1 | PACKED | REPEATS) or (not outer and kind):
         raise CodecError("rans", "kind", f"{kind} is none that may stand here")
@@ -223,7 +223,7 @@ def _read(stream: U8, limit: int, portable: bool, outer: bool) -> U8:
         kept, size = cursor.unpack(_REPEATS)
         repeated = cursor.symbols()
         if kept > n:
-            raise CodecError("rans", "size", f"{kept} values announced, more than {n}")
+            raise CodecError("rans", "payload", f"{kept} values announced, more than {n}")
         # Runs give a byte each and one more for every 255 repeats.
         repeats = _read_repeats(cursor.take(size), kept + n // 255, portable)
     data = _read_values(cursor, kind, kept, portable)
