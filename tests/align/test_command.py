@@ -200,7 +200,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
 
 FAILURES = {
     "dies half-way": (
-        "say(header + record(0, 77) + record(0, 141)); sys.stdin.readline()\n"
+        "sys.stdin.readline(); say(header + record(0, 77) + record(0, 141))\n"
         "sys.stderr.write('out of luck\\n'); sys.exit(3)\n",
         "minimap2 ended with exit code 3(.|\n)*out of luck",
     ),

@@ -279,7 +279,7 @@ def test_closing_early_ends_the_thread(tmp_path: Path, kind: str) -> None:
     before = len(readers())
     with ThreadRunner(2) as threads, open_input(tmp_path / "x", threads) as stream:
         assert bytes(stream.read(10)) == TEXT[:10]
-        assert len(readers()) == before + 1
+        assert len(readers()) <= before + 1  # a thread that has read everything ahead is gone already
     assert len(readers()) == before
     with pytest.raises(ValueError, match="closed"):
         stream.read()
