@@ -10,12 +10,12 @@ import numpy as np
 
 from agd import kernels
 from agd.batch import U8
-from agd.convert.records import RawChunk, Source, cut, header_references, import_records
+from agd.convert.records import RawChunk, cut, header_references, import_stream
 from agd.convert.reports import ImportReport
-from agd.convert.streams import InputStream, open_input
+from agd.convert.streams import InputStream
 from agd.errors import InputError, KernelError
 from agd.kernels.records import RecordArrays
-from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.run import SILENT, Progress, Runner
 from agd.samheader import check_reference_name
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Reference
 
@@ -50,21 +50,10 @@ def import_bam(
     InputError
         The file is damaged; says where. Nothing is left behind.
     """
-    runner = runner or ThreadRunner()
-    ahead = items_in_flight(memory or default_memory(), 4 * min(chunk_bytes, chunk_records * 700), runner.workers)
-    with open_input(path, runner) as stream:
-        reader = BamReader(path, stream)
-        source = Source(
-            path, "bam", reader.header, reader.references, reader.chunks(chunk_records, chunk_bytes), reader.decode
-        )
-        plan = {
-            "operation": "import bam", "source": path, "chunk_records": chunk_records, "chunk_bytes": chunk_bytes,
-            "codecs": dict(codecs or {}),
-        }  # fmt: skip
-        return import_records(
-            source, output, plan=plan, name=name, codecs=codecs, overwrite=overwrite, runner=runner, ahead=ahead,
-            progress=progress, command=command,
-        )
+    return import_stream(
+        "bam", BamReader, path, output, name=name, chunk_records=chunk_records, chunk_bytes=chunk_bytes, codecs=codecs,
+        overwrite=overwrite, runner=runner, memory=memory, progress=progress, command=command,
+    )  # fmt: skip
 
 
 class BamReader:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from agd import __version__
 from agd.batch import Alignments, AnyColumn, Batch, Column
 from agd.convert.reports import ImportReport
+from agd.convert.streams import InputStream, open_input
 from agd.draft import Draft, columns_of
 from agd.errors import InputError, KernelError, StorageError
 from agd.kernels.records import RecordArrays
 from agd.manifest import Chunk, ColumnSpec
 from agd.ops.digest import Digest, digest_records
-from agd.run import SILENT, Progress, Runner
+from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
 from agd.samheader import references_of, sort_order_of
 from agd.types import Orientation, Reference
 
@@ -70,6 +71,51 @@ class Source:
     references: tuple[Reference, ...]
     chunks: Iterable[RawChunk]
     decode: Callable[[RawChunk], RecordArrays]
+
+
+class RecordReader(Protocol):
+    """Header and raw records of an open file."""
+
+    header: str
+    references: tuple[Reference, ...]
+
+    def chunks(self, records: int, limit: int) -> Iterator[RawChunk]:
+        """Raw records in order, in chunks of so many records or so many bytes."""
+        ...
+
+    def decode(self, raw: RawChunk) -> RecordArrays:
+        """Arrays of the records of a chunk; runs on any thread."""
+        ...
+
+
+def import_stream(
+    kind: str, reader: Callable[[str, InputStream], RecordReader], path: str, output: str, *, chunk_records: int,
+    chunk_bytes: int, codecs: Mapping[str, list[dict[str, Any]]] | None, runner: Runner | None, memory: int | None,
+    **options: Any,
+) -> ImportReport:
+    """Import a file that is read front to back.
+
+    Parameters
+    ----------
+    kind : str
+        "sam" or "bam".
+    reader : callable
+        Makes the reader from the path, for errors, and the stream.
+    others
+        As for :func:`agd.convert.bam_in.import_bam`.
+    """
+    runner = runner or ThreadRunner()
+    ahead = items_in_flight(memory or default_memory(), 4 * min(chunk_bytes, chunk_records * 700), runner.workers)
+    with open_input(path, runner) as stream:
+        records = reader(path, stream)
+        source = Source(
+            path, kind, records.header, records.references, records.chunks(chunk_records, chunk_bytes), records.decode
+        )
+        plan = {
+            "operation": f"import {kind}", "source": path, "chunk_records": chunk_records, "chunk_bytes": chunk_bytes,
+            "codecs": dict(codecs or {}),
+        }  # fmt: skip
+        return import_records(source, output, plan=plan, codecs=codecs, runner=runner, ahead=ahead, **options)
 
 
 def column_specs(codecs: Mapping[str, list[dict[str, Any]]] | None) -> dict[str, ColumnSpec]:

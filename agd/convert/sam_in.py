@@ -9,12 +9,12 @@ import numpy as np
 
 from agd import kernels
 from agd.batch import U8, Column
-from agd.convert.records import RawChunk, Source, header_references, import_records
+from agd.convert.records import RawChunk, header_references, import_stream
 from agd.convert.reports import ImportReport
-from agd.convert.streams import InputStream, open_input
+from agd.convert.streams import InputStream
 from agd.errors import InputError
 from agd.kernels.records import RecordArrays
-from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.run import SILENT, Progress, Runner
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS
 
 #: Bytes of text that are read at a time.
@@ -35,21 +35,10 @@ def import_sam(
     InputError
         A line is damaged; says which. Nothing is left behind.
     """
-    runner = runner or ThreadRunner()
-    ahead = items_in_flight(memory or default_memory(), 4 * min(chunk_bytes, chunk_records * 700), runner.workers)
-    with open_input(path, runner) as stream:
-        reader = SamReader(path, stream)
-        source = Source(
-            path, "sam", reader.header, reader.references, reader.chunks(chunk_records, chunk_bytes), reader.decode
-        )
-        plan = {
-            "operation": "import sam", "source": path, "chunk_records": chunk_records, "chunk_bytes": chunk_bytes,
-            "codecs": dict(codecs or {}),
-        }  # fmt: skip
-        return import_records(
-            source, output, plan=plan, name=name, codecs=codecs, overwrite=overwrite, runner=runner, ahead=ahead,
-            progress=progress, command=command,
-        )
+    return import_stream(
+        "sam", SamReader, path, output, name=name, chunk_records=chunk_records, chunk_bytes=chunk_bytes, codecs=codecs,
+        overwrite=overwrite, runner=runner, memory=memory, progress=progress, command=command,
+    )  # fmt: skip
 
 
 class SamReader:
