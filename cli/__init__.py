@@ -90,6 +90,8 @@ def agd(ctx: click.Context, version: bool) -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; exit with 0 (done), 1 (failed), 2 (wrong request) or 130 (interrupted)."""
     signal.signal(signal.SIGTERM, _terminate)
+    # numpy starts a thread for every processor for linear algebra, of which there is none here; each spins for a while.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.exit(run(arguments))
 
 

@@ -123,14 +123,16 @@ def digest_records(records: RecordArrays, *, alignments: bool = True) -> Digest:
             records.tags, records.tag_offsets, int.from_bytes(b"RG", "little"), codes, firsts
         )  # fmt: skip
         groups += [_text(records.tags, int(at)) for at in firsts[:distinct]]
+    crcs = np.empty(3 * count, np.uint32)
+    kernels.record_crcs(records, True, crcs)
     sums = empty_sums(len(groups)).reshape(-1)
-    kernels.checksum(records, codes, sums, FLAG_MASK, EXCLUDE, True, TAGS, False, False)
+    kernels.checksum(records, crcs, codes, sums, FLAG_MASK, EXCLUDE, TAGS, False, False)
     for group, rows in zip(groups, sums.reshape(-1, 3, 8), strict=True):
         if rows[0, 0]:
             digest.reads[group] = rows[0]
     if alignments:
         sums = empty_sums(1).reshape(-1)
-        kernels.checksum(records, np.zeros(count, np.int64), sums, 0xFF, 0, True, _NO_TAGS, True, True)
+        kernels.checksum(records, crcs, np.zeros(count, np.int64), sums, 0xFF, 0, _NO_TAGS, True, True)
         digest.records = sums[:8]
     return digest
 

@@ -274,8 +274,13 @@ def test_bam_encode(measure: Measure, bam: Column, records: RecordArrays) -> Non
 def test_checksum(measure: Measure, bam: Column, records: RecordArrays, placed: bool) -> None:
     groups, sums = np.zeros(READS, np.int64), empty_sums(1).reshape(-1)
     tags = np.frombuffer(b"BCFIQTRTTC", np.uint8)
-    size = bam.values.nbytes
-    measure("BAM", size, lambda: kernels.checksum(records, groups, sums, 0xC1, 0x900, True, tags, False, placed))
+    size, crcs = bam.values.nbytes, np.zeros(3 * READS, np.uint32)
+    measure("BAM", size, lambda: kernels.checksum(records, crcs, groups, sums, 0xC1, 0x900, tags, False, placed))
+
+
+def test_record_crcs(measure: Measure, bam: Column, records: RecordArrays) -> None:
+    crcs = np.zeros(3 * READS, np.uint32)
+    measure("BAM", bam.values.nbytes, lambda: kernels.record_crcs(records, True, crcs))
 
 
 @pytest.mark.parametrize("portable", [False, True])

@@ -48,8 +48,10 @@ TRICKY = ["tricky/tricky.bam", "tricky/long_cigar.bam"]
 
 def add(kernels: ModuleType, records: RecordArrays, groups: Any, count: int, options: Options) -> Any:
     sums = empty_sums(count)
+    crcs = np.zeros(3 * len(records.flag), np.uint32)
+    kernels.record_crcs(records, options.reverse, crcs)
     kernels.checksum(
-        records, groups, sums.reshape(-1), options.flag_mask, options.exclude, options.reverse,
+        records, crcs, groups, sums.reshape(-1), options.flag_mask, options.exclude,
         np.frombuffer(options.tags, np.uint8), options.inverse, options.placed,
     )  # fmt: skip
     return sums
@@ -189,7 +191,17 @@ def test_bad_arguments_are_refused(kernels: ModuleType) -> None:
     with pytest.raises(KernelError, match="pairs"):
         add(kernels, records, none, 1, DEFAULT._replace(tags=b"RGX"))
     with pytest.raises(KernelError, match="24"):
-        kernels.checksum(records, none, np.ones(25, np.uint64), 0, 0, True, np.zeros(0, np.uint8), False, False)
+        kernels.checksum(
+            records, np.zeros(3, np.uint32), none, np.ones(25, np.uint64), 0, 0, np.zeros(0, np.uint8), False, False
+        )
+    with pytest.raises(KernelError, match="three numbers"):
+        kernels.checksum(
+            records, np.zeros(2, np.uint32), none, np.ones(24, np.uint64), 0, 0, np.zeros(0, np.uint8), False, False
+        )
+    with pytest.raises(KernelError, match="three numbers"):
+        kernels.record_crcs(records, True, np.zeros(4, np.uint32))
+    with pytest.raises(KernelError, match="differ in length"):
+        kernels.record_crcs(from_tuples([(*PLAIN[:10], b"AB", b"")]), True, np.zeros(3, np.uint32))
     with pytest.raises(KernelError, match="parse"):
         add(kernels, from_tuples([(*PLAIN[:11], b"NMq1")]), none, 1, DEFAULT)
 

@@ -1,6 +1,7 @@
 // Order-independent checksums of records, those of `samtools checksum`; see reference/checksum.py for the contract.
 #include "crc32.hpp"
 #include "nucleotides.hpp"
+#include "spans.hpp"
 #include "tags.hpp"
 
 #include <algorithm>
@@ -12,6 +13,7 @@ namespace {
 
 constexpr uint64_t prime = 0x7fffffff;
 constexpr int64_t columns = 8, rows = 3;  // count, seq, name, qual, aux, pos, cigar, mate; all, pass, fail
+constexpr int64_t parts = 3;              // of a record: bases, name with a zero byte, qualities
 
 // The CRC as a factor: 0 is none, and the prime is 0.
 uint64_t factor(uint32_t crc) {
@@ -26,27 +28,74 @@ struct Field {
     int letters() const { return (tag & 0xff) << 8 | tag >> 8; }
 };
 
+// CRCs of the parts of a record that are long, each for itself.
+class PartHasher {
+  public:
+    PartHasher(const Records<false> &in, bool reverse) : in_(in), reverse_(reverse) {}
+
+    void hash(int64_t i, uint32_t crcs[parts]) {
+        const size_t length = (size_t)in_.bases.size(i), name = (size_t)in_.names.size(i);
+        const bool turned = reverse_ && in_.flag[i] & flags::reverse;
+        static const uint8_t star[] = {'*', 0}, zero = 0;
+        crcs[0] = crc32(0, bases(i, length, turned), length);
+        crcs[1] = name ? crc32(crc32(0, in_.names.begin(i), name), &zero, 1) : crc32(0, star, 2);
+        crcs[2] = crc32(0, qualities(i, length, turned), length);
+    }
+
+  private:
+    const Records<false> &in_;
+    const bool reverse_;
+    std::vector<uint8_t> buffer_;
+
+    // The letters that BAM would hold, as sequenced.
+    const uint8_t *bases(int64_t i, size_t length, bool turned) {
+        const uint8_t *from = in_.bases.begin(i);
+        const bool plain = is_acgtn(from, (int64_t)length);
+        if (plain && !turned) return from;
+        buffer_.assign(from, from + length);
+        if (plain) {
+            turn_span(buffer_.data(), buffer_.data() + length, true);
+            return buffer_.data();
+        }
+        const auto &table = turned ? folded_complements : folded_bases;
+        if (turned) std::reverse(buffer_.begin(), buffer_.end());
+        for (uint8_t &letter : buffer_) letter = table[letter];
+        return buffer_.data();
+    }
+
+    const uint8_t *qualities(int64_t i, size_t length, bool turned) {
+        const uint8_t *from = in_.qualities.begin(i);
+        if (!in_.qualities.size(i)) {
+            buffer_.assign(length, (uint8_t)' ');  // 0xff + 33, modulo 256
+        } else {
+            if (!turned) return from;
+            buffer_.assign(from, from + length);
+            reverse_bytes(buffer_.data(), buffer_.data() + length);
+        }
+        return buffer_.data();
+    }
+};
+
 class Hasher {
   public:
-    Hasher(const Records<false> &in, uint16_t flag_mask, bool reverse, const In<uint8_t> &tags, bool inverse)
-        : in_(in), flag_mask_(flag_mask), reverse_(reverse), inverse_(inverse) {
+    Hasher(const Records<false> &in, uint16_t flag_mask, const In<uint8_t> &tags, bool inverse)
+        : in_(in), flag_mask_(flag_mask), inverse_(inverse) {
         require(tags.size() % 2 == 0, "tags are not pairs of letters");
         for (size_t k = 0; k < tags.size(); k += 2) wanted_.push_back(load<uint16_t>(tags.data() + k));
         found_.resize(wanted_.size());
+        for (int byte = 0; byte < 256; byte++) {
+            const uint8_t flag = (uint8_t)byte;
+            flags_[byte] = crc32(0, &flag, 1);
+        }
     }
 
-    // CRCs of seq, name, qual, aux, pos, cigar and mate; the last three only if asked.
-    void hash(int64_t i, bool placed, uint32_t crcs[columns - 1]) {
-        const int64_t length = in_.bases.size(i);
-        const bool turned = reverse_ && in_.flag[i] & flags::reverse;
-        bases(i, length, turned);
-        const uint32_t seq = crc32(0, buffer_.data(), (size_t)length + 1);
+    // CRCs of seq, name, qual, aux, pos, cigar and mate, from those of the parts; the last three only if asked.
+    void hash(int64_t i, const uint32_t part[parts], bool placed, uint32_t crcs[columns - 1]) {
+        const size_t length = (size_t)in_.bases.size(i);
+        const uint32_t seq = over_bases_(flags_[in_.flag[i] & flag_mask_ & 0xff], length) ^ part[0];
         crcs[0] = seq;
-        static const uint8_t star[] = {'*', 0}, zero = 0;
-        const int64_t name = in_.names.size(i);
-        const uint32_t named = name ? crc32(crc32(0, in_.names.begin(i), (size_t)name), &zero, 1) : crc32(0, star, 2);
-        crcs[1] = crc32(named, buffer_.data(), (size_t)length + 1);
-        crcs[2] = crc32(seq, qualities(i, length, turned), (size_t)length);
+        crcs[1] = over_flag_(part[1], length + 1) ^ seq;
+        crcs[2] = over_bases_(seq, length) ^ part[2];
         aux(i);
         crcs[3] = crc32(seq, buffer_.data(), buffer_.size());
         if (!placed) return;
@@ -62,33 +111,12 @@ class Hasher {
   private:
     const Records<false> &in_;
     const uint16_t flag_mask_;
-    const bool reverse_, inverse_;
+    const bool inverse_;
+    uint32_t flags_[256];
+    Crc32Shift over_bases_, over_flag_;
     std::vector<uint16_t> wanted_;
     std::vector<Field> found_;
     std::vector<uint8_t> buffer_;  // the bytes that a CRC is taken of
-
-    // The low byte of the flag, then the letters that BAM would hold, as sequenced.
-    void bases(int64_t i, int64_t length, bool turned) {
-        buffer_.resize((size_t)length + 1);
-        buffer_[0] = (uint8_t)(in_.flag[i] & flag_mask_);
-        const uint8_t *from = in_.bases.begin(i);
-        uint8_t *to = buffer_.data() + 1;
-        if (turned)
-            for (int64_t k = 0; k < length; k++) to[k] = folded_complements[from[length - 1 - k]];
-        else
-            for (int64_t k = 0; k < length; k++) to[k] = folded_bases[from[k]];
-    }
-
-    const uint8_t *qualities(int64_t i, int64_t length, bool turned) {
-        const uint8_t *from = in_.qualities.begin(i);
-        if (in_.qualities.size(i) && !turned) return from;
-        buffer_.resize((size_t)std::max<int64_t>(length, 1));
-        if (in_.qualities.size(i))
-            std::reverse_copy(from, from + length, buffer_.data());
-        else
-            std::fill(buffer_.begin(), buffer_.end(), (uint8_t)' ');  // 0xff + 33, modulo 256
-        return buffer_.data();
-    }
 
     // The wanted fields, integers in their smallest type: in the order in which they are wanted, or (inverse) all but
     // those, in the order of their names.
@@ -104,20 +132,33 @@ class Hasher {
             if (!inverse_ && place != wanted_.end()) found_[(size_t)(place - wanted_.begin())] = {tag, p, next};
             return true;
         });
-        if (inverse_)
+        if (inverse_) sort_fields();
+        // No field grows when its integer is packed.
+        buffer_.resize((size_t)in_.tags.size(i));
+        uint8_t *end = buffer_.data();
+        for (const Field &field : found_) {
+            int64_t value;
+            if (!field.begin) continue;
+            if (field_integer(field.begin, value))
+                end = store_integer(store(end, field.tag), value);
+            else
+                end = std::copy(field.begin, field.end, end);
+        }
+        buffer_.resize((size_t)(end - buffer_.data()));
+    }
+
+    // Stable, for equal names must stay in their order. There are few fields as a rule, so by insertion.
+    void sort_fields() {
+        if (found_.size() > 64) {
             std::stable_sort(found_.begin(), found_.end(),
                              [](const Field &a, const Field &b) { return a.letters() < b.letters(); });
-        buffer_.clear();
-        for (const Field &field : found_) {
-            if (!field.begin) continue;
-            int64_t value;
-            if (field_integer(field.begin, value)) {
-                uint8_t packed[7];
-                uint8_t *end = store_integer(store(packed, field.tag), value);
-                buffer_.insert(buffer_.end(), +packed, end);
-            } else {
-                buffer_.insert(buffer_.end(), field.begin, field.end);
-            }
+            return;
+        }
+        for (size_t k = 1; k < found_.size(); k++) {
+            const Field field = found_[k];
+            size_t at = k;
+            for (; at && found_[at - 1].letters() > field.letters(); at--) found_[at] = found_[at - 1];
+            found_[at] = field;
         }
     }
 
@@ -126,27 +167,38 @@ class Hasher {
 
 }  // namespace
 
-void checksum(nb::tuple arrays, In<int64_t> groups, Out<uint64_t> sums, int64_t flag_mask, int64_t exclude,
-              bool reverse, In<uint8_t> tags, bool inverse, bool placed) {
+void record_crcs(nb::tuple arrays, bool reverse, Out<uint32_t> crcs) {
+    const Records<false> in(arrays);
+    nb::gil_scoped_release unlocked;
+    require((int64_t)crcs.size() == parts * in.count, "crcs are not three numbers for each record");
+    PartHasher hasher(in, reverse);
+    for (int64_t i = 0; i < in.count; i++) {
+        require(!in.qualities.size(i) || in.qualities.size(i) == in.bases.size(i), "bases and qualities differ in length", i);
+        hasher.hash(i, crcs.data() + parts * i);
+    }
+}
+
+void checksum(nb::tuple arrays, In<uint32_t> crcs, In<int64_t> groups, Out<uint64_t> sums, int64_t flag_mask,
+              int64_t exclude, In<uint8_t> tags, bool inverse, bool placed) {
     const Records<false> in(arrays);
     nb::gil_scoped_release unlocked;
     require((int64_t)groups.size() == in.count, "groups and records differ in number");
+    require((int64_t)crcs.size() == parts * in.count, "crcs are not three numbers for each record");
     require(sums.size() % (rows * columns) == 0, "sums are not 24 numbers for each group");
     const int64_t count = (int64_t)sums.size() / (rows * columns);
-    Hasher hasher(in, (uint16_t)flag_mask, reverse, tags, inverse);
+    Hasher hasher(in, (uint16_t)flag_mask, tags, inverse);
     for (int64_t i = 0; i < in.count; i++) {
         if (in.flag[i] & exclude) continue;
         const int64_t group = groups.data()[i];
         require(group >= 0 && group < count, "group is out of range", i);
-        require(!in.qualities.size(i) || in.qualities.size(i) == in.bases.size(i), "bases and qualities differ in length", i);
-        uint32_t crcs[columns - 1];
-        hasher.hash(i, placed, crcs);
+        uint32_t found[columns - 1];
+        hasher.hash(i, crcs.data() + parts * i, placed, found);
         uint64_t *all = sums.data() + group * rows * columns;
         uint64_t *part = all + (in.flag[i] & flags::qc_fail ? 2 : 1) * columns;
         all[0]++;
         part[0]++;
         for (int64_t k = 1; k < (placed ? columns : 5); k++) {
-            const uint64_t by = factor(crcs[k - 1]);
+            const uint64_t by = factor(found[k - 1]);
             all[k] = all[k] % prime * by % prime;
             part[k] = part[k] % prime * by % prime;
         }
@@ -159,9 +211,10 @@ uint32_t crc32_of(In<uint8_t> data, uint32_t crc, bool portable) {
 }
 
 void bind_checksum(nb::module_ &m) {
-    m.def("checksum", &checksum, nb::arg("records"), nb::arg("groups").noconvert(), nb::arg("sums").noconvert(),
-          nb::arg("flag_mask"), nb::arg("exclude"), nb::arg("reverse"), nb::arg("tags").noconvert(), nb::arg("inverse"),
-          nb::arg("placed"));
+    m.def("record_crcs", &record_crcs, nb::arg("records"), nb::arg("reverse"), nb::arg("crcs").noconvert());
+    m.def("checksum", &checksum, nb::arg("records"), nb::arg("crcs").noconvert(), nb::arg("groups").noconvert(),
+          nb::arg("sums").noconvert(), nb::arg("flag_mask"), nb::arg("exclude"), nb::arg("tags").noconvert(),
+          nb::arg("inverse"), nb::arg("placed"));
     m.def("crc32", &crc32_of, nb::arg("data").noconvert(), nb::arg("crc") = 0, nb::arg("portable") = false);
 }
 

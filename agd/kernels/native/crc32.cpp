@@ -49,9 +49,16 @@ bool has_clmul() {
     return has;
 }
 
+// Sixteen bytes of it from `n` on: shuffled by them, bytes n to 15 go to the front and bytes with the sign bit follow.
+// With the sign bits turned, bytes 0 to n - 1 go to the end, and zeros precede them.
+alignas(16) constexpr uint8_t sliding[32] = {
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+    0x90, 0x91, 0x92, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99, 0x9a, 0x9b, 0x9c, 0x9d, 0x9e, 0x9f,
+};
+
 // Folding by carry-less multiplication (Gopal et al., "Fast CRC computation for generic polynomials using PCLMULQDQ",
-// 2009). Each constant is x to a power of bits, modulo the polynomial, reflected; size is a multiple of 16, at least 64.
-__attribute__((target("pclmul,sse4.1"))) uint32_t fold(uint32_t state, const uint8_t *p, size_t size) {
+// 2009). Each constant is x to a power of bits, modulo the polynomial, reflected; size is at least 16.
+__attribute__((target("pclmul,sse4.1,ssse3"))) uint32_t fold(uint32_t state, const uint8_t *p, size_t size) {
     const __m128i by_512 = _mm_set_epi64x(0x1c6e41596, 0x154442bd4), by_128 = _mm_set_epi64x(0x0ccaa009e, 0x1751997d0);
     const auto load = [](const uint8_t *at) __attribute__((target("sse4.1"))) {
         return _mm_loadu_si128((const __m128i *)at);
@@ -61,19 +68,31 @@ __attribute__((target("pclmul,sse4.1"))) uint32_t fold(uint32_t state, const uin
         return _mm_xor_si128(_mm_xor_si128(low, high), next);
     };
     __m128i a = _mm_xor_si128(load(p), _mm_cvtsi32_si128((int)state));
-    __m128i b = load(p + 16), c = load(p + 32), d = load(p + 48);
-    p += 64;
-    size -= 64;
-    for (; size >= 64; p += 64, size -= 64) {
-        a = step(a, by_512, load(p));
-        b = step(b, by_512, load(p + 16));
-        c = step(c, by_512, load(p + 32));
-        d = step(d, by_512, load(p + 48));
+    if (size >= 64) {
+        __m128i b = load(p + 16), c = load(p + 32), d = load(p + 48);
+        p += 64;
+        size -= 64;
+        for (; size >= 64; p += 64, size -= 64) {
+            a = step(a, by_512, load(p));
+            b = step(b, by_512, load(p + 16));
+            c = step(c, by_512, load(p + 32));
+            d = step(d, by_512, load(p + 48));
+        }
+        a = step(a, by_128, b);
+        a = step(a, by_128, c);
+        a = step(a, by_128, d);
+    } else {
+        p += 16;
+        size -= 16;
     }
-    a = step(a, by_128, b);
-    a = step(a, by_128, c);
-    a = step(a, by_128, d);
     for (; size >= 16; p += 16, size -= 16) a = step(a, by_128, load(p));
+    if (size) {
+        // The remainder and the last bytes are `16 + size` bytes: `size` of them, behind zeros, and then 16.
+        const __m128i places = load(sliding + size), last = load(p + size - 16);
+        const __m128i head = _mm_shuffle_epi8(a, _mm_xor_si128(places, _mm_set1_epi8(-128)));
+        const __m128i tail = _mm_shuffle_epi8(a, places);
+        a = step(head, by_128, _mm_blendv_epi8(tail, last, places));
+    }
     // 128 bits to 64, and those to 32 by Barrett reduction.
     const __m128i mask = _mm_setr_epi32(-1, 0, -1, 0);
     a = _mm_xor_si128(_mm_srli_si128(a, 8), _mm_clmulepi64_si128(a, by_128, 0x10));
@@ -85,21 +104,50 @@ __attribute__((target("pclmul,sse4.1"))) uint32_t fold(uint32_t state, const uin
     return (uint32_t)_mm_extract_epi32(_mm_xor_si128(a, t), 1);
 }
 
+// Product of two polynomials of degree 31 or less, of degree 63 or less; reflected, as CRCs are.
+__attribute__((target("pclmul"))) uint64_t product_by_clmul(uint32_t a, uint32_t b) {
+    const __m128i both = _mm_clmulepi64_si128(_mm_cvtsi32_si128((int)a), _mm_cvtsi32_si128((int)b), 0);
+    return (uint64_t)_mm_cvtsi128_si64(both) << 1;
+}
+
 #endif
 
+uint64_t product(uint32_t a, uint32_t b) {
+#ifdef AGD_CLMUL
+    if (has_clmul()) return product_by_clmul(a, b);
+#endif
+    uint64_t sum = 0;
+    for (int bit = 0; bit < 32; bit++)
+        if (b >> bit & 1) sum ^= (uint64_t)a << (bit + 1);
+    return sum;
+}
+
+// Modulo the polynomial: what is of degree 32 or more, in the low half, is moved over the four bytes below.
+uint32_t reduce(uint64_t polynomial) {
+    const uint32_t high = (uint32_t)polynomial;
+    return tables[3][high & 0xff] ^ tables[2][high >> 8 & 0xff] ^ tables[1][high >> 16 & 0xff] ^ tables[0][high >> 24] ^
+           (uint32_t)(polynomial >> 32);
+}
+
 }  // namespace
+
+uint32_t Crc32Shift::operator()(uint32_t crc, size_t bytes) {
+    if (bytes != bytes_) {
+        bytes_ = bytes;
+        power_ = 0x80000000;  // x to the power of 0
+        uint32_t square = 0x00800000;  // of 8
+        for (; bytes; bytes >>= 1, square = reduce(product(square, square)))
+            if (bytes & 1) power_ = reduce(product(power_, square));
+    }
+    return reduce(product(crc, power_));
+}
 
 uint32_t crc32_portable(uint32_t crc, const uint8_t *data, size_t size) { return ~update(~crc, data, size); }
 
 uint32_t crc32(uint32_t crc, const uint8_t *data, size_t size) {
     uint32_t state = ~crc;
 #ifdef AGD_CLMUL
-    if (size >= 64 && has_clmul()) {
-        const size_t folded = size & ~(size_t)15;
-        state = fold(state, data, folded);
-        data += folded;
-        size -= folded;
-    }
+    if (size >= 24 && has_clmul()) return ~fold(state, data, size);
 #endif
     return ~update(state, data, size);
 }

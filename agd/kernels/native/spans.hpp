@@ -38,12 +38,20 @@ inline const uint8_t *complement_table() {
     return table.data();
 }
 
-// Complements p[0:n] if it is all ACGTN; otherwise changes nothing and says false.
-AGD_MULTIVERSION static bool complement_acgtn(uint8_t *p, int64_t n) {
+// Whether p[0:n] is all ACGTN.
+AGD_MULTIVERSION static bool is_acgtn(const uint8_t *p, int64_t n) {
     const auto bad = [](const Block &b) __attribute__((always_inline)) {
         return (Block)~((Block)(b == 'A') | (Block)(b == 'C') | (Block)(b == 'G') | (Block)(b == 'T') | (Block)(b == 'N'));
     };
-    if (n < 32 || any_of(p, n, bad, [](uint8_t) __attribute__((always_inline)) { return true; })) return false;
+    const auto one = [](uint8_t c) __attribute__((always_inline)) {
+        return c != 'A' && c != 'C' && c != 'G' && c != 'T' && c != 'N';
+    };
+    return !any_of(p, n, bad, one);
+}
+
+// Complements p[0:n] if it is at least a block and all ACGTN; otherwise changes nothing and says false.
+AGD_MULTIVERSION static bool complement_acgtn(uint8_t *p, int64_t n) {
+    if (n < 32 || !is_acgtn(p, n)) return false;
     // A and T differ by 0x15, C and G by 0x04; N stays.
     const auto turned = [](const Block &b) __attribute__((always_inline)) {
         const Block at = (Block)(b == 'A') | (Block)(b == 'T'), cg = (Block)(b == 'C') | (Block)(b == 'G');

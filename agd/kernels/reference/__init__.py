@@ -11,7 +11,7 @@ from agd.kernels.reference.bases import (
     exception_runs,
     fill_runs,
 )
-from agd.kernels.reference.checksum import checksum, crc32
+from agd.kernels.reference.checksum import checksum, crc32, record_crcs
 from agd.kernels.reference.coverage import add_spans, aligned_blocks, aligned_qualities
 from agd.kernels.reference.derive import aux_omit, aux_restore
 from agd.kernels.reference.difference import md_bound, nm_md, reference_spans, unclipped_ends
@@ -114,6 +114,7 @@ __all__ = [
     "rans_counts",
     "rans_decode",
     "rans_encode",
+    "record_crcs",
     "reference_spans",
     "repeats_join",
     "repeats_split",

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from agd.batch import I64, U8, U64
+from agd.batch import I64, U8, U32, U64
 from agd.errors import KernelError
 from agd.kernels.checksums import COLUMNS, ROWS
 from agd.kernels.records import RecordArrays
@@ -23,11 +23,48 @@ from agd.types import Flag
 
 PRIME = 2**31 - 1
 
+#: CRCs of a record that are taken for themselves: bases, name, qualities.
+PARTS = 3
+
 FOLDED_COMPLEMENTS = bytes(b"=TGKCYSBAWRDMHVN"[code] for code in CODES)
 
 
+def record_crcs(records: RecordArrays, reverse: bool, crcs: U32) -> None:
+    """CRCs of the long parts of records, from which all checksums of them are made.
+
+    Parameters
+    ----------
+    records : RecordArrays
+    reverse : bool
+        Reverse complement records with flag 0x10 first (samtools checksum: yes, unless ``-c``).
+    crcs : ndarray of uint32, shape (records * 3,)
+        Output, for each record: CRC-32 of its bases, of its name and a zero byte, and of its qualities.
+
+    Raises
+    ------
+    KernelError
+        Bases and qualities differ in length.
+
+    Notes
+    -----
+    Bases are taken as the letters that BAM would hold, qualities as Phred + 33, missing ones as blanks (0xff + 33,
+    modulo 256).
+    """
+    if len(crcs) != PARTS * len(records[0]):
+        raise KernelError("crcs are not three numbers for each record")
+    for i, record in enumerate(read_records(records)):
+        if record.qualities and len(record.qualities) != len(record.bases):
+            raise KernelError("bases and qualities differ in length", i)
+        qualities, letters = record.qualities or b" " * len(record.bases), record.bases.translate(FOLDED)
+        if reverse and record.flag & Flag.REVERSE:
+            letters, qualities = record.bases[::-1].translate(FOLDED_COMPLEMENTS), qualities[::-1]
+        crcs[PARTS * i : PARTS * (i + 1)] = [
+            zlib.crc32(part) for part in (letters, (record.name or b"*") + b"\0", qualities)
+        ]
+
+
 def checksum(
-    records: RecordArrays, groups: I64, sums: U64, flag_mask: int, exclude: int, reverse: bool, tags: U8, inverse: bool,
+    records: RecordArrays, crcs: U32, groups: I64, sums: U64, flag_mask: int, exclude: int, tags: U8, inverse: bool,
     placed: bool,
 ) -> None:  # fmt: skip
     """Add records to the checksums of their groups.
@@ -35,6 +72,8 @@ def checksum(
     Parameters
     ----------
     records : RecordArrays
+    crcs : ndarray of uint32, shape (records * 3,)
+        As :func:`record_crcs` gives them.
     groups : ndarray of int64, shape (records,)
         Group (read group, as a rule) of each record, from 0.
     sums : ndarray of uint64, shape (groups * 24,)
@@ -45,8 +84,6 @@ def checksum(
         Flags that count (samtools ``-b``); only the low byte ever does. The default of samtools is 0xc1.
     exclude : int
         Records with any of these flags are left out (samtools ``-F``, 0x900 by default).
-    reverse : bool
-        Reverse complement records with flag 0x10 first (samtools: yes, unless ``-c``).
     tags : ndarray of uint8
         Two letters for each tag that counts, in order (samtools ``-t``; ``BCFIQTRTTC`` by default). Of several fields
         of a name the last counts.
@@ -58,15 +95,17 @@ def checksum(
     Raises
     ------
     KernelError
-        A group is out of range, bases and qualities differ in length, or aux fields do not parse.
+        A group is out of range, or aux fields do not parse.
 
     Notes
     -----
-    Bases are taken as the letters that BAM would hold, qualities as Phred + 33, missing ones as blanks (0xff + 33,
-    modulo 256); integers in tags in their smallest type; positions 0-based in 64 bits.
+    Integers in tags are taken in their smallest type, positions 0-based in 64 bits. The CRC of two runs of bytes is
+    that of the first, moved over the second, and that of the second: so the CRCs of the parts do for all products.
     """
     if len(groups) != len(records[0]):
         raise KernelError("groups and records differ in number")
+    if len(crcs) != PARTS * len(records[0]):
+        raise KernelError("crcs are not three numbers for each record")
     if len(sums) % (len(ROWS) * len(COLUMNS)):
         raise KernelError("sums are not 24 numbers for each group")
     if len(tags) % 2:
@@ -81,13 +120,11 @@ def checksum(
         group = int(groups[i])
         if not 0 <= group < len(table):
             raise KernelError("group is out of range", i)
-        if record.qualities and len(record.qualities) != len(record.bases):
-            raise KernelError("bases and qualities differ in length", i)
         chosen = _chosen(list(fields(record.tags, i, tag_offsets[i])), wanted, inverse)
-        crcs = _crcs(record, record.flag & flag_mask & 0xFF, reverse, chosen)
+        found = _crcs(record, crcs[PARTS * i : PARTS * (i + 1)].tolist(), record.flag & flag_mask & 0xFF, chosen)
         for row in (0, 2 if record.flag & Flag.QC_FAIL else 1):
             table[group, row, 0] += np.uint64(1)
-            for column, crc in enumerate(crcs if placed else crcs[:4], 1):
+            for column, crc in enumerate(found if placed else found[:4], 1):
                 value = crc & PRIME
                 table[group, row, column] = int(table[group, row, column]) * (value if 0 < value < PRIME else 1) % PRIME
 
@@ -104,19 +141,20 @@ def _chosen(found: list[bytes], wanted: Sequence[bytes], inverse: bool) -> list[
     return [field if value is None else field[:2] + pack_integer(value) for field, value in values]
 
 
-def _crcs(record: Record, flag: int, reverse: bool, chosen: list[bytes]) -> list[int]:
-    turned = reverse and record.flag & Flag.REVERSE
-    qualities = record.qualities or b" " * len(record.bases)
-    letters = record.bases.translate(FOLDED)
-    if turned:
-        letters, qualities = record.bases[::-1].translate(FOLDED_COMPLEMENTS), qualities[::-1]
-    bases = bytes([flag]) + letters
-    seq = zlib.crc32(bases)
+def _crcs(record: Record, parts: Sequence[int], flag: int, chosen: list[bytes]) -> list[int]:
+    bases, name, qualities = parts
+    length = len(record.bases)
+    seq = _over(zlib.crc32(bytes([flag])), length) ^ bases
     place = struct.pack("<iq", record.reference, record.position)
     cigar = struct.pack(f"<I{len(record.cigar)}I", record.mapping_quality, *record.cigar)
     mate = struct.pack("<iqq", record.mate_reference, record.mate_position, record.template_length)
-    name = zlib.crc32((record.name or b"*") + b"\0" + bases)
-    return [seq, name, *(zlib.crc32(part, seq) for part in (qualities, b"".join(chosen), place, cigar, mate))]
+    rest = (zlib.crc32(part, seq) for part in (b"".join(chosen), place, cigar, mate))
+    return [seq, _over(name, length + 1) ^ seq, _over(seq, length) ^ qualities, *rest]
+
+
+def _over(crc: int, size: int) -> int:
+    """What a CRC is moved to by ``size`` more bytes, whatever they are: by zeros, less what zeros alone give."""
+    return zlib.crc32(bytes(size), crc) ^ zlib.crc32(bytes(size))
 
 
 def crc32(data: U8, crc: int = 0, portable: bool = False) -> int:
