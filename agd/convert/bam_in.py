@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from agd import kernels
-from agd.batch import U8
+from agd.batch import I64, U8
 from agd.convert.records import RawChunk, cut, header_references, import_stream
 from agd.convert.reports import ImportReport
 from agd.convert.streams import InputStream
@@ -128,36 +128,41 @@ class BamReader:
     def chunks(self, records: int, limit: int) -> Iterator[RawChunk]:
         """Raw records in order: each chunk holds ``(buffer, offsets)`` for the BAM kernels."""
         rest: U8 = np.empty(0, np.uint8)
-        offsets = np.empty(records + 1, np.int64)
-        first, final = 0, False
+        first, size, final = 0, BLOCK, False
         while not final or len(rest):
-            # Read until a whole chunk is at hand.
-            parts, size = [rest], len(rest)
-            count = consumed = 0
+            # Chunks are much alike, so room for the one before and a block is room enough as a rule.
+            buffer = np.empty(max(size, len(rest)) + BLOCK, np.uint8)
+            buffer[: len(rest)] = rest
+            filled, count, offsets = len(rest), 0, np.zeros(records + 1, np.int64)
             while True:
-                buffer = np.concatenate(parts) if len(parts) > 1 else parts[0]
-                parts = [buffer]
-                try:
-                    count, consumed = kernels.bam_scan(buffer, final, offsets)
-                except KernelError as error:
-                    raise InputError(
-                        self.path, error.reason, record=first + error.record + 1,
-                        remedy="the file is truncated or damaged: fetch or make it again",
-                    ) from error
-                if count == records or consumed >= limit or final:
+                count += self._scan(buffer[int(offsets[count]) : filled], final, offsets[count:], first + count)
+                if count == records or offsets[count] >= limit or final:
                     break
-                block = self._stream.read(max(BLOCK, size))
-                final = not len(block)
-                if len(block):
-                    parts.append(np.frombuffer(block, np.uint8))
-                    size += len(block)
+                if filled == len(buffer):
+                    buffer = np.concatenate((buffer, np.empty(len(buffer), np.uint8)))
+                wanted = buffer[filled : filled + BLOCK]
+                taken = self._stream.readinto(wanted)
+                filled, final = filled + taken, taken < len(wanted)
             if not count:
                 break
             count = cut(offsets[: count + 1], records, limit)
             end = int(offsets[count])
             yield RawChunk(first, count, (buffer[:end], offsets[: count + 1].copy()))
-            first += count
-            rest = buffer[end:].copy() if final or end < len(buffer) else np.empty(0, np.uint8)
+            first, size = first + count, end
+            rest = buffer[end:filled]
+
+    def _scan(self, buffer: U8, final: bool, offsets: I64, first: int) -> int:
+        """Number of whole records in a buffer; their offsets go on from ``offsets[0]``, which is where it begins."""
+        begin = int(offsets[0])
+        try:
+            count, _ = kernels.bam_scan(buffer, final, offsets)
+        except KernelError as error:
+            raise InputError(
+                self.path, error.reason, record=first + error.record + 1,
+                remedy="the file is truncated or damaged: fetch or make it again",
+            ) from error
+        offsets[: count + 1] += begin
+        return count
 
     def decode(self, raw: RawChunk) -> RecordArrays:
         """Arrays of the records of a raw chunk."""

@@ -63,19 +63,20 @@ class SamReader:
 
     def _read_header(self) -> str:
         lines: list[bytes] = []
-        text = b""
+        text, at = b"", 0
         while True:
-            end = text.find(b"\n")
+            end = text.find(b"\n", at)
             if end < 0 and not self._final:
                 block = bytes(self._stream.read(BLOCK))
                 self._final = not block
-                text += block
+                text, at = text[at:] + block, 0
                 continue
-            if not text.startswith(b"@"):
+            if not text.startswith(b"@", at):
                 break
-            line, text = (text[:end], text[end + 1 :]) if end >= 0 else (text, b"")
-            lines.append(line.rstrip(b"\r"))
-        self._rest = text
+            end = len(text) if end < 0 else end
+            lines.append(text[at:end].rstrip(b"\r"))
+            at = end + 1
+        self._rest = text[at:]
         return b"".join(line + b"\n" for line in lines).decode("utf-8", "surrogateescape")
 
     def chunks(self, records: int, limit: int) -> Iterator[RawChunk]:
