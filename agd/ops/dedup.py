@@ -5,21 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 import agd
-from agd.batch import U8, Column
+from agd.batch import Column
 from agd.cell import DEFAULT_CODECS
 from agd.dataset import Dataset
 from agd.draft import Draft
 from agd.errors import ColumnError, StorageError, UsageError
+from agd.kernels.duplicates import TAKEN, signed_dtype
 from agd.manifest import Cell, Chunk, ColumnSpec
 from agd.ops.dedup_ends import Extraction, Libraries
 from agd.ops.dedup_find import DUPLICATE, Finder
+from agd.ops.dedup_load import Loader
 from agd.ops.dedup_metrics import LibraryMetrics, picard_file
 from agd.ops.dedup_remove import remove_duplicates
 from agd.ops.dedup_shuffle import PARTITIONS
@@ -31,8 +33,8 @@ from agd.run.memory import BASE
 from agd.storage import store_options
 from agd.types import RecordType
 
-#: Bytes in memory for each read while duplicates are found: rows, signatures, and copies of some of them.
-_BYTES_PER_READ = 110
+#: Bytes in memory for each read while duplicates are found, besides its row and its signature: copies of some of them.
+_BYTES_PER_READ = 24
 
 #: Bytes in memory for each record whatever is spilled: its mark, its flag.
 _BYTES_PER_RECORD = 3
@@ -129,7 +131,7 @@ def dedup(
     begun = time.monotonic()
     _check(dataset, column, overwrite or remove is not None, optical_distance)
     libraries = Libraries.of(dataset.manifest.header, read_groups)
-    extraction = Extraction.of(dataset, libraries, barcode_tag, optical_distance > 0)
+    extraction = Extraction.of(dataset.manifest, libraries, barcode_tag, optical_distance > 0)
     parameters = {"barcode_tag": barcode_tag, "optical_distance": optical_distance, "read_groups": read_groups}
     step = {"program": "agd dedup", "version": agd.__version__, "command": command, "parameters": parameters}
     with contextlib.ExitStack() as stack:
@@ -165,35 +167,32 @@ def _check(dataset: Dataset, column: str, overwrite: bool, optical_distance: int
         raise UsageError("the optical distance is negative", "give 100 (or 2500 for patterned flow cells)")
 
 
+def bytes_per_read(extraction: Extraction) -> int:
+    """Bytes in memory for each read while duplicates are found and nothing is spilled."""
+    return extraction.dtype.itemsize + signed_dtype(extraction.dtype).itemsize + TAKEN.itemsize + _BYTES_PER_READ
+
+
 def _find(
     dataset: Dataset, extraction: Extraction, distance: int, runner: Runner, memory: int | None, progress: Progress,
     stack: contextlib.ExitStack, tmp: str | None,
 ) -> Finder:
     memory = memory or default_memory()
-    columns = extraction.columns(dataset)
-    item = chunk_bytes(dataset, columns)
+    loader = Loader(dataset, extraction)
+    item = chunk_bytes(dataset, [*loader.columns, *loader.alignments])
     fixed = _BYTES_PER_RECORD * len(dataset)
-    everything = fixed + _BYTES_PER_READ * len(dataset)
+    everything = fixed + bytes_per_read(extraction) * len(dataset)
     # Two chunks for every worker, and everything, or what the largest parts take while they are worked on.
     spill = everything + 2 * runner.workers * item + BASE > memory
     fixed = fixed + 2 * runner.workers * everything // PARTITIONS if spill else everything
     ahead = items_in_flight(memory, item, runner.workers, fixed=fixed)
     folder = stack.enter_context(spill_folder(tmp or default_folder(dataset.url))) if spill else None
-    finder = Finder(dataset, extraction, distance, folder)
-    names = finder.columns
-
-    def fetch(chunk: Chunk) -> tuple[Chunk, dict[str, bytes]]:
-        return chunk, dataset.fetch(chunk, names)
-
-    def work(fetched: tuple[Chunk, dict[str, bytes]]) -> int:
-        return finder.add(dataset.decode(*fetched, names))
-
+    finder = Finder(len(dataset), extraction, distance, folder)
     progress.begin("reading", len(dataset))
-    fetched = runner.map(fetch, dataset.chunks, on="io", ahead=ahead)
-    for count in runner.map(work, fetched, on="cpu", ahead=ahead):
+    fetched = runner.map(loader.fetch, dataset.chunks, on="io", ahead=ahead)
+    for count in runner.map(lambda item: finder.add(loader.decode(*item)), fetched, on="cpu", ahead=ahead):
         progress.advance(count)
     progress.end()
-    finder.find(runner, progress)
+    finder.find(lambda ordinals: loader.names(ordinals, runner), runner, progress)
     return finder
 
 
@@ -206,8 +205,8 @@ def _publish(
     plan = {"operation": "dedup", "results": dataset.manifest.columns["results"].key, **parameters}
     draft = Draft.extend(dataset, {column: spec}, plan, replace=overwrite)
 
-    def encode(item: tuple[Chunk, U8, dict[str, Any]]) -> tuple[Chunk, bytes, Cell]:
-        chunk, marks, statistics = item
+    def encode(chunk: Chunk) -> tuple[Chunk, bytes, Cell]:
+        marks, statistics = finder.of_chunk(chunk.first, chunk.count)
         data, cell = draft.encode(column, chunk.first, Column(marks))
         return chunk, data, replace(cell, statistics=statistics)
 
@@ -217,7 +216,7 @@ def _publish(
         return Chunk(chunk.first, chunk.count, {column: cell})
 
     try:
-        encoded: Iterator[tuple[Chunk, bytes, Cell]] = runner.map(encode, finder.chunks(), on="cpu")
+        encoded = runner.map(encode, dataset.chunks, on="cpu")
         chunks = list(runner.map(store, encoded, on="io"))
         draft.commit(chunks, steps=(step,))
     except Exception as error:
