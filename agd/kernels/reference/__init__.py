@@ -37,7 +37,7 @@ from agd.kernels.reference.names import (
     write_decimals,
 )
 from agd.kernels.reference.order import argsort_bytes, argsort_u64, coordinate_keys, name_keys
-from agd.kernels.reference.predict import predict_bases
+from agd.kernels.reference.predict import fill_zeros, predict_bases
 from agd.kernels.reference.quality_model import quality_decode, quality_encode
 from agd.kernels.reference.ragged import copy_spans, reverse_spans
 from agd.kernels.reference.rans import (
@@ -101,6 +101,7 @@ __all__ = [
     "fastq_scan",
     "fill_runs",
     "find_members",
+    "fill_zeros",
     "finish_hits",
     "gather_lengths",
     "gather_spans",
