@@ -18,7 +18,7 @@ def kernels(request: pytest.FixtureRequest) -> ModuleType:
     return module
 
 
-@pytest.fixture(params=[0, 1, 2], ids=["plain", "avx2", "avx512"])
+@pytest.fixture(params=[0, 1, 2], ids=["plain", "avx2", "avx512"], scope="module")
 def simd(request: pytest.FixtureRequest) -> Iterator[int]:
     """Native kernels with vector instructions up to each level that this processor has."""
     level = request.param
