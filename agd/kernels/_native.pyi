@@ -11,7 +11,7 @@ from agd.kernels.records import RecordArrays
 
 _Values = TypeVar("_Values", U8, U32, U64)
 
-# module.cpp: kernels use vector instructions up to this level (0 none, 1 AVX2, 2 AVX-512); the level in force; for tests
+# module.cpp: use vector instructions up to a level (0 none, 1 AVX2, 2 AVX-512), for tests; returns the level in force
 def limit_simd(level: int) -> int: ...
 
 # ragged.cpp

@@ -66,4 +66,4 @@ def test_bad_tags_are_refused(kernels: ModuleType) -> None:
     with pytest.raises(KernelError, match="differ in number"):
         kernels.aux_restore(tags.values, tags.offsets, np.zeros(2, np.int32), empty, none, out, offsets)
     with pytest.raises(KernelError, match="outside of the expected values"):
-        kernels.aux_restore(tags.values, tags.offsets, zero, empty, none + [0, 1], out, offsets)
+        kernels.aux_restore(tags.values, tags.offsets, zero, empty, np.array([0, 1]), out, offsets)
