@@ -6,22 +6,17 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-import agd
-from agd.batch import Column
-from agd.cell import DEFAULT_CODECS
 from agd.dataset import Dataset
 from agd.draft import Draft
 from agd.errors import ColumnError, StorageError, UsageError
-from agd.kernels.duplicates import TAKEN, signed_dtype
-from agd.manifest import Cell, Chunk, ColumnSpec
+from agd.manifest import Chunk
 from agd.ops.dedup_ends import Extraction, Libraries
-from agd.ops.dedup_find import DUPLICATE, Finder
+from agd.ops.dedup_find import Finder, bytes_per_read
 from agd.ops.dedup_load import Loader
+from agd.ops.dedup_marks import marks_spec, marks_step, store_marks
 from agd.ops.dedup_metrics import LibraryMetrics, picard_file
 from agd.ops.dedup_remove import remove_duplicates
 from agd.ops.dedup_shuffle import PARTITIONS
@@ -32,9 +27,6 @@ from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, item
 from agd.run.memory import BASE
 from agd.storage import store_options
 from agd.types import RecordType
-
-#: Bytes in memory for each read while duplicates are found, besides its row and its signature: copies of some of them.
-_BYTES_PER_READ = 24
 
 #: Bytes in memory for each record whatever is spilled: its mark, its flag.
 _BYTES_PER_RECORD = 3
@@ -133,7 +125,7 @@ def dedup(
     libraries = Libraries.of(dataset.manifest.header, read_groups)
     extraction = Extraction.of(dataset.manifest, libraries, barcode_tag, optical_distance > 0)
     parameters = {"barcode_tag": barcode_tag, "optical_distance": optical_distance, "read_groups": read_groups}
-    step = {"program": "agd dedup", "version": agd.__version__, "command": command, "parameters": parameters}
+    step = marks_step(parameters, command)
     with contextlib.ExitStack() as stack:
         if runner is None:
             runner = stack.enter_context(ThreadRunner())
@@ -148,7 +140,7 @@ def dedup(
         if metrics is not None:
             write_text(metrics, picard_file(found, command))
     return DedupReport(
-        len(dataset), int(np.count_nonzero(finder.marks & DUPLICATE)), tuple(found), written, finder.spilled,
+        len(dataset), finder.marked, tuple(found), written, finder.spilled,
         "" if remove is None else os.fspath(remove), round(time.monotonic() - begun, 3),
     )  # fmt: skip
 
@@ -165,11 +157,6 @@ def _check(dataset: Dataset, column: str, overwrite: bool, optical_distance: int
         raise ColumnError(f"{dataset.url}: there is no column 'metadata'", "names are needed to find mates, or places")
     if optical_distance < 0:
         raise UsageError("the optical distance is negative", "give 100 (or 2500 for patterned flow cells)")
-
-
-def bytes_per_read(extraction: Extraction) -> int:
-    """Bytes in memory for each read while duplicates are found and nothing is spilled."""
-    return extraction.dtype.itemsize + signed_dtype(extraction.dtype).itemsize + TAKEN.itemsize + _BYTES_PER_READ
 
 
 def _find(
@@ -201,23 +188,10 @@ def _publish(
     overwrite: bool, runner: Runner,
 ) -> int:
     """Store the marks as a column of the dataset; returns the bytes written."""
-    spec = ColumnSpec(RecordType.NUMBER, DEFAULT_CODECS[RecordType.NUMBER], column, "|u1")
     plan = {"operation": "dedup", "results": dataset.manifest.columns["results"].key, **parameters}
-    draft = Draft.extend(dataset, {column: spec}, plan, replace=overwrite)
-
-    def encode(chunk: Chunk) -> tuple[Chunk, bytes, Cell]:
-        marks, statistics = finder.of_chunk(chunk.first, chunk.count)
-        data, cell = draft.encode(column, chunk.first, Column(marks))
-        return chunk, data, replace(cell, statistics=statistics)
-
-    def store(item: tuple[Chunk, bytes, Cell]) -> Chunk:
-        chunk, data, cell = item
-        draft.store(column, chunk.first, data)
-        return Chunk(chunk.first, chunk.count, {column: cell})
-
+    draft = Draft.extend(dataset, {column: marks_spec(column)}, plan, replace=overwrite)
     try:
-        encoded = runner.map(encode, dataset.chunks, on="cpu")
-        chunks = list(runner.map(store, encoded, on="io"))
+        chunks = store_marks(draft, column, finder, dataset.chunks, runner)
         draft.commit(chunks, steps=(step,))
     except Exception as error:
         # What a full disk or a lost network has stopped is taken up when this is run again.
@@ -246,9 +220,7 @@ def clear_duplicates(dataset: Dataset, *, column: str = "duplicates", command: s
     dataset.resolve([column])
     if dataset.manifest.columns[column].type is not RecordType.NUMBER:
         raise ColumnError(f"{dataset.url}: the column {column!r} is not one of marks", "choose another name")
-    step = {
-        "program": "agd dedup", "version": agd.__version__, "command": command, "parameters": {"clear": column},
-    }  # fmt: skip
+    step = marks_step({"clear": column}, command)
     draft = Draft.extend(dataset, {}, {"operation": "dedup --clear", "column": column})
     chunks = [Chunk(chunk.first, chunk.count, {}) for chunk in dataset.chunks]
     return draft.commit(chunks, drop=[column], steps=(step,))

@@ -28,8 +28,16 @@ Names: TypeAlias = Callable[[I64], Column | None]
 #: Bits of the marks.
 DUPLICATE, OPTICAL = 1, 2
 
+#: Bytes in memory for each read while duplicates are found, besides its row and its signature: copies of some of them.
+_BYTES_PER_READ = 24
+
 #: Columns of the counts by library.
 _FURTHER, _UNMAPPED, _PAIRED, _SINGLE, _PAIR_DUPLICATES, _SINGLE_DUPLICATES, _OPTICAL = range(7)
+
+
+def bytes_per_read(extraction: Extraction) -> int:
+    """Bytes in memory for each read while duplicates are found and nothing is spilled."""
+    return extraction.dtype.itemsize + signed_dtype(extraction.dtype).itemsize + TAKEN.itemsize + _BYTES_PER_READ
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +213,11 @@ class Finder:
             self.marks[found["ordinal"]] |= np.uint8(OPTICAL)
             if column is not None:
                 self._count(column, found["library"])
+
+    @property
+    def marked(self) -> int:
+        """Number of records marked as duplicates."""
+        return int(np.count_nonzero(self.marks & DUPLICATE))
 
     def metrics(self) -> list[LibraryMetrics]:
         """Metrics of every library that has any records."""

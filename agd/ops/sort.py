@@ -19,7 +19,7 @@ from agd.manifest import Chunk, ColumnSpec
 from agd.ops.partition import Partition, set_aside
 from agd.ops.sort_keys import Ordering
 from agd.ops.sort_load import Fetched, Loader
-from agd.ops.sort_merge import Merged, Run, merge_runs, merge_window
+from agd.ops.sort_merge import Merged, Run, Watch, merge_runs, merge_window
 from agd.ops.sort_plan import STORING, SortPlan, plan
 from agd.ops.sort_runs import MemoryRun, SpilledRun
 from agd.ops.sort_spill import default_folder, spill_folder
@@ -200,6 +200,10 @@ class Sorting:
 
     Attributes
     ----------
+    watch : Watch or None
+        Looks at the chunks of the output.
+    windows : list of Window
+        How the output was merged.
     stored : list of str
         Keys of the objects that were stored.
     passes, spilled, kept : int
@@ -213,6 +217,8 @@ class Sorting:
         self.partition, self.total = partition, 0
         self.columns, self.draft, self.layout, self.runner, self.progress = columns, draft, layout, runner, progress
         self.chunk_records, self.chunk_bytes = chunk_records, chunk_bytes
+        self.watch: Watch | None = None
+        self.windows: list[Window] = []
         self.stored: list[str] = []
         self.passes, self.spilled, self.kept = 1, 0, 0
 
@@ -285,8 +291,8 @@ class Sorting:
         columns = self.columns
         cuts = self._windows(runs, columns)
         merged = self.runner.map(
-            lambda window: merge_window(self.draft, runs, window), cuts, on="cpu", ahead=self._ahead("mergers"),
-            ordered=False,
+            lambda window: merge_window(self.draft, runs, window, self.watch), cuts, on="cpu",
+            ahead=self._ahead("mergers"), ordered=False,
         )  # fmt: skip
         stored = self.runner.map(self._store, merged, on="io", ahead=STORING, ordered=False)
         total = sum(len(run) for run in runs)
@@ -297,7 +303,9 @@ class Sorting:
     def _windows(self, runs: Sequence[Run], columns: Sequence[str]) -> Iterator[Window]:
         """What is merged by one task each. In a part chunk by chunk: which ones are its own must not hang on memory."""
         if self.partition is None:
-            yield from windows(runs, self.chunk_records, self.chunk_bytes, columns, self.layout.window)
+            for window in windows(runs, self.chunk_records, self.chunk_bytes, columns, self.layout.window):
+                self.windows.append(window)
+                yield window
             return
         for index, window in enumerate(windows(runs, self.chunk_records, self.chunk_bytes, columns, 0)):
             if self.partition.has(index):
