@@ -18,6 +18,7 @@ VERBS = {
     "sort": ("agd.cli.sort", "Sort into a new dataset."),
     "dedup": ("agd.cli.dedup", "Mark duplicates; adds a small column."),
     "finalise": ("agd.cli.finalise", "Publish a step that was run in parts."),
+    "bin": ("agd.cli.bin", "Put base qualities into bins (lossy)."),
     "recompress": ("agd.cli.recompress", "Store columns with other codecs."),
     "export": ("agd.cli.export", "Write BAM, SAM, CRAM or FASTQ."),
     "flagstat": ("agd.cli.flagstat", "Count records by flags, as samtools flagstat."),
