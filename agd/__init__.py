@@ -41,6 +41,7 @@ _PUBLIC = {
     "create": "agd.ops.create",
     "drop_column": "agd.ops.edit",
     "rename_column": "agd.ops.edit",
+    "bin_qualities": "agd.ops.binning",
     "dedup": "agd.ops.dedup",
     "flagstat": "agd.ops.flagstat",
     "idxstats": "agd.ops.idxstats",

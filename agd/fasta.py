@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import mmap
 import os
@@ -10,11 +11,11 @@ from dataclasses import dataclass
 
 import fsspec
 import numpy as np
-from fsspec.implementations.local import LocalFileSystem
 from isal import igzip
 
 from agd.batch import I64, U8
 from agd.errors import InputError, UsageError
+from agd.files import REQUEST_BYTES, is_local, open_source
 from agd.types import Reference
 
 #: Characters that are no part of a sequence: all outside 33 to 126 (SAM specification, section 1.3.2).
@@ -61,9 +62,9 @@ def load_genome(url: str | os.PathLike[str]) -> Genome:
     Raises
     ------
     InputError
-        It is not FASTA, or names a sequence twice, or a sequence is empty; with the line.
+        It cannot be read from its url, is not FASTA, or names a sequence twice, or a sequence is empty; with the line.
     UsageError
-        It cannot be opened.
+        It cannot be opened on this machine, or the url cannot be understood.
     """
     url = os.fspath(url)
     data = _read(url)
@@ -95,19 +96,21 @@ def md5_of(sequence: bytes) -> str:
 
 def _read(url: str) -> bytes | mmap.mmap:
     """The text of the file; mapped where it lies on this machine, so that it does not fill the memory twice."""
-    try:
-        opener = fsspec.open(url, "rb")
-        with opener as file:
-            if isinstance(opener.fs, LocalFileSystem):
+    if is_local(url):
+        try:
+            with open(fsspec.core.strip_protocol(url), "rb") as file:
                 head, size = file.read(2), os.fstat(file.fileno()).st_size
                 if head != b"\x1f\x8b" and size:
                     return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
                 file.seek(0)
-            data: bytes = file.read()
-    except FileNotFoundError as error:
-        raise UsageError(f"{url}: there is no such file", "check --reference") from error
-    except (OSError, ValueError, ImportError) as error:
-        raise UsageError(f"{url}: cannot be read: {error}", "check --reference") from error
+                data = file.read()
+        except FileNotFoundError as error:
+            raise UsageError(f"{url}: there is no such file", "check --reference") from error
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{url}: cannot be read: {error}", "check --reference") from error
+    else:
+        with contextlib.closing(open_source(url)) as source:
+            data = b"".join(iter(lambda: source.read(REQUEST_BYTES), b""))
     if data[:2] != b"\x1f\x8b":
         return data
     try:

@@ -13,14 +13,29 @@ import select
 import stat
 import sys
 import uuid
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
 
 import fsspec
 
-from agd.errors import InputError, StorageError, UsageError
-from agd.run import Runner
-from agd.storage import TEMPORARY_PREFIX, is_stale, store_options, temporary_name
+from agd.errors import AgdError, InputError, StorageError
+from agd.run import Runner, SerialRunner
+from agd.storage import (
+    TEMPORARY_PREFIX,
+    Client,
+    Info,
+    Retry,
+    explain,
+    filesystem_of,
+    is_stale,
+    open_client,
+    s3_filesystem,
+    temporary_name,
+)  # fmt: skip
+from agd.storage.options import S3, protocol_of
+from agd.storage.upload import Upload
+
+T = TypeVar("T")
 
 #: Bytes of one request to a remote store.
 REQUEST_BYTES = 8 * 1024 * 1024
@@ -98,13 +113,25 @@ def open_source(url: str | os.PathLike[str], runner: Runner | None = None, **opt
     if is_local(url):
         with _input_errors(url):
             return _open_local(fsspec.core.strip_protocol(url) if "://" in url else url)
-    filesystem, path = _filesystem(url, options)
-    with _input_errors(url):
-        size = filesystem.info(path).get("size")
-    if runner is not None and size is not None:
-        return _RangeSource(url, filesystem, path, int(size), runner)
-    with _input_errors(url):
-        return _FileSource(url, filesystem.open(path, "rb", block_size=REQUEST_BYTES), size)
+    client, path = open_client(url, **options)
+    info = _request(url, lambda: client.info(path))
+    if info.size is not None and info.ranges:
+        return _RangeSource(url, client, path, info, runner or SerialRunner())
+    # A server that knows no ranges: one long answer.
+    filesystem, path = filesystem_of(url, **options)
+    return _FileSource(url, _request(url, lambda: filesystem.open(path, "rb", block_size=REQUEST_BYTES)), info.size)
+
+
+def describe_remote(url: str, **options: Any) -> Info:
+    """Size and version of a file at a url.
+
+    Raises
+    ------
+    InputError
+        There is no such file, or it cannot be looked up.
+    """
+    client, path = open_client(url, **options)
+    return _request(url, lambda: client.info(path))
 
 
 def open_sink(url: str | os.PathLike[str], **options: Any) -> Sink:
@@ -129,15 +156,27 @@ def open_sink(url: str | os.PathLike[str], **options: Any) -> Sink:
         return _StdoutSink()
     if is_local(url):
         return _LocalSink(fsspec.core.strip_protocol(url) if "://" in url else url)
-    return _RemoteSink(url, *_filesystem(url, options))
+    options.pop("s3_client", None)
+    with _output_errors(url):
+        if protocol_of(url) in S3:
+            return _UploadSink(url, Upload(*s3_filesystem(url, **options)))
+        return _RemoteSink(url, *filesystem_of(url, **options))
 
 
-def _filesystem(url: str, options: dict[str, Any]) -> tuple[Any, str]:
+def _request(name: str, request: Callable[[], T], offset: int = -1) -> T:
+    """The answer to a request about a remote input; tried again where that may help."""
     try:
-        filesystem, path = fsspec.core.url_to_fs(url, **store_options(url, options))
-    except (ImportError, ValueError) as error:
-        raise UsageError(f"{url}: {error}", "check the url; a protocol may need a package of its own") from error
-    return filesystem, path
+        return Retry()(request)
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        reason, remedy = explain(error)
+        if "bucket" not in reason:
+            reason, remedy = "there is no such file", "check the path or url"
+        raise InputError(name, reason, remedy=remedy) from error
+    except Exception as error:
+        reason, remedy = explain(error)
+        raise InputError(name, f"cannot be read: {reason}", offset=offset, remedy=remedy) from error
 
 
 @contextlib.contextmanager
@@ -233,23 +272,36 @@ class _PipeSource:
 class _RangeSource:
     """A remote file of known size, several ranges requested at a time."""
 
-    def __init__(self, name: str, filesystem: Any, path: str, size: int, runner: Runner) -> None:
+    def __init__(self, name: str, client: Client, path: str, info: Info, runner: Runner) -> None:
         self.name = name
-        self.size: int | None = size
-        self._size = size
-        self._filesystem = filesystem
+        self.size = info.size
+        self._size = info.size or 0
+        self._version = info.version
+        self._client = client
         self._path = path
-        self._parts = runner.map(self._get, range(0, size, REQUEST_BYTES), on="io", ahead=REQUESTS_AHEAD)
+        self._parts = runner.map(self._get, range(0, self._size, REQUEST_BYTES), on="io", ahead=REQUESTS_AHEAD)
         self._rest = memoryview(b"")
 
     def _get(self, start: int) -> bytes:
         stop = min(start + REQUEST_BYTES, self._size)
-        with _input_errors(self.name, start):
-            data: bytes = self._filesystem.cat_file(self._path, start=start, end=stop)
+        data = _request(self.name, lambda: self._range(start, stop), start)
+        if stop == self._size:
+            after = _request(self.name, lambda: self._client.info(self._path), start)
+            if (after.size, after.version) != (self.size, self._version):
+                raise InputError(
+                    self.name, "was replaced while it was read", remedy="run again when nobody writes to it"
+                )
+        return data
+
+    def _range(self, start: int, stop: int) -> bytes:
+        data = self._client.get(self._path, start, stop)
+        if len(data) < stop - start and self._client.info(self._path).size == self._size:
+            # Cut short on the way: the next attempt may bring all of it.
+            raise ConnectionError(f"{len(data):,} bytes came where {stop - start:,} were asked for")
         if len(data) != stop - start:
             raise InputError(
                 self.name, f"{len(data):,} bytes came where {stop - start:,} were asked for", offset=start,
-                remedy="the file may have changed while it was read: run again",
+                remedy="the file has changed while it was read: run again",
             )
         return data
 
@@ -275,12 +327,14 @@ class _RangeSource:
 def _output_errors(name: str) -> Iterator[None]:
     try:
         yield
-    except BrokenPipeError:
+    except (BrokenPipeError, AgdError):
         raise
-    except OSError as error:
-        raise StorageError(
-            f"{name}: cannot be written: {error}", "check the folder, its permissions and the free space"
-        ) from error
+    except Exception as error:
+        if is_local(name) and not isinstance(error, OSError):
+            raise
+        remedy = "check the folder, its permissions and the free space"
+        reason, remedy = (str(error), remedy) if is_local(name) else explain(error)
+        raise StorageError(f"{name}: cannot be written: {reason}", remedy) from error
 
 
 class _StdoutSink:
@@ -349,8 +403,31 @@ class _LocalSink:
                 os.unlink(self._temporary)
 
 
+class _UploadSink:
+    """An object of S3."""
+
+    def __init__(self, name: str, upload: Upload) -> None:
+        self.name = name
+        self._upload = upload
+        self._done = False
+
+    def write(self, data: bytes | memoryview) -> None:
+        with _output_errors(self.name):
+            self._upload.write(data)
+
+    def commit(self) -> None:
+        with _output_errors(self.name):
+            self._upload.commit()
+        self._done = True
+
+    def abort(self) -> None:
+        if not self._done:
+            self._done = True
+            self._upload.abort()
+
+
 class _RemoteSink:
-    """An object of a remote store: a multipart upload that is completed at the end, or a temporary that is moved."""
+    """A file of another remote store: an upload that is completed at the end, or a temporary that is moved."""
 
     def __init__(self, name: str, filesystem: Any, path: str) -> None:
         self.name = name
@@ -370,7 +447,7 @@ class _RemoteSink:
     def _has_uploads(self) -> bool:
         protocols = self._filesystem.protocol
         names = {protocols} if isinstance(protocols, str) else set(protocols)
-        return bool(names & {"s3", "s3a", "gs", "gcs", "abfs", "az"})
+        return bool(names & {"gs", "gcs", "abfs", "az"})
 
     def write(self, data: bytes | memoryview) -> None:
         with _output_errors(self.name):

@@ -20,7 +20,6 @@ from agd.convert.fastq_batches import ChunkText, FastqBatches, assemble
 from agd.convert.inputs import describe_input
 from agd.dataset import Dataset
 from agd.errors import UsageError
-from agd.ops.dedup import dedup as mark_duplicates
 from agd.ops.digest import Digest
 from agd.run import SILENT, Progress, Runner, ThreadRunner
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS
@@ -163,16 +162,13 @@ def _run(
 ) -> PipelineReport:
     begun = time.monotonic()
     done: FusedReport = fused.align_sorted(
-        source, reference, output, runner=runner, memory=memory, progress=progress, command=command, **options
-    )
-    duplicates = None
-    if dedup:
-        marked = mark_duplicates(Dataset.open(output), runner=runner, memory=memory, progress=progress)
-        duplicates = marked.marked
+        source, reference, output, dedup=dedup, runner=runner, memory=memory, progress=progress, command=command,
+        **options,
+    )  # fmt: skip
     if bam is not None:
         export_bam(Dataset.open(output), bam, runner=runner, memory=memory, progress=progress, command=command)
     return PipelineReport(
-        done.reads, done.records, done.mapped, duplicates, output, bam or "", done.spilled_bytes,
+        done.reads, done.records, done.mapped, done.duplicates, output, bam or "", done.spilled_bytes,
         time.monotonic() - begun,
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ VERBS = {
     "sort": ("agd.cli.sort", "Sort into a new dataset."),
     "dedup": ("agd.cli.dedup", "Mark duplicates; adds a small column."),
     "finalise": ("agd.cli.finalise", "Publish a step that was run in parts."),
+    "bin": ("agd.cli.bin", "Put base qualities into bins (lossy)."),
     "recompress": ("agd.cli.recompress", "Store columns with other codecs."),
     "export": ("agd.cli.export", "Write BAM, SAM, CRAM or FASTQ."),
     "flagstat": ("agd.cli.flagstat", "Count records by flags, as samtools flagstat."),
@@ -58,12 +59,32 @@ class LazyGroup(click.Group):
         import importlib
 
         command: click.Command = importlib.import_module(VERBS[name][0]).command
+        _add_storage_option(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing them."""
         with formatter.section("Verbs"):
             formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+
+def _add_storage_option(command: click.Command) -> None:
+    """Give a verb, and the verbs below it, the option ``--storage-option``."""
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            _add_storage_option(below)
+    elif not any(parameter.name == "storage_option" for parameter in command.params):
+        command.params.append(click.Option(
+            ["--storage-option"], multiple=True, metavar="KEY=VALUE", expose_value=False, is_eager=True,
+            callback=_set_storage_options, help="Option of the object store, such as endpoint_url=http://host:9000.",
+        ))  # fmt: skip
+
+
+def _set_storage_options(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> None:
+    if values:
+        from agd.storage import set_defaults
+
+        set_defaults(values)
 
 
 @click.command(cls=LazyGroup, context_settings=CONTEXT, invoke_without_command=True)

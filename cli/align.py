@@ -14,7 +14,6 @@ from agd.cli.common import (
     json_option,
     partition_option,
     report,
-    report_part,
     resources,
     seconds,
 )
@@ -80,7 +79,8 @@ def command(
         progress=progress, command=command_line(),
     )  # fmt: skip
     if partition:
-        report_part(result, partition, dataset, result.reads, as_json, quiet)
+        report(result, as_json, quiet, f"{dataset}: part {partition}: {result.reads:,} reads in "
+               f"{seconds(result.seconds)}; 'agd finalise {dataset}' publishes when all parts are done")  # fmt: skip
         return
     share = 100 * result.mapped / max(1, result.reads)
     report(result, as_json, quiet, f"{dataset}: {result.reads:,} reads, {share:.2f} % mapped in "

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import cluster_option, codec_options, command_line, json_option, report, resources, seconds
+from agd.cli.common import codec_options, command_line, json_option, report, resources, seconds
 
 
 @click.command("recompress", context_settings=CONTEXT)
@@ -22,7 +22,6 @@ from agd.cli.common import cluster_option, codec_options, command_line, json_opt
               "[default: that of the alignment, AGD_REFERENCE, REF_CACHE or REF_PATH]")
 @json_option
 @resources
-@cluster_option
 def command(
     dataset: str, profile: str, columns: tuple[str, ...], codec: tuple[str, ...], reference: str | None, as_json: bool,
     runner: Any, memory: int | None, progress: Any, quiet: bool,

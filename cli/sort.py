@@ -8,14 +8,12 @@ import click
 
 from agd.cli import CONTEXT
 from agd.cli.common import (
-    cluster_option,
     codec_options,
     command_line,
     dataset_options,
     json_option,
     partition_option,
     report,
-    report_part,
     resources,
     seconds,
 )
@@ -31,7 +29,6 @@ from agd.cli.common import (
 @partition_option
 @json_option
 @resources
-@cluster_option
 def command(
     dataset: str, output: str, by: str, tmp: str | None, overwrite: bool, codec: tuple[str, ...], chunk_records: int,
     partition: Any, as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
@@ -55,6 +52,7 @@ def command(
         command=command_line(),
     )  # fmt: skip
     if partition:
-        report_part(result, partition, output, result.records, as_json, quiet)
+        report(result, as_json, quiet, f"{output}: part {partition}: {result.records:,} records in "
+               f"{seconds(result.seconds)}; 'agd finalise {output}' publishes when all parts are done")  # fmt: skip
         return
     report(result, as_json, quiet, f"{output}: {result.records:,} records by {by} in {seconds(result.seconds)}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,13 +20,19 @@ from agd.batch import AnyColumn, Batch
 from agd.cell import default_spec
 from agd.dataset import Dataset
 from agd.draft import Draft
-from agd.errors import UsageError
-from agd.manifest import ColumnSpec
+from agd.errors import StorageError, UsageError
+from agd.manifest import Chunk, ColumnSpec
+from agd.ops.dedup_ends import Extraction, Libraries
+from agd.ops.dedup_find import bytes_per_read
+from agd.ops.dedup_marks import marks_step
+from agd.ops.dedup_merge import MergedDuplicates
 from agd.ops.digest import Digest
 from agd.ops.run_store import BLOCK, LineParts, RunStore
 from agd.ops.sort import Sorting
 from agd.ops.sort_keys import Ordering
+from agd.ops.sort_merge import Run
 from agd.ops.sort_plan import MAX_FAN_IN, WINDOW, SortPlan
+from agd.ops.sort_runs import SpilledRun
 from agd.ops.sort_spill import default_folder, spill_folder
 from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
 from agd.run.memory import BASE
@@ -84,8 +91,12 @@ class FusedReport:
     output : str
     reads, records, mapped : int
         Reads aligned, alignment lines written, and primary lines of them that are mapped.
+    duplicates : int or None
+        Lines marked as duplicates; None: not looked for.
     runs, spilled_bytes : int
-        Sorted runs, and bytes of temporary files (0: all was sorted in memory).
+        Sorted runs, and bytes of temporary files (0: all was done in memory).
+    kept : int
+        Objects that an earlier, stopped run had finished.
     aligner : str
     seconds : float
         Wall time.
@@ -95,8 +106,10 @@ class FusedReport:
     reads: int
     records: int
     mapped: int
+    duplicates: int | None
     runs: int
     spilled_bytes: int
+    kept: int
     aligner: str
     seconds: float
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -123,13 +136,16 @@ def dataset_source(dataset: Dataset, runner: Runner, ahead: int | None = None) -
 
 
 def align_sorted(
-    source: ReadSource, reference: str, output: str, *, by: str = "coordinate", aligner: str = "minibwa",
-    read_group: str | None = None, aligner_args: str = "", chunk_records: int = DEFAULT_CHUNK_RECORDS,
-    chunk_bytes: int = DEFAULT_CHUNK_BYTES, codecs: Mapping[str, list[dict[str, Any]]] | None = None,
-    tmp: str | None = None, overwrite: bool = False, runner: Runner | None = None, memory: int | None = None,
-    progress: Progress = SILENT, command: str = "",
+    source: ReadSource, reference: str, output: str, *, by: str = "coordinate", dedup: bool = False,
+    aligner: str = "minibwa", read_group: str | None = None, aligner_args: str = "",
+    chunk_records: int = DEFAULT_CHUNK_RECORDS, chunk_bytes: int = DEFAULT_CHUNK_BYTES,
+    codecs: Mapping[str, list[dict[str, Any]]] | None = None, tmp: str | None = None, overwrite: bool = False,
+    runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT, command: str = "",
 ) -> FusedReport:
     """Align reads and write them sorted; the records are those of aligning and sorting one after the other.
+
+    A run that a full disk, a lost network or an interrupt has stopped aligns again when it is repeated, and keeps the
+    objects that were finished (of programs, whose results need not be the same twice, it keeps nothing).
 
     Parameters
     ----------
@@ -140,6 +156,8 @@ def align_sorted(
         Url of the new dataset.
     by : str
         As in :func:`agd.ops.sort.sort`.
+    dedup : bool
+        Mark duplicates, as :func:`agd.ops.dedup.dedup` does: they are told from what passes by while runs are merged.
     others
         As in :func:`agd.aligners.align.align` and :func:`agd.ops.sort.sort`.
     """
@@ -156,48 +174,80 @@ def align_sorted(
         parameters = {"by": by, "chunk_records": chunk_records, "chunk_bytes": chunk_bytes}
         plan = {
             "operation": "align sorted", "reads": dict(source.identity), "reference": genome.digest,
-            "read_group": line, "columns": {n: s.codecs for n, s in specs.items()}, **parameters, **tool.plan(),
+            "read_group": line, "columns": {n: s.codecs for n, s in specs.items()}, "dedup": dedup, **parameters,
+            **tool.plan(),
         }  # fmt: skip
         draft = Draft.create(output, specs, plan, orientation=Orientation.SEQ, overwrite=overwrite)
         layout = SortPlan(True, (), BLOCK, MAX_FAN_IN, runner.workers, runner.workers, WINDOW)
         sorting = Sorting(COLUMNS, draft, layout, runner, progress, chunk_records, chunk_bytes)
         job = _Fused(source, tool, genome, line, by, runner, ahead, progress)
+
+        @functools.cache
+        def folder() -> str:
+            return stack.enter_context(spill_folder(tmp or default_folder(output)))
+
         try:
-            folders: list[str] = []
-
-            def folder() -> str:
-                if not folders:
-                    folders.append(stack.enter_context(spill_folder(tmp or default_folder(output))))
-                return folders[0]
-
             store = RunStore(COLUMNS, budget, folder)
             runs: Any = store.collect(job.lines(), runner)
-            if folders:
+            if any(isinstance(run, SpilledRun) for run in runs):
                 sorting.spilled += sum(run.nbytes for run in runs)
-                runs = sorting.fewer(runs, folders[0])
-            chunks = sorting.merge(runs)
-            fields = source.fields()
-            if job.digest.reads:
-                fields["digest"] = job.digest.to_json()
-            header = samheader.with_references(fields.pop("header", ""), genome.contigs)
-            for group in tool.read_groups():
-                header = samheader.with_line(header, group)
+                runs = sorting.fewer(runs, folder())
             used = tool.parameters()
-            steps = (
-                *fields.pop("steps", ()), *provenance(tool, genome, dict(used), command),
-                {"program": "agd sort", "version": agd.__version__, "command": "", "parameters": parameters},
-            )  # fmt: skip
-            draft.commit(
-                chunks, names=source.names, sort_order=job.ordering.sort_order, header=job.ordering.header(header),
-                references=genome.contigs, steps=steps, **fields,
-            )  # fmt: skip
+            fields = _fields(job, command, used, parameters)
+            duplicates = None
+            if dedup:
+                chunks, duplicates = _merge_marked(sorting, runs, fields, budget - store.held, folder)
+            else:
+                chunks = sorting.merge(runs)
+            draft.commit(chunks, **fields)
         except BaseException as error:
-            draft.failed(error)
+            # What a full disk, a lost network or an interrupt has stopped is taken up when this is run again.
+            again = isinstance(error, StorageError) or not isinstance(error, Exception)
+            if not (again and isinstance(tool, ChunkAligner)):
+                draft.abandon(sorting.stored)
             raise
     records = sum(chunk.count for chunk in chunks)
     return FusedReport(
-        output, job.reads, records, job.mapped, len(runs), sorting.spilled, tool.name, time.monotonic() - begun, used
-    )
+        output, job.reads, records, job.mapped, duplicates, len(runs), sorting.spilled, sorting.kept, tool.name,
+        time.monotonic() - begun, used,
+    )  # fmt: skip
+
+
+def _fields(
+    job: _Fused, command: str, used: Mapping[str, Any], parameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Fields of the manifest, once all is aligned."""
+    fields = job.source.fields()
+    if job.digest.reads:
+        fields["digest"] = job.digest.to_json()
+    header = samheader.with_references(fields.pop("header", ""), job.genome.contigs)
+    for group in job.tool.read_groups():
+        header = samheader.with_line(header, group)
+    steps = (
+        *fields.pop("steps", ()), *provenance(job.tool, job.genome, dict(used), command),
+        {"program": "agd sort", "version": agd.__version__, "command": "", "parameters": dict(parameters)},
+    )  # fmt: skip
+    return {
+        **fields, "names": job.source.names, "sort_order": job.ordering.sort_order,
+        "header": job.ordering.header(header), "references": job.genome.contigs, "steps": steps,
+    }  # fmt: skip
+
+
+def _merge_marked(
+    sorting: Sorting, runs: Sequence[Run], fields: dict[str, Any], room: int, folder: Callable[[], str]
+) -> tuple[list[Chunk], int]:
+    """Merge and mark duplicates; the chunks, and the number of records marked. The step is added to ``fields``."""
+    libraries = Libraries.of(fields["header"], False)
+    extraction = Extraction(libraries, b"", places=False, lines=True, paired=False, names=fields["names"])
+    records = sum(len(run) for run in runs)
+    spill = bytes_per_read(extraction) * records > room
+    watch = MergedDuplicates(records, extraction, folder() if spill else None)
+    sorting.watch = watch
+    chunks = watch.mark(sorting, sorting.merge(runs), runs)
+    sorting.spilled += watch.finder.spilled
+    parameters = {"barcode_tag": None, "optical_distance": 0, "read_groups": False}
+    fields["steps"] = (*fields["steps"], marks_step(parameters, ""))
+    return chunks, watch.finder.marked
 
 
 def _specs(codecs: Mapping[str, list[dict[str, Any]]] | None) -> dict[str, ColumnSpec]:
@@ -235,7 +285,8 @@ class _Fused:
             if "LB" in tags:
                 libraries[tags["ID"].encode()] = tags["LB"].encode()
         self.ordering = Ordering(by, source.names, libraries)
-        self.source, self.tool, self.runner, self.ahead, self.progress = source, tool, runner, ahead, progress
+        self.source, self.tool, self.genome = source, tool, genome
+        self.runner, self.ahead, self.progress = runner, ahead, progress
         self.digest = Digest()
         self.reads = self.mapped = 0
 

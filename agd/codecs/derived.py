@@ -7,16 +7,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 from agd import kernels
-from agd.batch import I64, U8, Alignments, AnyColumn, Bool, Column
+from agd.batch import I32, I64, U8, Alignments, AnyColumn, Column
 from agd.codecs.base import Kind, register
 from agd.codecs.context import Context
 from agd.errors import CodecError, KernelError
 from agd.types import Flag, Orientation
 
-_NM, _MD = (int.from_bytes(name, "little") for name in (b"NM", b"MD"))
+#: No column of tags is larger than this once decoded (bytes).
+LIMIT = 1 << 33
 
-#: Expected values of a tag: the tag, its type, values with offsets, and where there is one.
-_Expected = tuple[int, int, U8, I64, Bool]
+#: NM of each record (int32, -1 where there is none), and the texts of MD with their offsets.
+_Expected = tuple[I32, U8, I64]
 
 
 @register
@@ -37,33 +38,35 @@ class Derived:
         if not isinstance(column, Alignments):
             raise CodecError("derived", "codecs", "takes alignments only")
         tags = column.tags
+        assert tags.offsets is not None
+        values, offsets = np.ascontiguousarray(tags.values), np.ascontiguousarray(tags.offsets)
+        out, out_offsets = np.empty(len(values), np.uint8), np.empty(len(tags) + 1, np.int64)
         try:
-            for expected in expected_tags(column, context):
-                assert tags.offsets is not None
-                out, offsets = np.empty(len(tags.values), np.uint8), np.empty(len(tags) + 1, np.int64)
-                values = np.ascontiguousarray(tags.values)
-                kernels.aux_omit(values, np.ascontiguousarray(tags.offsets), *expected, out, offsets)
-                tags = Column(out[: offsets[-1]], offsets)
+            kernels.aux_omit(values, offsets, *expected_tags(column, context), out, out_offsets)
         except KernelError as error:
             raise CodecError("derived", "tags", str(error)) from error
-        return column.replace(tags=tags)
+        return column.replace(tags=Column(out[: out_offsets[-1]], out_offsets))
 
     def decode(self, column: AnyColumn, context: Context) -> Alignments:
         """See :class:`agd.codecs.base.ValuesCodec`."""
         if not isinstance(column, Alignments):
             raise CodecError("derived", "codecs", "follows a step that gives no alignments")
         tags = column.tags
-        for expected in expected_tags(column, context):
-            assert tags.offsets is not None
-            offsets = np.empty(len(tags) + 1, np.int64)
-            total = kernels.aux_restore(tags.values, tags.offsets, *expected, np.empty(0, np.uint8), offsets)
+        assert tags.offsets is not None
+        expected = expected_tags(column, context)
+        # One NM and one MD a record is what there is, hardly ever more.
+        room = len(tags.values) + 2 * len(tags) + int(expected[2][-1])
+        out, offsets = np.empty(room, np.uint8), np.empty(len(tags) + 1, np.int64)
+        total = kernels.aux_restore(tags.values, tags.offsets, *expected, out, offsets)
+        if total > LIMIT:
+            raise CodecError("derived", "tags", f"{total} bytes of tags")
+        if total > room:
             out = np.empty(total, np.uint8)
             kernels.aux_restore(tags.values, tags.offsets, *expected, out, offsets)
-            tags = Column(out, offsets)
-        return column.replace(tags=tags)
+        return column.replace(tags=Column(out[:total], offsets))
 
 
-def expected_tags(column: Alignments, context: Context) -> list[_Expected]:
+def expected_tags(column: Alignments, context: Context) -> _Expected:
     """NM and MD of every record that has a place and bases, as ``samtools calmd`` writes them."""
     bases = context.column("bases")
     if not isinstance(bases, Column) or len(bases) != len(column):
@@ -88,11 +91,4 @@ def expected_tags(column: Alignments, context: Context) -> list[_Expected]:
         letters, contig_offsets, reference, np.ascontiguousarray(column.position), cigar, cigar_offsets, sequences,
         base_offsets, nm, md, md_offsets,
     )  # fmt: skip
-    known: Bool = nm >= 0
-    small: Bool = known & (nm < 256)
-    nm_offsets = np.zeros(len(column) + 1, np.int64)
-    np.cumsum(small, out=nm_offsets[1:])
-    return [
-        (_NM, ord("C"), nm[small].astype(np.uint8), nm_offsets, small),
-        (_MD, ord("Z"), md[:used], md_offsets, known),
-    ]
+    return nm, md[:used], md_offsets

@@ -63,8 +63,7 @@ class RefDiff:
         assert column.offsets is not None
         values = predict(column.offsets, context)
         reader = StreamReader(data, "refdiff")
-        free = values == 0
-        values[free] = read_bases(reader, int(np.count_nonzero(free)))
+        kernels.fill_zeros(values, read_bases(reader, len(values) - int(np.count_nonzero(values))))
         letters = reader.get("different.letter", len(values))
         if len(letters):
             places = np.cumsum(reader.numbers("different.gap", len(letters), len(values)) + 1) - 1

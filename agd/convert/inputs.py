@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import Any
 
 import fsspec
 
 from agd.errors import InputError
-
-#: Details by which stores tell one version of a file from the next.
-_VERSIONS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "created")
+from agd.files import describe_remote, is_local
 
 
 def describe_input(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -34,16 +33,16 @@ def describe_input(path: str | os.PathLike[str]) -> dict[str, Any]:
     text = os.fspath(path)
     if text == "-":
         return {"path": text, "size": None, "version": ""}
+    if not is_local(text):
+        info = describe_remote(text)
+        return {"path": text, "size": info.size, "version": info.version}
     try:
-        filesystem, inner = fsspec.core.url_to_fs(text)
-        info = filesystem.info(inner)
+        status = os.stat(fsspec.core.strip_protocol(text) if "://" in text else text)
     except FileNotFoundError as error:
         raise InputError(text, "there is no such file", remedy="check the path or url") from error
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError) as error:
         remedy = "check the path or url and its permissions"
         raise InputError(text, f"cannot be opened: {error}", remedy=remedy) from error
-    if info.get("type") == "directory":
+    if stat.S_ISDIR(status.st_mode):
         raise InputError(text, "is a directory", remedy="give a file")
-    size = info.get("size")
-    version = next((str(info[key]) for key in _VERSIONS if info.get(key)), "")
-    return {"path": text, "size": None if size is None else int(size), "version": version}
+    return {"path": text, "size": status.st_size, "version": str(status.st_mtime)}

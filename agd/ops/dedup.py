@@ -5,37 +5,28 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-import agd
-from agd.batch import U8, Column
-from agd.cell import DEFAULT_CODECS
-from agd.dataset import Dataset, load_manifest
+from agd.dataset import Dataset
 from agd.draft import Draft
 from agd.errors import ColumnError, StorageError, UsageError
-from agd.manifest import Cell, Chunk, ColumnSpec, object_key
+from agd.manifest import Chunk
 from agd.ops.dedup_ends import Extraction, Libraries
-from agd.ops.dedup_find import DUPLICATE, Extract, Finder, extracts
+from agd.ops.dedup_find import Finder, bytes_per_read
+from agd.ops.dedup_load import Loader
+from agd.ops.dedup_marks import marks_spec, marks_step, store_marks
 from agd.ops.dedup_metrics import LibraryMetrics, picard_file
-from agd.ops.dedup_parts import set_aside_extracts
 from agd.ops.dedup_remove import remove_duplicates
 from agd.ops.dedup_shuffle import PARTITIONS
-from agd.ops.handover import Arrays, Handover, unpack
 from agd.ops.lines import is_lines
-from agd.ops.partition import Joining, Partition
 from agd.ops.scan import chunk_bytes
 from agd.ops.sort_spill import default_folder, spill_folder
-from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight, local_runner, memory_of
+from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
 from agd.run.memory import BASE
 from agd.storage import store_options
 from agd.types import RecordType
-
-#: Bytes in memory for each read while duplicates are found: rows, signatures, and copies of some of them.
-_BYTES_PER_READ = 110
 
 #: Bytes in memory for each record whatever is spilled: its mark, its flag.
 _BYTES_PER_RECORD = 3
@@ -82,8 +73,8 @@ class DedupReport:
 def dedup(
     dataset: Dataset, *, remove: str | os.PathLike[str] | None = None, metrics: str | None = None,
     barcode_tag: str | None = None, optical_distance: int = 0, read_groups: bool = False, column: str = "duplicates",
-    tmp: str | None = None, overwrite: bool = False, partition: Partition | None = None, runner: Runner | None = None,
-    memory: int | None = None, progress: Progress = SILENT, command: str = "", **options: Any,
+    tmp: str | None = None, overwrite: bool = False, runner: Runner | None = None, memory: int | None = None,
+    progress: Progress = SILENT, command: str = "", **options: Any,
 ) -> DedupReport:
     """Mark the duplicates of a dataset, in any order of its records.
 
@@ -113,9 +104,6 @@ def dedup(
         Local folder for temporary files. Default: beside a local dataset, the system's for remote ones.
     overwrite : bool
         Replace marks that are there, or a dataset at ``remove``.
-    partition : Partition, optional
-        Read this part of the chunks only, and store what the search needs of them;
-        :func:`agd.ops.finalise.finalise` searches and publishes when all parts are done.
     runner, memory, progress, command
         As in all operations.
     **options
@@ -133,41 +121,31 @@ def dedup(
         A parameter makes no sense.
     """
     begun = time.monotonic()
-    _check(dataset, column, overwrite or remove is not None, optical_distance, partition, remove)
+    _check(dataset, column, overwrite or remove is not None, optical_distance)
     libraries = Libraries.of(dataset.manifest.header, read_groups)
-    extraction = Extraction.of(dataset, libraries, barcode_tag, optical_distance > 0)
+    extraction = Extraction.of(dataset.manifest, libraries, barcode_tag, optical_distance > 0)
     parameters = {"barcode_tag": barcode_tag, "optical_distance": optical_distance, "read_groups": read_groups}
-    step = {"program": "agd dedup", "version": agd.__version__, "command": command, "parameters": parameters}
+    step = marks_step(parameters, command)
     with contextlib.ExitStack() as stack:
         if runner is None:
             runner = stack.enter_context(ThreadRunner())
-        if partition is not None:
-            draft = begin_marks(dataset, column, parameters, overwrite)
-            about = {"column": column, "step": step, "metrics": metrics}
-            records, written = set_aside_extracts(
-                dataset, draft, extraction, partition, about, overwrite, runner, memory, progress
-            )
-            return DedupReport(records, 0, (), written, 0, "", round(time.monotonic() - begun, 3))
         finder = _find(dataset, extraction, optical_distance, runner, memory, progress, stack, tmp)
         if remove is None:
             written = _publish(dataset, finder, column, parameters, step, overwrite, runner)
         else:
             written = remove_duplicates(
-                dataset, finder.marks, os.fspath(remove), parameters, step, overwrite, local_runner(runner), memory,
-                progress, options,
-            )  # fmt: skip
+                dataset, finder.marks, os.fspath(remove), parameters, step, overwrite, runner, memory, progress, options
+            )
         found = finder.metrics()
         if metrics is not None:
             write_text(metrics, picard_file(found, command))
     return DedupReport(
-        len(dataset), int(np.count_nonzero(finder.marks & DUPLICATE)), tuple(found), written, finder.spilled,
+        len(dataset), finder.marked, tuple(found), written, finder.spilled,
         "" if remove is None else os.fspath(remove), round(time.monotonic() - begun, 3),
     )  # fmt: skip
 
 
-def _check(
-    dataset: Dataset, column: str, overwrite: bool, optical_distance: int, partition: Partition | None, remove: object
-) -> None:
+def _check(dataset: Dataset, column: str, overwrite: bool, optical_distance: int) -> None:
     if "results" not in dataset.columns:
         raise ColumnError(f"{dataset.url}: there are no alignments", "align the reads first with 'agd align'")
     spec = dataset.manifest.columns.get(column)
@@ -177,8 +155,6 @@ def _check(
         raise ColumnError(f"{dataset.url}: duplicates are marked already", "use --overwrite to mark them again")
     if "metadata" not in dataset.columns and (is_lines(dataset.manifest) or optical_distance):
         raise ColumnError(f"{dataset.url}: there is no column 'metadata'", "names are needed to find mates, or places")
-    if partition is not None and remove is not None:
-        raise UsageError("parts mark duplicates only", "run with --remove, and without --partition, after that")
     if optical_distance < 0:
         raise UsageError("the optical distance is negative", "give 100 (or 2500 for patterned flow cells)")
 
@@ -187,52 +163,24 @@ def _find(
     dataset: Dataset, extraction: Extraction, distance: int, runner: Runner, memory: int | None, progress: Progress,
     stack: contextlib.ExitStack, tmp: str | None,
 ) -> Finder:
-    finder, ahead = make_finder(dataset, extraction, distance, runner, memory, stack, tmp)
-    progress.begin("reading", len(dataset))
-    if local_runner(runner) is runner:
-
-        def work(extract: tuple[Chunk, Extract]) -> Chunk:
-            finder.add(extract[0].first, extract[1])  # on all threads at one time
-            return extract[0]
-
-        for chunk in extracts(dataset, extraction, dataset.chunks, work, runner, ahead):
-            progress.advance(chunk.count)
-    else:
-        handover = Handover.of(runner, dataset.storage)
-
-        def give(extract: tuple[Chunk, Extract]) -> tuple[Chunk, Arrays | str]:
-            return extract[0], handover.give(extract[0].first, extract[1].arrays())
-
-        for chunk, given in extracts(dataset, extraction, dataset.chunks, give, runner, ahead):
-            finder.add(chunk.first, Extract.from_arrays(handover.take(given)))
-            progress.advance(chunk.count)
-    progress.end()
-    finder.find(local_runner(runner), progress)
-    return finder
-
-
-def make_finder(
-    dataset: Dataset, extraction: Extraction, distance: int, runner: Runner, memory: int | None,
-    stack: contextlib.ExitStack, tmp: str | None,
-) -> tuple[Finder, int]:
-    """A search within its memory, and the chunks that may be in flight."""
-    memory, workers = memory_of(runner, memory), local_runner(runner).workers
-    item = chunk_bytes(dataset, extraction.columns(dataset))
+    memory = memory or default_memory()
+    loader = Loader(dataset, extraction)
+    item = chunk_bytes(dataset, [*loader.columns, *loader.alignments])
     fixed = _BYTES_PER_RECORD * len(dataset)
-    everything = fixed + _BYTES_PER_READ * len(dataset)
+    everything = fixed + bytes_per_read(extraction) * len(dataset)
     # Two chunks for every worker, and everything, or what the largest parts take while they are worked on.
-    spill = everything + 2 * workers * item + BASE > memory
-    fixed = fixed + 2 * workers * everything // PARTITIONS if spill else everything
-    ahead = in_flight(runner, memory, item, fixed=fixed)
+    spill = everything + 2 * runner.workers * item + BASE > memory
+    fixed = fixed + 2 * runner.workers * everything // PARTITIONS if spill else everything
+    ahead = items_in_flight(memory, item, runner.workers, fixed=fixed)
     folder = stack.enter_context(spill_folder(tmp or default_folder(dataset.url))) if spill else None
-    return Finder(dataset, extraction, distance, folder), ahead
-
-
-def begin_marks(dataset: Dataset, column: str, parameters: Mapping[str, Any], overwrite: bool) -> Draft:
-    """Draft of the column of marks."""
-    spec = ColumnSpec(RecordType.NUMBER, DEFAULT_CODECS[RecordType.NUMBER], column, "|u1")
-    plan = {"operation": "dedup", "results": dataset.manifest.columns["results"].key, **parameters}
-    return Draft.extend(dataset, {column: spec}, plan, replace=overwrite)
+    finder = Finder(len(dataset), extraction, distance, folder)
+    progress.begin("reading", len(dataset))
+    fetched = runner.map(loader.fetch, dataset.chunks, on="io", ahead=ahead)
+    for count in runner.map(lambda item: finder.add(loader.decode(*item)), fetched, on="cpu", ahead=ahead):
+        progress.advance(count)
+    progress.end()
+    finder.find(lambda ordinals: loader.names(ordinals, runner), runner, progress)
+    return finder
 
 
 def _publish(
@@ -240,54 +188,17 @@ def _publish(
     overwrite: bool, runner: Runner,
 ) -> int:
     """Store the marks as a column of the dataset; returns the bytes written."""
-    draft = begin_marks(dataset, column, parameters, overwrite)
-    runner = local_runner(runner)  # the marks are here, and small
-
-    def encode(item: tuple[Chunk, U8, dict[str, Any]]) -> tuple[Chunk, bytes, Cell]:
-        chunk, marks, statistics = item
-        data, cell = draft.encode(column, chunk.first, Column(marks))
-        return chunk, data, replace(cell, statistics=statistics)
-
-    def store(item: tuple[Chunk, bytes, Cell]) -> Chunk:
-        chunk, data, cell = item
-        draft.store(column, chunk.first, data)
-        return Chunk(chunk.first, chunk.count, {column: cell})
-
+    plan = {"operation": "dedup", "results": dataset.manifest.columns["results"].key, **parameters}
+    draft = Draft.extend(dataset, {column: marks_spec(column)}, plan, replace=overwrite)
     try:
-        encoded: Iterator[tuple[Chunk, bytes, Cell]] = runner.map(encode, finder.chunks(), on="cpu")
-        chunks = list(runner.map(store, encoded, on="io"))
+        chunks = store_marks(draft, column, finder, dataset.chunks, runner)
         draft.commit(chunks, steps=(step,))
-    except BaseException as error:
-        draft.failed(error)
+    except Exception as error:
+        # What a full disk or a lost network has stopped is taken up when this is run again.
+        if not isinstance(error, StorageError):
+            draft.abandon(draft.key(column, chunk.first) for chunk in dataset.chunks)
         raise
     return sum(chunk.cells[column].bytes for chunk in chunks)
-
-
-def finish_dedup(joining: Joining) -> Dataset:
-    """Search and publish what parts have prepared."""
-    latest, about = joining.latest, joining.parts[0].fields
-    assert latest is not None
-    dataset, plan, column = Dataset(joining.storage, latest), joining.parts[0].plan, about["column"]
-    parameters = {name: plan[name] for name in ("barcode_tag", "optical_distance", "read_groups")}
-    libraries = Libraries.of(latest.header, parameters["read_groups"])
-    extraction = Extraction.of(dataset, libraries, parameters["barcode_tag"], parameters["optical_distance"] > 0)
-    spec, runner = joining.parts[0].columns[column], local_runner(joining.runner)
-    with contextlib.ExitStack() as stack:
-        finder, ahead = make_finder(
-            dataset, extraction, parameters["optical_distance"], runner, joining.memory, stack, None
-        )
-
-        def take(chunk: Chunk) -> None:
-            key = object_key(latest.name, chunk.first, spec.key)
-            finder.add(chunk.first, Extract.from_arrays(unpack(joining.storage.get(key))))
-
-        for _ in runner.map(take, joining.chunks, on="io", ahead=ahead):
-            pass
-        finder.find(runner, joining.progress)
-        _publish(dataset, finder, column, parameters, about["step"], joining.parts[0].replace, runner)
-        if about["metrics"] is not None:
-            write_text(about["metrics"], picard_file(finder.metrics(), about["step"]["command"]))
-    return Dataset(dataset.storage, load_manifest(dataset.storage))
 
 
 def clear_duplicates(dataset: Dataset, *, column: str = "duplicates", command: str = "") -> Dataset:
@@ -309,9 +220,7 @@ def clear_duplicates(dataset: Dataset, *, column: str = "duplicates", command: s
     dataset.resolve([column])
     if dataset.manifest.columns[column].type is not RecordType.NUMBER:
         raise ColumnError(f"{dataset.url}: the column {column!r} is not one of marks", "choose another name")
-    step = {
-        "program": "agd dedup", "version": agd.__version__, "command": command, "parameters": {"clear": column},
-    }  # fmt: skip
+    step = marks_step({"clear": column}, command)
     draft = Draft.extend(dataset, {}, {"operation": "dedup --clear", "column": column})
     chunks = [Chunk(chunk.first, chunk.count, {}) for chunk in dataset.chunks]
     return draft.commit(chunks, drop=[column], steps=(step,))

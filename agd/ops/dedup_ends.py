@@ -10,9 +10,9 @@ import numpy as np
 
 from agd import kernels
 from agd.batch import I32, I64, U8, U64, Alignments, Batch, Bool, Column
-from agd.dataset import Dataset
 from agd.errors import UsageError
-from agd.ops.dedup_shuffle import Rows
+from agd.kernels.duplicates import EXAMINED, FIRST, FOLLOWER, PAIRED, REVERSE, SECOND, Rows, end_dtype
+from agd.manifest import Manifest
 from agd.ops.lines import all_tags, is_lines, read_names
 from agd.ops.select import tag_spans
 from agd.samheader import lines_of
@@ -23,17 +23,8 @@ UNKNOWN_LIBRARY = "Unknown Library"
 #: Bases of less quality do not count when the best copy is chosen, as in samtools markdup and Picard.
 LEAST_QUALITY = 15
 
-#: Of each read that takes part: what the search for its mate and for its like needs.
-END = np.dtype([
-    ("low", "<u8"), ("high", "<u8"), ("ordinal", "<i8"), ("start", "<i8"), ("end", "<i8"), ("reference", "<i4"),
-    ("score", "<u4"), ("library", "<u2"), ("kind", "<u2"),
-])  # fmt: skip
-BARCODE = ("barcode", "<u8")
-PLACE = [("tile", "<u8"), ("x", "<i4"), ("y", "<i4")]
-
-#: Bits of ``kind``: those of the flag, and how the read takes part.
-REVERSE, FIRST, SECOND, PAIRED = 0x10, 0x40, 0x80, 0x1
-EXAMINED, FOLLOWER = 0x100, 0x200
+#: Fields of alignments that are looked at.
+FIELDS = ("flag", "reference", "position", "cigar")
 
 #: Never a duplicate by itself (a mapped read that failed quality control counts as a mate).
 _EXCLUDED = np.uint16(Flag.SECONDARY | Flag.SUPPLEMENTARY | Flag.UNMAPPED | Flag.QC_FAIL)
@@ -99,9 +90,8 @@ class Extraction:
     names: str
 
     @staticmethod
-    def of(dataset: Dataset, libraries: Libraries, barcode: str | None, places: bool) -> Extraction:
+    def of(manifest: Manifest, libraries: Libraries, barcode: str | None, places: bool) -> Extraction:
         """For a dataset."""
-        manifest = dataset.manifest
         if barcode is not None and not re.fullmatch(r"[A-Za-z][A-Za-z0-9]", barcode):
             raise UsageError(f"{barcode!r} is not the name of a tag", "give one such as RX")
         lines = is_lines(manifest)
@@ -113,17 +103,20 @@ class Extraction:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of the rows."""
-        more = ([BARCODE] if self.barcode else []) + (PLACE if self.places else [])
-        return np.dtype([*END.descr, *more])
+        return end_dtype(barcode=bool(self.barcode), places=self.places)
 
-    def columns(self, dataset: Dataset) -> list[str]:
-        """Columns that are read."""
-        names = ["results", "qualities"]
+    @property
+    def columns(self) -> list[str]:
+        """Columns that are looked at, where there are any, besides ``results`` and further alignments."""
+        names = ["qualities"]
         if self.lines or self.places:
             names.append("metadata")
-        if self.barcode or not self.libraries.single:
-            names.append("tags")
-        return [name for name in names if name in dataset.columns]
+        return [*names, "tags"] if self.tags else names
+
+    @property
+    def tags(self) -> bool:
+        """Whether tags are looked at, also those of the alignments; of these otherwise only :data:`FIELDS` are."""
+        return bool(self.barcode) or not self.libraries.single
 
     def ends(self, batch: Batch) -> tuple[Rows, I64]:
         """Rows of the records that take part, and counts of the others.

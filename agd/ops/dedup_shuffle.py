@@ -7,19 +7,19 @@ import threading
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from agd.batch import U64
+from agd import kernels
+from agd.batch import I64
 from agd.errors import StorageError
+from agd.kernels.duplicates import Rows
 
 #: Partitions of every shuffle: enough that one of them is a small part of the whole, whatever the number of workers.
-PARTITIONS = 64
-
-Rows = NDArray[np.void]
+PARTITION_BITS = 6
+PARTITIONS = 1 << PARTITION_BITS
 
 
 class Shuffle:
-    """Rows of one structured dtype in :data:`PARTITIONS` parts, chosen by a hash.
+    """Rows of one structured dtype in :data:`PARTITIONS` parts, chosen by the first eight bytes of each.
 
     Adding may be done from any thread; the order of the rows in a part is that of the calls.
 
@@ -37,47 +37,45 @@ class Shuffle:
         self.rows = 0
         self.spilled = 0
         self._folder, self._name = folder, name
-        self._parts: list[list[Rows]] = [[] for _ in range(PARTITIONS)]
+        self._blocks: list[tuple[Rows, I64]] = []  # rows in order of their parts, and where each part begins
         self._lock = threading.Lock()
 
-    def add(self, rows: Rows, hashes: U64) -> None:
-        """Deal rows out by the highest bits of their hashes."""
+    def add(self, rows: Rows) -> None:
+        """Deal rows out."""
         if not len(rows):
             return
-        part = (hashes >> np.uint64(58)).astype(np.uint8)
-        order = np.argsort(part, kind="stable")
-        bounds = np.searchsorted(part[order], np.arange(PARTITIONS + 1))
-        ordered = rows[order]
+        dealt, bounds = np.empty(len(rows), self.dtype), np.empty(PARTITIONS + 1, np.int64)
+        kernels.deal_rows(rows.view(np.uint8), self.dtype.itemsize, PARTITION_BITS, dealt.view(np.uint8), bounds)
         with self._lock:
             self.rows += len(rows)
-            for number in range(PARTITIONS):
-                piece = ordered[bounds[number] : bounds[number + 1]]
-                if len(piece):
-                    self._keep(number, piece)
+            if self._folder is None:
+                self._blocks.append((dealt, bounds))
+            else:
+                self._write(dealt, bounds)
 
-    def _keep(self, number: int, piece: Rows) -> None:
-        if self._folder is None:
-            self._parts[number].append(piece.copy())
-            return
-        path = self._path(number)
-        try:
-            with open(path, "ab") as file:
-                piece.tofile(file)
-        except OSError as error:
-            raise StorageError(f"{path}: cannot be written: {error.strerror}", "choose another --tmp") from error
-        self.spilled += piece.nbytes
+    def _write(self, dealt: Rows, bounds: I64) -> None:
+        for number in range(PARTITIONS):
+            piece = dealt[bounds[number] : bounds[number + 1]]
+            if not len(piece):
+                continue
+            path = self._path(number)
+            try:
+                with open(path, "ab") as file:
+                    piece.tofile(file)
+            except OSError as error:
+                raise StorageError(f"{path}: cannot be written: {error.strerror}", "choose another --tmp") from error
+            self.spilled += piece.nbytes
 
     def _path(self, number: int) -> str:
         assert self._folder is not None
         return os.path.join(self._folder, f"{self._name}-{number:02d}")
 
     def take(self, number: int, *, keep: bool = False) -> Rows:
-        """All rows of a part; they are forgotten unless ``keep``."""
+        """All rows of a part; of temporary files it is removed unless ``keep``."""
         if self._folder is None:
-            pieces = self._parts[number]
-            rows = np.concatenate(pieces) if pieces else np.empty(0, self.dtype)
-            self._parts[number] = [rows] if keep else []
-            return rows
+            # Of bytes, for joining rows field by field would take longer than all else.
+            pieces = [dealt[bounds[number] : bounds[number + 1]].view(np.uint8) for dealt, bounds in self._blocks]
+            return np.concatenate([np.empty(0, np.uint8), *pieces]).view(self.dtype)
         path = self._path(number)
         if not os.path.exists(path):
             return np.empty(0, self.dtype)
@@ -85,3 +83,7 @@ class Shuffle:
         if not keep:
             os.unlink(path)
         return rows
+
+    def clear(self) -> None:
+        """Forget the rows that are in memory."""
+        self._blocks = []

@@ -7,7 +7,7 @@ from typing import Any
 
 from agd import cell as cells
 from agd.batch import Alignments
-from agd.chunkfile import HEADER_SIZE, Header, parse_header
+from agd.chunkfile import HEADER_SIZE, Header, parse_header, unframe
 from agd.codecs.alignment_streams import read_fields, streams_of
 from agd.codecs.streams import StreamReader
 from agd.dataset import Dataset
@@ -58,21 +58,49 @@ def alignment_fields(
     where = f"{dataset.url}/{key}"
     head = dataset.storage.get(key, 0, FIRST_BYTES)
     header = parse_header(head, where)
-    # The step ``derived`` has to do with tags only.
-    if [config["name"] for config in header.codecs if config["name"] != "derived"] != ["alignments"]:
-        found = dataset.decode_column(chunk, column, dataset.fetch(chunk, [column]))
-        if not isinstance(found, Alignments):
-            raise UsageError(f"the column {column!r} holds no alignments")
-        return _of(found, fields)
-    spec = dataset.manifest.columns[column]
-    expected = {"dataset_id": dataset.manifest.id, "record_type": spec.type, "first": chunk.first, "count": chunk.count}
-    cells.check_header(header, where, chunk.cells[column], head, expected)
+    if not _has_streams(header):
+        return _whole(dataset, chunk, fields, column)
+    _check_header(dataset, chunk, column, header, head, where)
     try:
         reader = _reader(dataset, key, head, header)
         _provide(reader, dataset, key, header, streams_of(fields))
         return read_fields(reader, chunk.count, fields)
     except CodecError as error:
         raise CodecError(where, error.field, error.reason) from error
+
+
+def decode_fields(
+    dataset: Dataset, chunk: Chunk, data: bytes, fields: Collection[str], column: str = "results"
+) -> dict[str, Any]:
+    """As :func:`alignment_fields`, from the whole object that was fetched before; the rest of it is not decoded."""
+    where = f"{dataset.url}/{dataset.manifest.object_key(column, chunk.first)}"
+    header, _, payload = unframe(data, where)
+    if not _has_streams(header):
+        return _whole(dataset, chunk, fields, column)
+    _check_header(dataset, chunk, column, header, data, where)
+    try:
+        return read_fields(StreamReader(payload, "alignments"), chunk.count, fields)
+    except CodecError as error:
+        raise CodecError(where, error.field, error.reason) from error
+
+
+def _has_streams(header: Header) -> bool:
+    # The step ``derived`` has to do with tags only.
+    return [config["name"] for config in header.codecs if config["name"] != "derived"] == ["alignments"]
+
+
+def _whole(dataset: Dataset, chunk: Chunk, fields: Collection[str], column: str) -> dict[str, Any]:
+    """Fields of a column that is stored in another way."""
+    found = dataset.decode_column(chunk, column, dataset.fetch(chunk, [column]))
+    if not isinstance(found, Alignments):
+        raise UsageError(f"the column {column!r} holds no alignments")
+    return _of(found, fields)
+
+
+def _check_header(dataset: Dataset, chunk: Chunk, column: str, header: Header, data: bytes, where: str) -> None:
+    spec = dataset.manifest.columns[column]
+    expected = {"dataset_id": dataset.manifest.id, "record_type": spec.type, "first": chunk.first, "count": chunk.count}
+    cells.check_header(header, where, chunk.cells[column], data, expected)
 
 
 def _of(alignments: Alignments, fields: Collection[str]) -> dict[str, Any]:

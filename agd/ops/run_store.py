@@ -104,6 +104,11 @@ class RunStore:
         self._held_bytes = 0
         self._groups = 0
 
+    @property
+    def held(self) -> int:
+        """Bytes of lines that are in memory."""
+        return self._held_bytes
+
     def collect(self, lines: Iterable[LineParts], runner: Runner) -> list[MemoryRun] | list[SpilledRun]:
         """Take all lines, in order; runs in the same order."""
         written = list(runner.map(self._write, self._overflow(lines), on="cpu", ahead=1))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
-from agd.batch import AnyColumn, Column
+from agd.batch import AnyColumn, Batch, Column
 from agd.draft import Draft
 from agd.kernels import alignments as structured
 from agd.manifest import Cell, Chunk
-from agd.ops.sort_files import Place, remove_file
 from agd.ops.sort_gather import Part, gather
 from agd.ops.sort_runs import KEYS, MemoryRun, RunWriter, SpilledRun
 from agd.ops.sort_split import Window, merge_order, windows
@@ -29,7 +29,23 @@ class Merged:
     kept: int
 
 
-def merge_window(draft: Draft, runs: Sequence[Run], window: Window) -> Merged:
+class Watch(Protocol):
+    """Looks at chunks while they are merged.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        That it looks at, where the output has them.
+    """
+
+    columns: tuple[str, ...]
+
+    def see(self, batch: Batch) -> None:
+        """Look at a chunk; called from any thread, for chunks in any order."""
+        ...
+
+
+def merge_window(draft: Draft, runs: Sequence[Run], window: Window, watch: Watch | None = None) -> Merged:
     """Merge the records of a window and encode its chunks; cells that an earlier run has finished are kept."""
     firsts = [window.first]
     for count in window.counts:
@@ -40,22 +56,29 @@ def merge_window(draft: Draft, runs: Sequence[Run], window: Window) -> Merged:
     ]
     kept = sum(len(found) for found in cells)
     objects: list[tuple[str, int, bytes]] = []
-    if kept < len(cells) * len(draft.columns):
+    watched: list[dict[str, AnyColumn]] = [{} for _ in cells]
+    looked_at = watch.columns if watch else ()
+    todo = [name for name in draft.columns if name in looked_at or not all(name in found for found in cells)]
+    if todo:
         present, order = merge_order(runs, window.low, window.high)
-        for name in draft.columns:
-            if all(name in found for found in cells):
-                continue
-            parts = [runs[i].part(name, window.low[i], window.high[i]) for i in present]
-            column = gather(parts, order, complement=name == "bases")
-            for found, first, end in zip(cells, firsts, firsts[1:], strict=False):
-                if name not in found:
-                    piece = column.slice(first - window.first, end - window.first)
-                    data, found[name] = draft.encode(name, first, unpack(piece, draft.columns[name].type))
-                    objects.append((name, first, data))
-                    del piece, data
-            if isinstance(runs[0], SpilledRun):
-                del parts, column
-                release()
+    for name in todo:
+        parts = [runs[i].part(name, window.low[i], window.high[i]) for i in present]
+        column = gather(parts, order, complement=name == "bases")
+        for found, seen, first, end in zip(cells, watched, firsts, firsts[1:], strict=False):
+            piece = unpack(column.slice(first - window.first, end - window.first), draft.columns[name].type)
+            if name in looked_at:
+                seen[name] = piece
+            if name not in found:
+                data, found[name] = draft.encode(name, first, piece)
+                objects.append((name, first, data))
+                del data
+            del piece
+        if isinstance(runs[0], SpilledRun):
+            del parts, column
+            release()
+    if watch:
+        for seen, first in zip(watched, firsts, strict=False):
+            watch.see(Batch(first, seen))
     chunks = [Chunk(f, n, c) for f, n, c in zip(firsts, window.counts, cells, strict=False)]
     return Merged(chunks, objects, kept)
 
@@ -65,7 +88,7 @@ def unpack(column: Column, kind: RecordType) -> AnyColumn:
     return structured.decode(column) if kind is RecordType.STRUCTURED else column
 
 
-def merge_runs(runs: Sequence[SpilledRun], columns: Sequence[str], path: Place, block: int, window: int) -> SpilledRun:
+def merge_runs(runs: Sequence[SpilledRun], columns: Sequence[str], path: str, block: int, window: int) -> SpilledRun:
     """One run from several consecutive ones, which are removed."""
     size = -(-window // block) * block
     cuts = list(windows(runs, size, 1 << 62, (), 0))
@@ -75,7 +98,7 @@ def merge_runs(runs: Sequence[SpilledRun], columns: Sequence[str], path: Place, 
                 writer.add(name, merged_pieces(runs, cuts, name, block))
             merged = writer.finish()
     except BaseException:
-        remove_file(path)
+        os.unlink(path)
         raise
     for run in runs:
         run.remove()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect as python_bisect
 import errno
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,6 @@ from agd.batch import I64, Column
 from agd.codecs import Chain
 from agd.errors import StorageError
 from agd.kernels.ragged import concat
-from agd.ops.sort_files import Place, begin_file, end_file, read_range, remove_file
 from agd.ops.sort_gather import Part, gather
 from agd.ops.sort_keys import Key, bisect, key_at
 
@@ -86,12 +86,11 @@ class _Blocks:
 class SpilledRun:
     """A run in a file: the keys, then one column after the other, each in blocks of equally many records.
 
-    Nothing is kept open, and in memory there are only the places of the blocks and the first key of each. A copy in
-    another process reads the same file.
+    Nothing is kept open, and in memory there are only the places of the blocks and the first key of each.
     """
 
     def __init__(
-        self, path: Place, block: int, records: int, blocks: Mapping[str, _Blocks], firsts: Sequence[Key]
+        self, path: str, block: int, records: int, blocks: Mapping[str, _Blocks], firsts: Sequence[Key]
     ) -> None:
         self.path, self._block, self._records, self._blocks, self._firsts = path, block, records, blocks, firsts
         self._cached: tuple[int, Column] | None = None
@@ -136,9 +135,10 @@ class SpilledRun:
         if blocks.dtype:
             return np.ones(stop - start, np.int64)
         parts = []
-        for i in range(first, last):
-            data = read_range(self.path, blocks.offsets[i], blocks.offsets[i] + blocks.sizes_bytes[i])
-            parts.append(np.frombuffer(data, np.uint32).astype(np.int64))
+        with open(self.path, "rb", buffering=0) as file:
+            for i in range(first, last):
+                data = os.pread(file.fileno(), blocks.sizes_bytes[i], blocks.offsets[i])
+                parts.append(np.frombuffer(data, np.uint32).astype(np.int64))
         return np.concatenate(parts)[start - first * self._block : stop - first * self._block]
 
     def widest(self, column: str) -> int:
@@ -158,10 +158,11 @@ class SpilledRun:
         """Blocks ``first`` to ``last`` of a column, in one read."""
         blocks = self._blocks[column]
         start, stop = blocks.offsets[first], blocks.offsets[last]
-        data = read_range(self.path, start, stop)
+        with open(self.path, "rb", buffering=0) as file:
+            data = os.pread(file.fileno(), stop - start, start)
         if len(data) != stop - start:
             raise StorageError(f"{self.path}: a temporary file was cut off", "run the same command again")
-        view, chain = memoryview(data), Chain.from_json(blocks.codecs, str(self.path))
+        view, chain = memoryview(data), Chain.from_json(blocks.codecs, self.path)
         parts = []
         for i in range(first, last):
             at, end = blocks.offsets[i] - start, blocks.offsets[i + 1] - start
@@ -178,7 +179,7 @@ class SpilledRun:
 
     def remove(self) -> None:
         """Remove the file."""
-        remove_file(self.path)
+        os.unlink(self.path)
 
 
 class RunWriter:
@@ -186,14 +187,14 @@ class RunWriter:
 
     Parameters
     ----------
-    path : Place
+    path : str
     block : int
         Records in a block.
     """
 
-    def __init__(self, path: Place, block: int) -> None:
+    def __init__(self, path: str, block: int) -> None:
         self._path, self._block = path, block
-        self._file = begin_file(path)
+        self._file = open(path, "xb", buffering=1 << 20)  # noqa: SIM115
         self._at = 0
         self._blocks: dict[str, _Blocks] = {}
         self._firsts: list[Key] = []
@@ -218,7 +219,7 @@ class RunWriter:
             self._write(blocks, piece)
 
     def _write(self, blocks: _Blocks, piece: Column) -> None:
-        encoded = Chain.from_json(blocks.codecs, str(self._path)).encode(piece)
+        encoded = Chain.from_json(blocks.codecs, self._path).encode(piece)
         sizes = b""
         if not blocks.dtype and encoded.sizes is not None:
             blocks.widest = max(blocks.widest, int(encoded.sizes.max(initial=0)))
@@ -237,7 +238,7 @@ class RunWriter:
 
     def finish(self) -> SpilledRun:
         """Close the file; the run that was written."""
-        end_file(self._path, self._file)
+        self._file.close()
         return SpilledRun(self._path, self._block, self._records, self._blocks, self._firsts)
 
 

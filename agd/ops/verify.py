@@ -16,12 +16,11 @@ from agd.dataset import Dataset
 from agd.errors import AgdError, FormatError, KernelError, ObjectNotFoundError
 from agd.manifest import Chunk
 from agd.ops.digest import Digest, differences, digest_records
-from agd.ops.handover import Arrays, Handover
 from agd.ops.lines import to_lines, to_records
 from agd.ops.mates import MateCheck
 from agd.ops.scan import chunk_bytes
 from agd.ops.sort_keys import Ordering, key_at
-from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight, memory_of
+from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
 from agd.types import Flag, Orientation, RecordType, SortOrder
 
 #: No more problems than this are listed.
@@ -82,7 +81,7 @@ class _Checked:
     digest: Digest
     first_key: Any = None
     last_key: Any = None
-    mates: Arrays | str | None = None
+    mates: Any = None
 
 
 def verify(
@@ -145,9 +144,9 @@ def _shallow(dataset: Dataset, chunk: Chunk) -> list[Problem]:
 def _deep(
     dataset: Dataset, runner: Runner, memory: int | None, progress: Progress
 ) -> tuple[list[Problem], list[str]]:
-    ahead = in_flight(runner, memory, 6 * chunk_bytes(dataset))
-    mates = MateCheck(len(dataset), memory_of(runner, memory) // 8)
-    check = _Check(dataset, mates, Handover.of(runner, dataset.storage))
+    memory = memory or default_memory()
+    ahead = items_in_flight(memory, 6 * chunk_bytes(dataset), runner.workers)
+    check = _Check(dataset, MateCheck(len(dataset), memory // 8))
     problems: list[Problem] = []
     total, last = Digest(), None
     fetched = runner.map(check.fetch, dataset.chunks, on="io", ahead=ahead)
@@ -157,8 +156,7 @@ def _deep(
         if last is not None and done.first_key is not None and done.first_key < last:
             problems.append(Problem("its first record sorts before the last one of the chunk before", done.chunk.first))
         last = done.last_key if done.last_key is not None else last
-        if done.mates is not None:
-            check.mates.add(check.handover.take(done.mates)["rows"])
+        check.mates.add(done.mates)
         progress.advance(done.chunk.count)
     notes: list[str] = []
     if not problems:  # else the sums are of what is left
@@ -175,10 +173,9 @@ def _deep(
 class _Check:
     """Reads and checks chunks, on any thread."""
 
-    def __init__(self, dataset: Dataset, mates: MateCheck, handover: Handover) -> None:
+    def __init__(self, dataset: Dataset, mates: MateCheck) -> None:
         self.dataset = dataset
         self.mates = mates
-        self.handover = handover
         self.ordering = _ordering(dataset)
 
     def fetch(self, chunk: Chunk) -> tuple[Chunk, dict[str, bytes], list[Problem]]:
@@ -269,8 +266,7 @@ class _Check:
             return
         is_lines = "results" in self.dataset.columns and manifest.orientation is Orientation.SEQ
         done.digest = digest_records(to_records(lines, manifest.names), alignments=is_lines)
-        if "results" in self.dataset.columns:
-            done.mates = self.handover.give(first, {"rows": self.mates.of(lines, manifest.names)})
+        done.mates = self.mates.of(lines, manifest.names) if "results" in self.dataset.columns else None
         keys = self.ordering(lines) if self.ordering is not None else None
         if keys is not None and len(keys):
             fall = _first_fall(keys)

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +16,19 @@ import pytest
 
 import agd.storage
 from agd.errors import AgdError, ObjectExistsError, ObjectNotFoundError, StorageError, UsageError
-from agd.storage import TEMPORARY_PREFIX, FsspecStorage, LocalStorage, Storage, is_transient, open_storage
+from agd.storage import TEMPORARY_PREFIX, LocalStorage, RemoteStorage, Retry, Storage, is_transient, open_storage
+from agd.storage.client import FsspecClient
+
+
+@pytest.fixture(params=["local", "memory", "s3fs", "obstore"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Url of a place in every kind of store, S3 through each of its clients."""
+    if request.param == "local":
+        return str(tmp_path)
+    if request.param == "memory":
+        return f"memory://agd-{uuid.uuid4().hex}"
+    monkeypatch.setenv("AGD_S3_CLIENT", request.param)
+    return str(request.getfixturevalue("s3_url"))
 
 
 @pytest.fixture
@@ -187,7 +200,7 @@ def test_a_stopped_writer_leaves_no_object(tmp_path: Path, monkeypatch: pytest.M
     def stop(_: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(agd.storage.os, "fsync", stop)
+    monkeypatch.setattr(os, "fsync", stop)
     with pytest.raises(KeyboardInterrupt):
         storage.put("a", b"new")
     assert storage.get("a") == b"old"
@@ -197,7 +210,7 @@ def test_a_stopped_writer_leaves_no_object(tmp_path: Path, monkeypatch: pytest.M
 def test_a_killed_writer_leaves_only_a_temporary(tmp_path: Path) -> None:
     code = (
         "import os, sys; import agd.storage as s\n"
-        "s.os.fsync = lambda f: os._exit(9)\n"
+        "os.fsync = lambda f: os._exit(9)\n"
         "s.LocalStorage(sys.argv[1]).put('a', b'new')\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
@@ -217,7 +230,7 @@ def test_a_refusal_of_the_system_says_what_to_do(
     def refuse(_: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(agd.storage.os, "fsync", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(StorageError, match=os.strerror(number)) as caught:
         LocalStorage(str(tmp_path)).put("a", b"1")
     assert hint in caught.value.remedy
@@ -287,6 +300,8 @@ def test_a_file_in_place_of_the_folder_holds_no_objects(tmp_path: Path) -> None:
 class _Flaky:
     """A file system that fails a number of times before it answers."""
 
+    protocol = "flaky"
+
     def __init__(self, failures: list[BaseException], lost: int = 0) -> None:
         self.failures = failures
         self.lost = lost
@@ -316,15 +331,18 @@ class _Flaky:
 
 
 @pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    found: list[float] = []
-    monkeypatch.setattr(agd.storage.time, "sleep", found.append)
-    return found
+def waits() -> list[float]:
+    return []
+
+
+def _open(filesystem: object, waits: list[float], draw: float = 0.5) -> RemoteStorage:
+    agd.storage.remote._PROBED.clear()
+    return RemoteStorage("flaky://x", FsspecClient(filesystem), "x", Retry(sleep=waits.append, draw=lambda: draw))
 
 
 def test_passing_failures_are_tried_again(waits: list[float]) -> None:
     flaky = _Flaky([TimeoutError(), ConnectionResetError(), OSError("SlowDown: reduce your request rate")])
-    assert FsspecStorage("flaky://x", flaky, "x").get("a") == b"data"
+    assert _open(flaky, waits).get("a") == b"data"
     assert flaky.requests == 4
     assert len(waits) == 3
     assert max(waits) < 13
@@ -332,15 +350,16 @@ def test_passing_failures_are_tried_again(waits: list[float]) -> None:
 
 def test_lasting_failures_are_given_up(waits: list[float]) -> None:
     flaky = _Flaky([TimeoutError("no answer")] * 99)
-    with pytest.raises(StorageError, match=r"flaky://x/a: cannot be read: TimeoutError: no answer") as caught:
-        FsspecStorage("flaky://x", flaky, "x").get("a")
+    with pytest.raises(StorageError, match=r"flaky://x/a: cannot be read: no answer in time .*no answer") as caught:
+        _open(flaky, waits).get("a")
     assert flaky.requests == agd.storage.ATTEMPTS
-    assert "network" in caught.value.remedy
+    assert "AGD_TIMEOUT" in caught.value.remedy
+    assert waits == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 8.0]
 
 
 def test_an_object_of_ones_own_is_no_obstacle_after_a_lost_answer(waits: list[float]) -> None:
     flaky = _Flaky([], lost=1)
-    storage = FsspecStorage("flaky://x", flaky, "x")
+    storage = _open(flaky, waits)
     storage.put("a", b"mine", exclusive=True)
     assert flaky.objects == {"x/a": b"mine"}
     with pytest.raises(ObjectExistsError):
@@ -354,7 +373,7 @@ def test_an_object_of_ones_own_is_no_obstacle_after_a_lost_answer(waits: list[fl
 def test_other_failures_are_not_tried_again(waits: list[float], error: Exception) -> None:
     flaky = _Flaky([error])
     with pytest.raises(StorageError):
-        FsspecStorage("flaky://x", flaky, "x").get("a")
+        _open(flaky, waits).get("a")
     assert flaky.requests == 1
     assert not waits
 
@@ -368,6 +387,8 @@ def test_what_is_transient() -> None:
 def test_a_store_that_cannot_refuse_is_looked_at_first() -> None:
     class Careless:
         """Overwrites whatever the mode says."""
+
+        protocol = "careless"
 
         def __init__(self) -> None:
             self.objects: dict[str, bytes] = {}
@@ -387,7 +408,7 @@ def test_a_store_that_cannot_refuse_is_looked_at_first() -> None:
             self.objects.pop(path)
 
     filesystem = Careless()
-    storage = FsspecStorage("careless://x", filesystem, "x")
+    storage = _open(filesystem, [])
     assert not storage.exclusive
     assert filesystem.objects == {}
     storage.put("a", b"1", exclusive=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
@@ -15,3 +16,14 @@ def kernels(request: pytest.FixtureRequest) -> ModuleType:
     module = request.param
     assert isinstance(module, ModuleType)
     return module
+
+
+@pytest.fixture(params=[0, 1, 2], ids=["plain", "avx2", "avx512"], scope="module")
+def simd(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Native kernels with vector instructions up to each level that this processor has."""
+    level = request.param
+    best = _native.limit_simd(2)
+    if level > best:
+        pytest.skip(f"this processor has level {best} only")
+    yield _native.limit_simd(level)
+    _native.limit_simd(2)

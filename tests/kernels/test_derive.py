@@ -13,52 +13,57 @@ from agd.batch import Column
 from agd.errors import KernelError
 from agd.kernels import reference
 
-NM, MD = (int.from_bytes(name, "little") for name in (b"NM", b"MD"))
 FIELDS = st.sampled_from([b"NMC\1", b"NMC\2", b"NMS\1\0", b"MDZ1A\0", b"MDZ2\0", b"MDA1", b"XXC\1", b"MDZ\0", b"XX*"])
-VALUES = st.sampled_from([b"1A", b"2", b"\1", b"\2", b""])
 RECORDS = st.lists(
-    st.tuples(st.lists(FIELDS, max_size=4).map(b"".join), VALUES, st.booleans()),
+    st.tuples(
+        st.lists(FIELDS, max_size=4).map(b"".join), st.sampled_from([-1, 1, 2, 255, 257]),
+        st.sampled_from([b"1A", b"2", b""]),
+    ),
     max_size=6,
-)
+)  # fmt: skip
 
 
-@given(records=RECORDS, which=st.sampled_from([(NM, ord("C")), (MD, ord("Z"))]))
-def test_what_is_left_out_comes_back(
-    kernels: ModuleType, records: list[tuple[bytes, bytes, bool]], which: tuple[int, int]
-) -> None:
-    tags, expected = (Column.from_list([record[i] for record in records]) for i in (0, 1))  # type: ignore[misc]
-    present = np.array([record[2] for record in records], np.bool_)
-    arguments = (*which, expected.values, expected.offsets, present)
+@given(records=RECORDS)
+def test_what_is_left_out_comes_back(kernels: ModuleType, records: list[tuple[bytes, int, bytes]]) -> None:
+    tags, md = Column.from_list([record[0] for record in records]), Column.from_list([record[2] for record in records])
+    nm = np.array([record[1] for record in records], np.int32)
+    expected = (nm, md.values, md.offsets)
     results = []
     for module in (kernels, reference):
         out, offsets = np.zeros(len(tags.values), np.uint8), np.empty(len(tags) + 1, np.int64)
-        omitted = module.aux_omit(tags.values, tags.offsets, *arguments, out, offsets)
+        omitted = module.aux_omit(tags.values, tags.offsets, *expected, out, offsets)
         results.append((omitted, list(Column(out, offsets))))
     assert results[0] == results[1]
-    again, ends = np.empty(len(tags.values), np.uint8), np.empty(len(tags) + 1, np.int64)
-    total = kernels.aux_restore(out, offsets, *arguments, np.empty(0, np.uint8), ends)
-    assert total == len(tags.values)
-    assert ends.tolist() == (tags.offsets.tolist() if tags.offsets is not None else [])
-    kernels.aux_restore(out, offsets, *arguments, again, ends)
-    assert again.tobytes() == tags.values.tobytes()
+    ends = np.empty(len(tags) + 1, np.int64)
+    for room in (0, max(0, len(tags.values) - 1), len(tags.values), len(tags.values) + 9):
+        again = np.zeros(room, np.uint8)
+        assert kernels.aux_restore(out, offsets, *expected, again, ends) == len(tags.values)
+        assert tags.offsets is not None
+        assert ends.tolist() == tags.offsets.tolist()
+        assert room < len(tags.values) or again[: len(tags.values)].tobytes() == tags.values.tobytes()
 
 
 def test_an_example(kernels: ModuleType) -> None:
-    tags, expected = Column.from_list([b"NMC\1MDZ2A3\0ASC\7", b"MDZ9\0"]), Column.from_list([b"2A3", b"8"])
+    tags, md = Column.from_list([b"NMC\1MDZ2A3\0ASC\7", b"MDZ9\0NMC\0"]), Column.from_list([b"2A3", b"8"])
     out, offsets = np.empty(99, np.uint8), np.empty(3, np.int64)
-    present = np.ones(2, np.bool_)
-    assert kernels.aux_omit(tags.values, tags.offsets, MD, ord("Z"), expected.values, expected.offsets, present, out,
-                            offsets) == 1  # fmt: skip
-    assert list(Column(out, offsets)) == [b"NMC\1MD*ASC\7", b"MDZ9\0"]
+    nm = np.array([1, 0], np.int32)
+    assert kernels.aux_omit(tags.values, tags.offsets, nm, md.values, md.offsets, out, offsets) == 3
+    assert list(Column(out, offsets)) == [b"NM*MD*ASC\7", b"MDZ9\0NM*"]
 
 
 def test_bad_tags_are_refused(kernels: ModuleType) -> None:
     none, out, offsets = np.zeros(2, np.int64), np.empty(9, np.uint8), np.empty(2, np.int64)
-    empty = np.empty(0, np.uint8)
-    for data, reason in ((b"MD*", "there already"), (b"MDZ1", "do not parse")):
+    empty, zero = np.empty(0, np.uint8), np.zeros(1, np.int32)
+    for data, reason in ((b"MD*", "there already"), (b"NM*", "there already"), (b"MDZ1", "do not parse")):
         tags = Column.from_list([data])
         with pytest.raises(KernelError, match=reason):
-            kernels.aux_omit(tags.values, tags.offsets, MD, ord("Z"), empty, none, np.ones(1, np.bool_), out, offsets)
+            kernels.aux_omit(tags.values, tags.offsets, zero, empty, none, out, offsets)
+    for data, nm in ((b"MD*", -1), (b"NM*", -1), (b"NM*", 256)):
+        tags = Column.from_list([data])
+        with pytest.raises(KernelError, match="cannot be computed"):
+            kernels.aux_restore(tags.values, tags.offsets, zero + nm, empty, none, out, offsets)
     tags = Column.from_list([b"MD*"])
-    with pytest.raises(KernelError, match="cannot be computed"):
-        kernels.aux_restore(tags.values, tags.offsets, MD, ord("Z"), empty, none, np.zeros(1, np.bool_), empty, offsets)
+    with pytest.raises(KernelError, match="differ in number"):
+        kernels.aux_restore(tags.values, tags.offsets, np.zeros(2, np.int32), empty, none, out, offsets)
+    with pytest.raises(KernelError, match="outside of the expected values"):
+        kernels.aux_restore(tags.values, tags.offsets, zero, empty, np.array([0, 1]), out, offsets)

@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 
 from agd.errors import KernelError
 
-COMPLEMENT = bytes.maketrans(b"ACGTN", b"TGCAN")
+COMPLEMENT = bytes.maketrans(b"ACGTNRYKMacgtn", b"TGCANYRMKtgcan")
 
 
 @st.composite
 def sources(draw: st.DrawFn) -> list[tuple[bytes, list[tuple[int, int]], list[bool] | None, list[int] | None]]:
     found = []
     for _ in range(draw(st.integers(1, 4))):
-        values = draw(st.text("ACGTN", max_size=300)).encode()
+        letters = draw(st.sampled_from(["ACGTN", "ACGTNRYKMacgtn"]))
+        values = draw(st.text(letters, max_size=300)).encode()
         place = st.integers(0, len(values))
         spans = draw(st.lists(st.tuples(place, place).map(lambda s: (min(s), max(s))), max_size=8))
         turn = draw(st.none() | st.lists(st.booleans(), min_size=len(spans), max_size=len(spans)))

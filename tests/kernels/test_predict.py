@@ -59,3 +59,22 @@ def test_arrays_that_do_not_fit(kernels: ModuleType) -> None:
     with pytest.raises(KernelError, match="differ in length"):
         kernels.predict_bases(GENOME, CONTIGS, np.empty(2, np.int32), none, np.empty(0, np.uint32), none,
                               np.empty(0, np.bool_), none, np.empty(0, np.uint8))  # fmt: skip
+
+
+@given(places=st.lists(st.booleans(), max_size=200), letters=st.binary(min_size=200, max_size=200))
+def test_letters_fill_what_is_not_expected(kernels: ModuleType, places: list[bool], letters: bytes) -> None:
+    free = np.array(places, np.bool_)
+    values, count = np.where(free, 0, 7).astype(np.uint8), int(free.sum())
+    given = np.frombuffer(letters, np.uint8)[:count]
+    expected = values.copy()
+    expected[free] = given
+    kernels.fill_zeros(values, given)
+    assert values.tolist() == expected.tolist()
+
+
+def test_letters_and_places_must_fit(kernels: ModuleType) -> None:
+    values = np.array([1, 0, 1, 0], np.uint8)
+    with pytest.raises(KernelError, match="fewer letters than places"):
+        kernels.fill_zeros(values.copy(), np.full(1, 65, np.uint8))
+    with pytest.raises(KernelError, match="more letters than places"):
+        kernels.fill_zeros(values.copy(), np.full(3, 65, np.uint8))

@@ -10,8 +10,13 @@ import pytest
 
 import agd
 from agd.aligners.align import align
+from agd.aligners.fused import FusedReport, align_dataset_sorted
+from agd.chunkfile import unframe
+from agd.errors import StorageError
 from agd.pipeline import align_sorted, pipeline
 from agd.run import ThreadRunner
+from agd.storage import LocalStorage
+from agd.testing import content_digest
 
 READ_GROUP = r"@RG\tID:s\tSM:s\tLB:l"
 
@@ -52,6 +57,108 @@ def test_fused_equals_the_steps(folder: Path, tmp_path: Path, workers: int, chun
     assert [s["program"] for s in fused.manifest.steps] == [s["program"] for s in steps.manifest.steps]
     assert (report.reads, report.spilled_bytes) == (800, 0)
     assert pysam.samtools.view(str(tmp_path / "f.bam")) == (tmp_path / "s.sam").read_text()
+
+
+@pytest.fixture(scope="module")
+def tied(folder: Path) -> Path:
+    """The same reads with all qualities alike, so that names decide which duplicate stays."""
+    for number in (1, 2):
+        lines = (folder / f"{number}.fq").read_text().splitlines()
+        lines[3::4] = ["I" * len(line) for line in lines[3::4]]
+        (folder / f"{number}-tied.fq").write_text("\n".join(lines) + "\n")
+    for name in ("ts.agd", "ta.agd"):
+        agd.import_fastq(
+            str(folder / "1-tied.fq"), str(folder / "2-tied.fq"), output=str(folder / name), chunk_records=100
+        )
+    align(agd.open(str(folder / "ta.agd")), str(folder / "ref.fa"), read_group=READ_GROUP)
+    return folder
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("chunk_records", [7, 130, 100_000])
+@pytest.mark.parametrize("spill", [False, True])
+def test_duplicates_are_marked_on_the_way(
+    tied: Path, tmp_path: Path, workers: int, chunk_records: int, spill: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agd.sort(agd.open(str(tied / "ta.agd")), str(tmp_path / "steps.agd"), chunk_records=chunk_records)
+    marked = agd.dedup(agd.open(str(tmp_path / "steps.agd"))).marked
+    read: list[str] = []
+    get = LocalStorage.get
+
+    def watched(self: LocalStorage, key: str, start: int = 0, stop: int | None = None) -> bytes:
+        read.append(key)
+        return get(self, key, start, stop)
+
+    monkeypatch.setattr(LocalStorage, "get", watched)
+    if spill:
+        monkeypatch.setattr("agd.aligners.fused._budget", lambda *_: (20_000, 1))
+    with ThreadRunner(workers) as runner:
+        report = align_sorted(
+            agd.open(str(tied / "ts.agd")), str(tied / "ref.fa"), str(tmp_path / "f.agd"), read_group=READ_GROUP,
+            chunk_records=chunk_records, dedup=True, runner=runner,
+        )  # fmt: skip
+    monkeypatch.undo()
+    assert not [key for key in read if key.startswith("f-")]
+    assert bool(report.spilled_bytes) == spill
+    assert report.duplicates == marked > 20
+    fused, steps = agd.open(str(tmp_path / "f.agd")), agd.open(str(tmp_path / "steps.agd"))
+    assert text(fused, tmp_path / "f.sam") == text(steps, tmp_path / "s.sam")
+    assert fused.manifest.digest == steps.manifest.digest
+    assert [s["program"] for s in fused.manifest.steps] == [s["program"] for s in steps.manifest.steps]
+    assert fused.manifest.steps[-1] == steps.manifest.steps[-1]
+    assert fused.manifest.columns["duplicates"] == steps.manifest.columns["duplicates"]
+    for ours, theirs in zip(fused.chunks, steps.chunks, strict=True):
+        assert ours.cells["duplicates"].statistics == theirs.cells["duplicates"].statistics
+        blobs = [ds.fetch(chunk, ["duplicates"])["duplicates"] for ds, chunk in ((fused, ours), (steps, theirs))]
+        assert bytes(unframe(blobs[0], "")[2]) == bytes(unframe(blobs[1], "")[2])
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("failing", ["results", "duplicates", "manifest"])
+def test_what_a_full_disk_stopped_goes_on(
+    tied: Path, tmp_path: Path, failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = LocalStorage.put
+    left = {"results": 5, "duplicates": 2}
+
+    def full(self: LocalStorage, key: str, data: bytes, *, exclusive: bool = False) -> None:
+        if failing in key:
+            left[failing] = left.get(failing, 0) - 1
+            if left[failing] < 0:
+                raise StorageError(f"{key}: No space left on device")
+        put(self, key, data, exclusive=exclusive)
+
+    def work(name: str) -> FusedReport:
+        with ThreadRunner(2) as runner:
+            return align_dataset_sorted(
+                agd.open(str(tied / "ts.agd")), str(tied / "ref.fa"), tmp_path / name, read_group=READ_GROUP,
+                chunk_records=50, dedup=True, runner=runner,
+            )  # fmt: skip
+
+    monkeypatch.setattr(LocalStorage, "put", full)
+    with pytest.raises(StorageError, match="No space left"):
+        work("f.agd")
+    monkeypatch.undo()
+    kept = {p.name: p.stat().st_ino for p in (tmp_path / "f.agd").iterdir() if p.name.startswith("f-0")}
+    assert len(kept) > 5
+    assert not (tmp_path / "f.agd" / "manifest.json").exists()
+    report = work("f.agd")
+    assert report.kept >= 4
+    assert work("g.agd").kept == 0
+    assert content_digest(agd.open(str(tmp_path / "f.agd"))) == content_digest(agd.open(str(tmp_path / "g.agd")))
+    assert {name: (tmp_path / "f.agd" / name).stat().st_ino for name in kept} == kept
+
+
+def test_what_cannot_go_on_leaves_nothing(tied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("broken")
+
+    monkeypatch.setattr("agd.ops.dedup_find.Finder.find", broken)
+    with pytest.raises(ValueError, match="broken"):
+        align_sorted(
+            agd.open(str(tied / "ts.agd")), str(tied / "ref.fa"), tmp_path / "f.agd", chunk_records=50, dedup=True
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_spilling_changes_nothing(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

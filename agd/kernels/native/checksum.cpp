@@ -52,11 +52,12 @@ class PartHasher {
         const uint8_t *from = in_.bases.begin(i);
         const bool plain = is_acgtn(from, (int64_t)length);
         if (plain && !turned) return from;
-        buffer_.assign(from, from + length);
+        buffer_.resize(length);
         if (plain) {
-            turn_span(buffer_.data(), buffer_.data() + length, true);
+            copy_turned(buffer_.data(), from, (int64_t)length, true);
             return buffer_.data();
         }
+        std::copy(from, from + length, buffer_.data());
         const auto &table = turned ? folded_complements : folded_bases;
         if (turned) std::reverse(buffer_.begin(), buffer_.end());
         for (uint8_t &letter : buffer_) letter = table[letter];
@@ -69,8 +70,8 @@ class PartHasher {
             buffer_.assign(length, (uint8_t)' ');  // 0xff + 33, modulo 256
         } else {
             if (!turned) return from;
-            buffer_.assign(from, from + length);
-            reverse_bytes(buffer_.data(), buffer_.data() + length);
+            buffer_.resize(length);
+            copy_turned(buffer_.data(), from, (int64_t)length, false);
         }
         return buffer_.data();
     }

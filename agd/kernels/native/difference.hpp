@@ -3,8 +3,10 @@
 
 #include "common.hpp"
 #include "nucleotides.hpp"
+#include "vector.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 
 namespace agd {
@@ -20,14 +22,15 @@ constexpr bool in(uint32_t operation, uint32_t bits) { return bits >> operation_
 
 inline char upper(uint8_t letter) { return (char)(letter >= 'a' && letter <= 'z' ? letter - 32 : letter); }
 
-// True where sixteen letters are equal, whatever their case, and each is one of ACGT.
-inline bool plainly_equal(const uint8_t *a, const uint8_t *b) {
-    uint8_t bad = 0;
-    for (int i = 0; i < 16; i++) {
-        const uint8_t u = a[i] & 0xdf, v = b[i] & 0xdf;
-        bad |= (uint8_t)(u ^ v) | (uint8_t)((u != 'A') & (u != 'C') & (u != 'G') & (u != 'T'));
-    }
-    return !bad;
+constexpr int64_t BLOCK = 32;
+
+// Of 32 letters, a bit for each that is not equal to its partner, whatever their case, or is none of ACGT.
+AGD_INLINE uint32_t not_plain(const uint8_t *a, const uint8_t *b) {
+    Block x, y;
+    std::memcpy(&x, a, BLOCK);
+    std::memcpy(&y, b, BLOCK);
+    const Block u = x & 0xdf;
+    return ~bits_of((Block)((u == (y & 0xdf)) & ((u == 'A') | (u == 'C') | (u == 'G') | (u == 'T'))));
 }
 
 // Writes the MD of one record; reads and reference that end before the CIGAR does end the walk, as in samtools calmd.
@@ -43,26 +46,39 @@ struct Walk {
         matched = 0;
     }
 
-    bool aligned(int64_t n) {
+    AGD_INLINE void skip(int64_t n) { read += n, reference += n, matched += n; }
+
+    AGD_INLINE void letter() {
+        const uint8_t a = base_codes[*read], b = base_codes[*reference];
+        if ((a == b && a != 15) || a == 0) return skip(1);
+        count();
+        *out++ = upper(*reference);
+        nm++;
+        ambiguous += a == 15 || b == 15;
+        read++, reference++;
+    }
+
+    AGD_INLINE bool aligned(int64_t n) {
         const int64_t inside = std::max<int64_t>(0, std::min({n, read_end - read, reference_end - reference}));
         const uint8_t *stop = read + inside;
-        while (read < stop) {
-            if (stop - read >= 16 && plainly_equal(read, reference)) {
-                read += 16, reference += 16, matched += 16;
-                continue;
-            }
-            for (const uint8_t *block = std::min(stop, read + 16); read < block; read++, reference++) {
-                const uint8_t a = base_codes[*read], b = base_codes[*reference];
-                if ((a == b && a != 15) || a == 0) {
-                    matched++;
-                } else {
-                    count();
-                    *out++ = upper(*reference);
-                    nm++;
-                    ambiguous += a == 15 || b == 15;
-                }
-            }
+        while (stop - read >= BLOCK) {
+            const uint32_t bad = not_plain(read, reference);
+            skip(bad ? std::countr_zero(bad) : BLOCK);
+            if (bad) letter();
         }
+        if (inside >= BLOCK) {
+            // What is left, at the end of a block that begins before it.
+            const int64_t rest = stop - read;
+            uint64_t bad = (uint64_t)not_plain(stop - BLOCK, reference + rest - BLOCK) >> (BLOCK - rest);
+            for (; bad; bad >>= 1) {
+                const int next = std::countr_zero(bad);
+                skip(next);
+                letter();
+                bad >>= next;
+            }
+            skip(stop - read);
+        }
+        while (read < stop) letter();
         return inside == n;
     }
 
@@ -76,7 +92,7 @@ struct Walk {
         return inside == n;
     }
 
-    bool step(uint32_t operation) {
+    AGD_INLINE bool step(uint32_t operation) {
         const int64_t n = operation_length(operation);
         switch (operation_code(operation)) {
             case M: case EQUAL: case DIFFERENT: return aligned(n);

@@ -127,8 +127,8 @@ void gather_spans(nb::sequence list, In<int64_t> order, bool complement, Out<uin
             const int64_t target = out_offsets.data()[i];
             require(out_offsets.data()[i + 1] - target == span.length, "offsets do not fit the records", i);
             uint8_t *to = out.data() + target;
-            copy_short(to, span.from, span.length);
-            if (span.turn) turn_span(to, to + span.length, complement);
+            if (span.turn) copy_turned(to, span.from, span.length, complement);
+            else copy_short(to, span.from, span.length);
         }
         const int64_t near = i + NEAR, far = i + FAR;
         if (near >= 0 && near < n) {

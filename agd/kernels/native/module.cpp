@@ -1,5 +1,5 @@
 // The module: one bind function per file of kernels, and the translation of errors.
-#include "common.hpp"
+#include "simd.hpp"
 
 namespace agd {
 void bind_bases(nb::module_ &);
@@ -37,6 +37,10 @@ NB_MODULE(_native, m) {
             PyErr_SetObject(type.ptr(), error.ptr());
         }
     });
+    m.def("limit_simd", [](int level) {
+        agd::simd_limit = level;
+        return (int)agd::simd();
+    }, nb::arg("level"));
     agd::bind_bases(m);
     agd::bind_fastq(m);
     agd::bind_ragged(m);

@@ -51,9 +51,25 @@ int64_t predict_bases(In<uint8_t> genome, In<int64_t> contig_offsets, In<int32_t
     return predicted;
 }
 
+// Puts letters, in their order, where there is nothing yet; as many as there are such places.
+void fill_zeros(Out<uint8_t> values, In<uint8_t> letters) {
+    nb::gil_scoped_release unlocked;
+    uint8_t *p = values.data(), *end = p + values.size();
+    const uint8_t *from = letters.data(), *stop = from + letters.size();
+    while (p < end && (p = (uint8_t *)std::memchr(p, 0, (size_t)(end - p)))) {
+        for (; p < end && !*p; p++) {
+            require(from < stop, "fewer letters than places", -1, p - values.data());
+            *p = *from++;
+        }
+        if (p == end) break;
+    }
+    require(from == stop, "more letters than places");
+}
+
 }  // namespace
 
 void bind_predict(nb::module_ &m) {
+    m.def("fill_zeros", &fill_zeros, nb::arg("values").noconvert(), nb::arg("letters").noconvert());
     m.def("predict_bases", &predict_bases, nb::arg("genome"), nb::arg("contig_offsets"), nb::arg("reference"),
           nb::arg("position"), nb::arg("cigar"), nb::arg("cigar_offsets"), nb::arg("turned"), nb::arg("offsets"),
           nb::arg("out"));

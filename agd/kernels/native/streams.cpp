@@ -233,9 +233,9 @@ inline size_t value_size(char type, const uint8_t *at, const uint8_t *end, size_
     case 'i': case 'I': case 'f': size = 4; break;
     case 'd': size = 8; break;
     case 'Z': case 'H': {
-        const void *zero = at < end ? std::memchr(at, 0, (size_t)(end - at)) : nullptr;
+        const uint8_t *zero = find_zero(at, end);
         require(zero, "stream of a tag ends too early", (int64_t)record);
-        return (size_t)((const uint8_t *)zero - at) + 1;
+        return (size_t)(zero - at) + 1;
     }
     case 'B': {
         require(end - at >= 5, "stream of a tag ends too early", (int64_t)record);

@@ -3,6 +3,8 @@
 
 #include "records.hpp"
 
+#include <bit>
+
 namespace agd {
 
 inline int array_item_size(uint8_t subtype) {
@@ -12,6 +14,15 @@ inline int array_item_size(uint8_t subtype) {
     case 'i': case 'I': case 'f': return 4;
     default: return 0;
     }
+}
+
+// The first zero of [p, end), or null; texts are mostly short.
+inline const uint8_t *find_zero(const uint8_t *p, const uint8_t *end) {
+    for (int words = 0; words < 4 && end - p >= 8; words++, p += 8) {
+        const uint64_t x = load<uint64_t>(p), zeros = (x - 0x0101010101010101) & ~x & 0x8080808080808080;
+        if (zeros) return p + std::countr_zero(zeros) / 8;
+    }
+    return p < end ? (const uint8_t *)std::memchr(p, 0, (size_t)(end - p)) : nullptr;
 }
 
 // End of the field that begins at p, or null if it does not parse within [p, end).
@@ -25,8 +36,8 @@ inline const uint8_t *field_end(const uint8_t *p, const uint8_t *end) {
     case 'i': case 'I': case 'f': size = 7; break;
     case 'd': size = 11; break;  // never in the specification, but htslib has always read and written it
     case 'Z': case 'H': {
-        const void *zero = std::memchr(p + 3, 0, (size_t)left - 3);
-        return zero ? (const uint8_t *)zero + 1 : nullptr;
+        const uint8_t *zero = find_zero(p + 3, end);
+        return zero ? zero + 1 : nullptr;
     }
     case 'B': {
         if (left < 8) return nullptr;

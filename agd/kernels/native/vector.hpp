@@ -5,6 +5,10 @@
 #include <cstdlib>
 #include <cstring>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 // The loader picks the AVX2 version where the processor has it; elsewhere the default one is all there is. Sanitized
 // builds go without: the resolvers run before the sanitizer does.
 #define AGD_MULTIVERSION
@@ -26,6 +30,22 @@ AGD_INLINE bool any(const Block &block) {
     uint64_t part[4];
     std::memcpy(part, &block, 32);
     return (part[0] | part[1] | part[2] | part[3]) != 0;
+}
+
+// A bit for each byte of a block of which each is 0 or 255, the first lowest.
+AGD_INLINE uint32_t bits_of(const Block &mask) {
+#if defined(__SSE2__)
+    __m128i half[2];
+    std::memcpy(half, &mask, 32);
+    return (uint32_t)_mm_movemask_epi8(half[0]) | (uint32_t)_mm_movemask_epi8(half[1]) << 16;
+#else
+    uint64_t part[4];
+    std::memcpy(part, &mask, 32);
+    uint32_t bits = 0;
+    for (int i = 0; i < 4; i++)
+        bits |= (uint32_t)((part[i] & 0x0101010101010101) * 0x0102040810204080 >> 56) << (8 * i);
+    return bits;
+#endif
 }
 
 AGD_INLINE uint64_t load64(const uint8_t *p) {

@@ -15,7 +15,15 @@ from agd.kernels.reference.checksum import checksum, crc32, record_crcs
 from agd.kernels.reference.coverage import add_spans, aligned_blocks, aligned_qualities
 from agd.kernels.reference.derive import aux_omit, aux_restore
 from agd.kernels.reference.difference import md_bound, nm_md, reference_spans, unclipped_ends
-from agd.kernels.reference.duplicates import best_of_groups, hash_spans, optical_duplicates, quality_sums
+from agd.kernels.reference.duplicates import (
+    best_of_groups,
+    deal_rows,
+    find_members,
+    hash_spans,
+    optical_duplicates,
+    quality_sums,
+    sign_ends,
+)
 from agd.kernels.reference.fastq import fastq_scan
 from agd.kernels.reference.gather import gather_lengths, gather_spans
 from agd.kernels.reference.hits import collect_hits, finish_hits, span_strings
@@ -29,7 +37,7 @@ from agd.kernels.reference.names import (
     write_decimals,
 )
 from agd.kernels.reference.order import argsort_bytes, argsort_u64, coordinate_keys, name_keys
-from agd.kernels.reference.predict import predict_bases
+from agd.kernels.reference.predict import fill_zeros, predict_bases
 from agd.kernels.reference.quality_model import quality_decode, quality_encode
 from agd.kernels.reference.ragged import copy_spans, reverse_spans
 from agd.kernels.reference.rans import (
@@ -86,11 +94,14 @@ __all__ = [
     "coordinate_keys",
     "copy_spans",
     "crc32",
+    "deal_rows",
     "exception_runs",
     "expand_links",
     "fastq_format",
     "fastq_scan",
     "fill_runs",
+    "fill_zeros",
+    "find_members",
     "finish_hits",
     "gather_lengths",
     "gather_spans",
@@ -124,6 +135,7 @@ __all__ = [
     "sam_format_bound",
     "sam_parse",
     "same_names",
+    "sign_ends",
     "span_numbers",
     "span_strings",
     "symbols_pack",

@@ -6,30 +6,25 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from agd.batch import I64, U8, Bool
+from agd.batch import I32, I64, U8
 from agd.errors import KernelError
 from agd.kernels.reference.ragged import check_offsets
 from agd.kernels.reference.tags import field_end
 
 
 def aux_omit(
-    tags: U8, offsets: I64, tag: int, kind: int, expected: U8, expected_offsets: I64, present: Bool, out: U8,
-    out_offsets: I64,
+    tags: U8, offsets: I64, nm: I32, md: U8, md_offsets: I64, out: U8, out_offsets: I64
 ) -> int:
-    """Leave out the value of a tag where it is as expected; its type becomes ``*``.
+    """Leave out the values of NM and MD where they are as expected; their type becomes ``*``.
 
     Parameters
     ----------
     tags, offsets
         Aux fields as BAM has them: record ``i`` is ``tags[offsets[i]:offsets[i + 1]]``.
-    tag : int
-        Its two letters, little-endian.
-    kind : int
-        Type of the field that is expected: ``C`` or ``Z``.
-    expected, expected_offsets
-        Value that is expected of each record; of ``Z`` without the final zero.
-    present : ndarray of bool, shape (records,)
-        Where a value is expected at all.
+    nm : ndarray of int32, shape (records,)
+        NM that is expected of each record, as a field of type ``C`` (so none above 255 is); -1: neither NM nor MD is.
+    md, md_offsets
+        MD that is expected, a field of type ``Z``, without the final zero.
     out, out_offsets
         Written: the tags of all records; at least as long as the tags.
 
@@ -41,39 +36,36 @@ def aux_omit(
     Raises
     ------
     KernelError
-        Tags do not parse, or hold such a field without a value; offsets or sizes do not fit.
+        Tags do not parse, or hold an NM or MD without a value; offsets or sizes do not fit.
     """
-    values = _expected(tags, offsets, expected, expected_offsets, present, out_offsets)
+    expected = _expected(tags, offsets, nm, md, md_offsets, out_offsets)
     if len(out) < offsets[-1] - offsets[0]:
         raise KernelError("no room for the tags")
-    name, made, omitted = tag.to_bytes(2, "little"), b"", 0
+    made, omitted = b"", 0
     out_offsets[0] = 0
-    for i in range(len(present)):
+    for i, fields in enumerate(expected):
         for field in _fields(tags, offsets, i):
-            marked = field[2:3] == b"*"
-            if marked and field[:2] == name:
+            if field in (b"NM*", b"MD*"):
                 raise KernelError("a tag without a value is there already", i)
-            value = values[i] + b"\0" * (kind == ord("Z"))
-            same = not marked and present[i] and field == name + bytes([kind]) + value
+            same = fields.get(field[:2]) == field
             omitted += int(same)
-            made += name + b"*" if same else field
+            made += field[:2] + b"*" if same else field
         out_offsets[i + 1] = len(made)
     out[: len(made)] = np.frombuffer(made, np.uint8)
     return omitted
 
 
 def aux_restore(
-    tags: U8, offsets: I64, tag: int, kind: int, expected: U8, expected_offsets: I64, present: Bool, out: U8,
-    out_offsets: I64,
+    tags: U8, offsets: I64, nm: I32, md: U8, md_offsets: I64, out: U8, out_offsets: I64
 ) -> int:
     """Put back what :func:`aux_omit` left out.
 
     Parameters
     ----------
-    tags, offsets, tag, kind, expected, expected_offsets, present
+    tags, offsets, nm, md, md_offsets
         As there.
     out, out_offsets
-        Written. Where ``out`` is empty only the offsets are.
+        Written. Where ``out`` is too small, what is in it means nothing, but the offsets do.
 
     Returns
     -------
@@ -83,37 +75,40 @@ def aux_restore(
     Raises
     ------
     KernelError
-        Tags do not parse; a value is missing and none is expected; there is no room.
+        Tags do not parse; a value is missing and none is expected.
     """
-    values = _expected(tags, offsets, expected, expected_offsets, present, out_offsets)
-    name, made = tag.to_bytes(2, "little"), b""
+    expected = _expected(tags, offsets, nm, md, md_offsets, out_offsets)
+    made = b""
     out_offsets[0] = 0
-    for i in range(len(present)):
+    for i, fields in enumerate(expected):
         for field in _fields(tags, offsets, i):
-            if field == name + b"*":
-                if not present[i]:
+            if field in (b"NM*", b"MD*"):
+                if field[:2] not in fields:
                     raise KernelError("a tag was left out that cannot be computed", i)
-                made += name + bytes([kind]) + values[i] + b"\0" * (kind == ord("Z"))
+                made += fields[field[:2]]
             else:
                 made += field
         out_offsets[i + 1] = len(made)
-    if len(out):
-        if len(out) < len(made):
-            raise KernelError("no room for the tags")
+    if len(out) >= len(made):
         out[: len(made)] = np.frombuffer(made, np.uint8)
     return len(made)
 
 
 def _expected(
-    tags: U8, offsets: I64, expected: U8, expected_offsets: I64, present: Bool, out_offsets: I64
-) -> list[bytes]:
+    tags: U8, offsets: I64, nm: I32, md: U8, md_offsets: I64, out_offsets: I64
+) -> list[dict[bytes, bytes]]:
+    """The fields that are expected of each record, by tag."""
     check_offsets(offsets, len(tags), "offsets outside of the tags")
-    check_offsets(expected_offsets, len(expected), "offsets outside of the expected values")
-    if len(present) + 1 != len(expected_offsets):
-        raise KernelError("expected values differ in number")
-    if len(present) != len(offsets) - 1 or len(out_offsets) != len(offsets):
+    check_offsets(md_offsets, len(md), "offsets outside of the expected values")
+    if not len(nm) + 1 == len(md_offsets) == len(offsets) == len(out_offsets):
         raise KernelError("tags and expected values differ in number")
-    return [expected[expected_offsets[i] : expected_offsets[i + 1]].tobytes() for i in range(len(present))]
+    expected: list[dict[bytes, bytes]] = []
+    for i, number in enumerate(nm.tolist()):
+        text = md[md_offsets[i] : md_offsets[i + 1]].tobytes()
+        expected.append({b"MD": b"MDZ" + text + b"\0"} if number >= 0 else {})
+        if 0 <= number < 256:
+            expected[-1][b"NM"] = b"NMC" + bytes([number])
+    return expected
 
 
 def _fields(tags: U8, offsets: I64, record: int) -> Iterator[bytes]:

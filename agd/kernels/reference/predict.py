@@ -86,3 +86,26 @@ def predict_bases(
         if turned[i]:
             bases[:] = _COMPLEMENT[bases[::-1]]
     return predicted
+
+
+def fill_zeros(values: U8, letters: U8) -> None:
+    """Put letters, in their order, where :func:`predict_bases` has nothing to expect.
+
+    Parameters
+    ----------
+    values : ndarray of uint8
+        Written where it is 0.
+    letters : ndarray of uint8
+        One for each such place.
+
+    Raises
+    ------
+    KernelError
+        There are more or fewer letters than places.
+    """
+    places = np.flatnonzero(values == 0)
+    if len(letters) < len(places):
+        raise KernelError("fewer letters than places", -1, int(places[len(letters)]))
+    if len(letters) > len(places):
+        raise KernelError("more letters than places")
+    values[places] = letters

@@ -1,0 +1,55 @@
+// Which vector instructions are used: those of the processor, found out once, or fewer for tests.
+#pragma once
+
+#include "common.hpp"
+
+#include <algorithm>
+#include <atomic>
+
+#if defined(__x86_64__) && !defined(AGD_PORTABLE)
+#include <immintrin.h>
+#define AGD_X86 1
+#define AGD_AVX2 __attribute__((target("avx2,bmi2,popcnt,lzcnt")))
+#define AGD_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vbmi2,avx2,bmi2,popcnt,lzcnt")))
+#endif
+
+// Of a lambda that is compiled for the instructions of the function that it is handed to; what it calls is inlined too.
+#define AGD_INLINED __attribute__((always_inline))
+
+namespace agd {
+
+enum class Simd : int { NONE, AVX2, AVX512 };
+
+inline Simd processor_simd() {
+#if defined(AGD_X86)
+    static const Simd best = [] {
+        if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi2")) return Simd::NONE;
+        const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                          __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2");
+        return wide ? Simd::AVX512 : Simd::AVX2;
+    }();
+    return best;
+#else
+    return Simd::NONE;
+#endif
+}
+
+inline std::atomic<int> simd_limit{(int)Simd::AVX512};
+
+// The instructions that kernels may use.
+inline Simd simd() { return std::min(processor_simd(), (Simd)simd_limit.load(std::memory_order_relaxed)); }
+
+#if defined(AGD_X86)
+template <class F> AGD_AVX2 auto run_avx2(const F &f) { return f(); }
+#endif
+
+// Calls f, an AGD_INLINED lambda, compiled for AVX2 where that may be used.
+template <class F> auto vectorised(const F &f) {
+#if defined(AGD_X86)
+    if (simd() >= Simd::AVX2) return run_avx2(f);
+#endif
+    return f();
+}
+
+}  // namespace agd

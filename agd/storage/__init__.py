@@ -1,0 +1,125 @@
+"""Objects in a folder of any store.
+
+A :class:`Storage` holds the objects of one dataset: flat keys, whole immutable objects. Publishing is atomic: an object
+is there with all its bytes or it is not there. ``create`` is exclusive where the store can do it (see
+:attr:`Storage.exclusive`).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from agd.errors import UsageError
+from agd.storage.base import TEMPORARY_PREFIX, WRAPPERS, Storage, is_stale, temporary_name
+from agd.storage.client import Client, FsspecClient, Info, MemoryClient, S3fsClient
+from agd.storage.failures import ATTEMPTS, Retry, explain, is_transient
+from agd.storage.local import LocalStorage
+from agd.storage.options import S3, protocol_of, set_defaults, store_options
+from agd.storage.remote import RemoteStorage
+
+__all__ = [
+    "ATTEMPTS", "TEMPORARY_PREFIX", "WRAPPERS", "Client", "Info", "LocalStorage", "RemoteStorage", "Retry", "Storage",
+    "explain", "filesystem_of", "is_stale", "is_transient", "open_client", "open_storage", "s3_filesystem",
+    "set_defaults", "store_options", "temporary_name",
+]  # fmt: skip
+
+#: Which client speaks to S3: ``s3fs`` or ``obstore``. Default: obstore where it is installed and can do what is asked.
+CLIENT_VARIABLE = "AGD_S3_CLIENT"
+
+
+def open_storage(url: str | os.PathLike[str], *, create: bool = False, **options: Any) -> Storage:
+    """Storage for a url or path.
+
+    Parameters
+    ----------
+    url : str or path
+        A local path, or any url that fsspec understands (``s3://bucket/folder``, ``memory://name``).
+    create : bool
+        Make the folder where the store has folders.
+    **options
+        Passed to fsspec (``endpoint_url``, credentials, …); for S3 also ``s3_client``: "s3fs" or "obstore".
+
+    Raises
+    ------
+    UsageError
+        The url or the options cannot be understood, or a package is missing.
+    """
+    url = os.fspath(url)
+    client, path = open_client(url, **options)
+    storage: Storage
+    if isinstance(client, FsspecClient) and isinstance(client.filesystem, LocalFileSystem):
+        storage = LocalStorage(path, create=create)
+    else:
+        storage = RemoteStorage(url, client, path)
+    for wrap in WRAPPERS:
+        storage = wrap(storage)
+    return storage
+
+
+def open_client(url: str, **options: Any) -> tuple[Client, str]:
+    """Client for a url, and what it calls the path; see :func:`open_storage`."""
+    choice = options.pop("s3_client", None) or os.environ.get(CLIENT_VARIABLE) or ""
+    if choice not in ("", "s3fs", "obstore"):
+        raise UsageError(f"there is no client {choice!r} for S3", f"set {CLIENT_VARIABLE} to s3fs or obstore")
+    if protocol_of(url) in S3 and choice != "s3fs":
+        found = _obstore_client(url, options, required=choice == "obstore")
+        if found is not None:
+            return found
+    if protocol_of(url) in S3:
+        filesystem, path = s3_filesystem(url, **options)
+        return S3fsClient(filesystem), path
+    filesystem, path = filesystem_of(url, **options)
+    memory = type(filesystem).__name__ == "MemoryFileSystem"
+    return (MemoryClient if memory else FsspecClient)(filesystem), path
+
+
+def s3_filesystem(url: str, **options: Any) -> tuple[Any, str]:
+    """A file system of s3fs that makes each request once (see :class:`agd.storage.Retry`), and the path of a url."""
+    # The options say so too: nothing else then gets this very instance from fsspec's cache.
+    once = {"retries": {"total_max_attempts": 1}} | (options.get("config_kwargs") or {})
+    filesystem, path = filesystem_of(url, **options | {"config_kwargs": once})
+    filesystem.retries = 1
+    return filesystem, path
+
+
+def _obstore_client(url: str, options: dict[str, Any], *, required: bool) -> tuple[Client, str] | None:
+    from agd.storage import objects
+
+    if not objects.is_installed():
+        if required:
+            raise UsageError(f"{CLIENT_VARIABLE}=obstore: obstore is not installed", "pip install 'agd[obstore]'")
+        return None
+    try:
+        bucket, key = objects.split(url.split("://", 1)[1])
+        return objects.ObstoreClient(bucket, objects.obstore_settings(store_options(url, options))), key
+    except objects.NotForObstoreError as error:
+        if required:
+            raise UsageError(f"{url}: obstore cannot be used with {error}", f"set {CLIENT_VARIABLE}=s3fs") from error
+        return None
+
+
+#: What to install for a protocol whose package is not there.
+_EXTRAS = {"gs": "agd[gcs]", "gcs": "agd[gcs]", "abfs": "agd[azure]", "az": "agd[azure]", "adl": "agd[azure]"}
+
+
+def filesystem_of(url: str, **options: Any) -> tuple[Any, str]:
+    """fsspec's file system for a url, and its path there.
+
+    Raises
+    ------
+    UsageError
+        The url or the options cannot be understood, or a package is missing.
+    """
+    try:
+        filesystem, path = fsspec.core.url_to_fs(url, **store_options(url, options))
+    except ImportError as error:
+        extra = _EXTRAS.get(protocol_of(url))
+        remedy = f"pip install '{extra}'" if extra else f"install the package that fsspec names: {error}"
+        raise UsageError(f"{url}: a package for {protocol_of(url)}:// is missing: {error}", remedy) from error
+    except (TypeError, ValueError, KeyError) as error:
+        raise UsageError(f"{url}: {error}", "check the url and the options of the store") from error
+    return filesystem, path
