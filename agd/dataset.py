@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +21,13 @@ from agd.manifest import MANIFEST_KEY, Chunk, Manifest, generation_key
 from agd.run import Runner, SerialRunner
 from agd.storage import Storage, open_storage
 from agd.tabular import Tabular
-from agd.types import Flag, Orientation, RecordType
+from agd.types import Flag, Orientation, RecordType, Reference
 
 if TYPE_CHECKING:
     from agd.frame import Frame
+
+#: Names of embedded references.
+EMBEDDED = re.compile(r"reference(-[0-9]+)?\.agd")
 
 
 class Dataset(Tabular):
@@ -44,8 +49,10 @@ class Dataset(Tabular):
         self.storage = storage
         self.manifest = manifest
         hints = [step.get("parameters", {}).get("reference") for step in reversed(manifest.steps)]
+        embedded = embedded_reference(manifest)
         self.genome = GenomeSource(
-            manifest.references, storage.url, reference, [hint for hint in hints if isinstance(hint, str)]
+            manifest.references, storage.url, reference, [hint for hint in hints if isinstance(hint, str)],
+            functools.partial(_load_embedded, storage.url, embedded, manifest.references) if embedded else None,
         )
 
     @staticmethod
@@ -336,6 +343,32 @@ class _ChunkContext:
 
     def genome(self) -> tuple[U8, I64]:
         return self._dataset.genome.load()
+
+
+def embedded_reference(manifest: Manifest) -> str:
+    """Name of the dataset, in the folder of this one, that holds parts of the reference; "" if there is none."""
+    names = [step.get("parameters", {}).get("embedded") for step in reversed(manifest.steps)]
+    return next((name for name in names if isinstance(name, str) and EMBEDDED.fullmatch(name)), "")
+
+
+def _load_embedded(url: str, name: str, references: Sequence[Reference]) -> tuple[U8, I64]:
+    """Letters of the references, 0 where the embedded dataset has none, and their offsets."""
+    inner = Dataset.open(f"{url}/{name}")
+    if inner.manifest.references != tuple(references):
+        raise FormatError(inner.url, "references", "are not those of the dataset around it")
+    offsets = np.zeros(len(references) + 1, np.int64)
+    np.cumsum([r.length for r in references], out=offsets[1:])
+    letters, index = np.zeros(int(offsets[-1]), np.uint8), {r.name: i for i, r in enumerate(references)}
+    for batch in inner.batches(["bases", "metadata"]):
+        bases = batch.ragged("bases")
+        for i, place in enumerate(batch.ragged("metadata")):
+            contig, _, span = place.decode().rpartition(":")
+            first = int(span.partition("-")[0]) - 1
+            at, size = int(offsets[index[contig]]) + first, int(bases.lengths[i])
+            if first < 0 or first + size > references[index[contig]].length:
+                raise FormatError(inner.url, "metadata", f"{place.decode()!r} lies outside of its reference")
+            letters[at : at + size] = np.frombuffer(bases[i], np.uint8)
+    return letters, offsets
 
 
 def is_dataset(storage: Storage) -> bool:

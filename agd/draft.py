@@ -14,8 +14,9 @@ from agd import cell as cells
 from agd import claim
 from agd.batch import AnyColumn
 from agd.codecs import Chain, Context, needed_columns
-from agd.dataset import Dataset, is_dataset, load_manifest
+from agd.dataset import EMBEDDED, Dataset, is_dataset, load_manifest
 from agd.errors import (
+    AgdError,
     ConflictError,
     DatasetExistsError,
     DatasetNotFoundError,
@@ -386,8 +387,22 @@ OWN_KEYS = re.compile(r"(manifest(-\d+)?\.json|draft-.*\.json|.+-\d{12}\.[^/]+|\
 def remove(storage: Storage) -> None:
     """Remove every object of the dataset that is here; other files are left alone. Manifests go first."""
     keys = [key for key in list(storage.keys()) if OWN_KEYS.fullmatch(key)]
+    for name in _embedded(storage):
+        inner = open_storage(f"{storage.url}/{name}")
+        remove(inner)
+        with contextlib.suppress(OSError):
+            os.rmdir(inner.url)
     for key in sorted(keys, key=lambda k: not k.startswith("manifest")):
         storage.delete(key)
+
+
+def _embedded(storage: Storage) -> set[str]:
+    """Embedded references of the dataset that is here, if there is one that can be read."""
+    try:
+        steps = load_manifest(storage).steps
+    except AgdError:
+        return set()
+    return {name for step in steps if EMBEDDED.fullmatch(name := str(step.get("parameters", {}).get("embedded", "")))}
 
 
 def name_of(url: str) -> str:

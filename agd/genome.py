@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,10 @@ PATH_VARIABLES = ("REF_CACHE", "REF_PATH")
 class GenomeSource:
     """Finds and loads the sequences of some references, once.
 
-    They are looked for in the FASTA file ``fasta``, in that of ``AGD_REFERENCE``, in ``REF_CACHE`` and ``REF_PATH``
-    (directories, or patterns such as ``cache/%2s/%2s/%s``, separated by colons; files hold the bare sequence), then in
-    the FASTA files ``hints``.
+    What is embedded in the dataset comes before everything else, so that what was written with it is read with it. If
+    nothing is, they are looked for in the FASTA file ``fasta``, in that of ``AGD_REFERENCE``, in ``REF_CACHE`` and
+    ``REF_PATH`` (directories, or patterns such as ``cache/%2s/%2s/%s``, separated by colons; files hold the bare
+    sequence), then in the FASTA files ``hints``.
 
     Parameters
     ----------
@@ -38,15 +39,20 @@ class GenomeSource:
         FASTA file to look into first.
     hints : sequence of str
         Where the reference once was.
+    embedded : callable, optional
+        Gives what the dataset has of the reference itself: letters of all references end to end, 0 for those that it
+        has not, and their offsets. Picklable.
     """
 
     def __init__(
-        self, references: Sequence[Reference], where: str, fasta: str | None = None, hints: Sequence[str] = ()
+        self, references: Sequence[Reference], where: str, fasta: str | None = None, hints: Sequence[str] = (),
+        embedded: Callable[[], tuple[U8, I64]] | None = None,
     ) -> None:
         self._references = tuple(references)
         self._where = where
         self._fasta = fasta
         self._hints = tuple(hints)
+        self._embedded = embedded
         self._lock = threading.Lock()
         self._loaded: tuple[U8, I64] | None = None
 
@@ -60,6 +66,8 @@ class GenomeSource:
     def load(self) -> tuple[U8, I64]:
         """Letters of all references end to end, in the order of the dataset, and their offsets.
 
+        Letters of an embedded reference are 0 where no alignment needed them.
+
         Raises
         ------
         ReferenceNotFoundError
@@ -71,6 +79,8 @@ class GenomeSource:
             return self._loaded
 
     def _find(self) -> tuple[U8, I64]:
+        if self._embedded is not None:
+            return self._embedded()
         wanted = {reference.md5 for reference in self._references}
         if "" in wanted:
             name = next(r.name for r in self._references if not r.md5)

@@ -20,11 +20,13 @@ from agd.cli.common import codec_options, command_line, json_option, report, res
               "columns are stored anew.")
 @click.option("--reference", metavar="FASTA", help="Reference, for bases stored as differences to it. "
               "[default: that of the alignment, AGD_REFERENCE, REF_CACHE or REF_PATH]")
+@click.option("--embed-reference", "embed", is_flag=True, help="Keep the parts of the reference that lie under "
+              "alignments in the dataset, which then needs no other place to be read.")
 @json_option
 @resources
 def command(
-    dataset: str, profile: str, columns: tuple[str, ...], codec: tuple[str, ...], reference: str | None, as_json: bool,
-    runner: Any, memory: int | None, progress: Any, quiet: bool,
+    dataset: str, profile: str, columns: tuple[str, ...], codec: tuple[str, ...], reference: str | None, embed: bool,
+    as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
 ) -> None:
     """Store the columns of DATASET with other codecs. The records stay the same.
 
@@ -34,6 +36,7 @@ def command(
     \b
     Examples:
       agd recompress sorted.agd --profile small
+      agd recompress sorted.agd --profile small --embed-reference
       agd recompress s.agd --codec bases=base2:3 --codec qualities=rans
     """
     from agd.dataset import Dataset
@@ -42,7 +45,7 @@ def command(
 
     result = recompress(
         Dataset.open(dataset), profile=profile, columns=columns or None, codecs=codec_options(codec),
-        reference=reference, runner=runner, memory=memory, progress=progress, command=command_line(),
+        reference=reference, embed=embed, runner=runner, memory=memory, progress=progress, command=command_line(),
     )  # fmt: skip
     before, after = sum(result.before.values()), sum(result.after.values())
     report(result, as_json, quiet, f"{dataset}: {format_size(before)} became {format_size(after)} "

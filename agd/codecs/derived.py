@@ -91,4 +91,6 @@ def expected_tags(column: Alignments, context: Context) -> _Expected:
         letters, contig_offsets, reference, np.ascontiguousarray(column.position), cigar, cigar_offsets, sequences,
         base_offsets, nm, md, md_offsets,
     )  # fmt: skip
+    if not md[:used].all():
+        raise CodecError("derived", "reference", "the embedded reference lacks letters under these alignments")
     return nm, md[:used], md_offsets

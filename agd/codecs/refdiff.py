@@ -85,9 +85,11 @@ def predict(offsets: I64, context: Context) -> U8:
     out = np.empty(int(offsets[-1]), np.uint8)
     cigar = results.cigar
     assert cigar.offsets is not None
-    kernels.predict_bases(
+    predicted = kernels.predict_bases(
         letters, contig_offsets, np.where(placed, results.reference, np.int32(-1)).astype(np.int32),
         np.ascontiguousarray(results.position), np.ascontiguousarray(cigar.values),
         np.ascontiguousarray(cigar.offsets), turned, offsets, out,
     )  # fmt: skip
+    if np.count_nonzero(out) != predicted:
+        raise CodecError("refdiff", "reference", "the embedded reference lacks letters under these alignments")
     return out

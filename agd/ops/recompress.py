@@ -15,6 +15,7 @@ from agd.dataset import Dataset
 from agd.draft import Draft
 from agd.errors import CodecError, ColumnError, ReferenceNotFoundError, UsageError
 from agd.manifest import Cell, Chunk, ColumnSpec
+from agd.ops.embed import embed_reference
 from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
 
 
@@ -51,8 +52,8 @@ class RecompressReport:
 
 def recompress(
     dataset: Dataset, *, profile: str = "balanced", columns: Sequence[str] | None = None,
-    codecs: Mapping[str, Config] | None = None, reference: str | None = None, runner: Runner | None = None,
-    memory: int | None = None, progress: Progress = SILENT, command: str = "",
+    codecs: Mapping[str, Config] | None = None, reference: str | None = None, embed: bool = False,
+    runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT, command: str = "",
 ) -> RecompressReport:
     """Store columns with the codecs of a profile, column by column.
 
@@ -70,6 +71,8 @@ def recompress(
         Columns that get these codecs, whatever the profile.
     reference : str, optional
         FASTA file, for bases as differences to the reference. Default: where the dataset or the environment says.
+    embed : bool
+        Keep what the alignments need of the reference in the dataset; see :func:`agd.ops.embed.embed_reference`.
     runner, memory, progress
         As everywhere.
     command : str
@@ -92,6 +95,10 @@ def recompress(
             raise ColumnError(f"{dataset.url}: there is no column {name!r}", f"there are: {', '.join(dataset.columns)}")
     names = dataset.resolve(list(columns) if columns is not None else list(chosen) or None)
     report = RecompressReport(dataset.url, profile)
+    if embed:
+        dataset, _ = embed_reference(
+            dataset, reference=reference, runner=runner, memory=memory, progress=progress, command=command
+        )
     dataset = Dataset(dataset.storage, dataset.manifest, reference)
     for name in names:
         job = _Job(dataset, name, profile, chosen.get(name), runner, memory or default_memory(), progress)

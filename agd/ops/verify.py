@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from agd import cell as cells
 from agd import kernels
 from agd.batch import U64, Alignments, AnyColumn, Batch, Column
 from agd.chunkfile import HEADER_SIZE, parse_header
-from agd.dataset import Dataset
+from agd.dataset import Dataset, embedded_reference
 from agd.errors import AgdError, FormatError, KernelError, ObjectNotFoundError
 from agd.manifest import Chunk
 from agd.ops.digest import Digest, differences, digest_records
@@ -115,10 +115,23 @@ def verify(
                 progress.advance(chunk.count)
     finally:
         progress.end()
+    problems += _embedded(dataset, deep, runner, memory)
     return VerifyReport(
         sum(len(c.cells) for c in dataset.chunks), dataset.manifest.stored_bytes, len(dataset) if deep else 0,
         tuple(problems[:MAX_PROBLEMS]), tuple(notes),
     )  # fmt: skip
+
+
+def _embedded(dataset: Dataset, deep: bool, runner: Runner, memory: int | None) -> list[Problem]:
+    """What is wrong with the reference that is kept in the dataset, if there is one."""
+    name = embedded_reference(dataset.manifest)
+    if not name:
+        return []
+    try:
+        found = verify(Dataset.open(f"{dataset.url}/{name}"), deep=deep, runner=runner, memory=memory).problems
+    except AgdError as error:
+        return [Problem(f"{name}: {error.message}")]
+    return [replace(problem, what=f"{name}: {problem.what}") for problem in found]
 
 
 def _shallow(dataset: Dataset, chunk: Chunk) -> list[Problem]:

@@ -1,0 +1,151 @@
+"""Embedded references: the parts under the alignments stay with the dataset, and are enough to read it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import agd
+from agd.dataset import Dataset, embedded_reference
+from agd.draft import exists
+from agd.errors import CodecError, ColumnError, ReferenceNotFoundError
+from agd.fasta import load_genome
+from agd.ops.embed import BLOCK, embed_reference
+from agd.ops.recompress import recompress
+from agd.ops.verify import verify
+from agd.run import SerialRunner, ThreadRunner
+from agd.storage import open_storage
+from tests.support.columns import assert_equal
+
+
+@pytest.fixture(params=["aligned", "sorted"])
+def dataset(request: pytest.FixtureRequest, tmp_path: Path) -> Dataset:
+    """Few pairs on a genome, most of which they leave alone."""
+    reads = [str(tmp_path / "R1.fq"), str(tmp_path / "R2.fq")]
+    agd.simulate(*reads, genome=str(tmp_path / "ref.fa"), pairs=40, genome_length=300_000, contigs=3)
+    agd.import_fastq(*reads, output=str(tmp_path / "a.agd"), chunk_records=30)
+    agd.align(agd.open(str(tmp_path / "a.agd")), str(tmp_path / "ref.fa"), read_group="@RG\tID:s\tSM:s")
+    if request.param == "aligned":
+        return agd.open(str(tmp_path / "a.agd"))
+    agd.sort(agd.open(str(tmp_path / "a.agd")), str(tmp_path / "s.agd"), chunk_records=30)
+    return agd.open(str(tmp_path / "s.agd"))
+
+
+def assert_same(found: Dataset, expected: Dataset) -> None:
+    a, b = found[:], expected[:]
+    assert list(a.columns) == list(b.columns)
+    for name, column in a.columns.items():
+        assert_equal(column, b[name])
+
+
+def covered(dataset: Dataset) -> set[tuple[int, int]]:
+    """Reference and position of every base under an alignment, one by one."""
+    places = set()
+    for name in dataset.columns:
+        if name != "results" and not name.startswith("secondary"):
+            continue
+        for batch in dataset.batches([name]):
+            a = batch.alignments(name)
+            for i in np.flatnonzero((a.reference >= 0) & ((a.flag & 4) == 0)):
+                span = sum(int(o) >> 4 for o in a.cigar[int(i)] if int(o) & 15 in (0, 2, 3, 7, 8))
+                places |= {(int(a.reference[i]), int(a.position[i]) + k) for k in range(span)}
+    return places
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("profile", ["balanced", "small"])
+def test_datasets_are_read_without_their_reference(
+    dataset: Dataset, tmp_path: Path, workers: int, profile: str
+) -> None:
+    before = agd.open(dataset.url)
+    runner = SerialRunner() if workers == 1 else ThreadRunner(workers)
+    recompress(dataset, profile=profile, embed=True, runner=runner, codecs={"bases": [{"name": "refdiff"}]})
+    recompress(agd.open(dataset.url), profile=profile, columns=["results"], runner=runner)
+    os.rename(tmp_path / "ref.fa", tmp_path / "elsewhere.fa")
+    now = agd.open(dataset.url)
+    assert "refdiff" in str(now.manifest.columns["bases"].codecs)
+    assert_same(now, before)
+    assert verify(now, deep=True).problems == ()
+    # What is kept is what the alignments need, in whole blocks, and no more.
+    letters, offsets = now.genome.load()
+    genome = load_genome(str(tmp_path / "elsewhere.fa"))
+    there = np.flatnonzero(letters)
+    np.testing.assert_array_equal(letters[there], np.char.upper(genome.bases[there].view("S1")).view(np.uint8))
+    blocks = {(r, p // BLOCK) for r, p in covered(before)}
+    kept = {(r, int(k) // BLOCK) for r in range(len(offsets) - 1)
+            for k in np.flatnonzero(letters[offsets[r] : offsets[r + 1]])}  # fmt: skip
+    assert kept == blocks
+    assert len(there) < len(genome.bases) // 2
+
+
+def test_embedding_again_changes_nothing(dataset: Dataset) -> None:
+    once, first = embed_reference(dataset)
+    again, second = embed_reference(agd.open(dataset.url))
+    assert (first.embedded, second.embedded) == (True, False)
+    assert (first.name, first.bases, first.bytes) == (second.name, second.bases, second.bytes)
+    assert again.manifest.generation == once.manifest.generation == dataset.manifest.generation + 1
+
+
+def test_new_alignments_that_lie_elsewhere(tmp_path: Path, dataset: Dataset) -> None:
+    """What an embedded reference lacks is never taken for anything else."""
+    done, _ = embed_reference(dataset)
+    if "secondary0" in done.columns or done.manifest.orientation.name == "SEQ":
+        done = agd.open(dataset.url)
+    a = done[:].alignments()
+    moved = a.replace(position=np.where(a.position >= 0, (a.position + 40_000) % 90_000, a.position))
+    from agd.draft import Draft
+    from agd.manifest import Chunk
+
+    draft = Draft.extend(done, {"results": done.manifest.columns["results"]}, {"operation": "test"}, replace=True)
+    chunks = [
+        Chunk(c.first, c.count, {"results": draft.write("results", c.first, moved.slice(c.first, c.first + c.count))})
+        for c in done.chunks
+    ]
+    other = draft.commit(chunks)
+    with pytest.raises(CodecError, match="lacks letters"):
+        recompress(other, codecs={"bases": [{"name": "refdiff"}]}, runner=SerialRunner())
+    wider, report = embed_reference(other, reference=str(tmp_path / "ref.fa"))
+    assert (report.embedded, report.name) == (True, "reference-2.agd")
+    recompress(wider, codecs={"bases": [{"name": "refdiff"}]})
+    (tmp_path / "ref.fa").unlink()
+    assert_equal(agd.open(dataset.url)[:]["bases"], done[:]["bases"])
+
+
+def test_overwriting_a_dataset_removes_what_is_inside(dataset: Dataset, tmp_path: Path) -> None:
+    embed_reference(dataset)
+    inner = f"{dataset.url}/{embedded_reference(agd.open(dataset.url).manifest)}"
+    assert exists(open_storage(inner))
+    agd.import_fastq(str(tmp_path / "R1.fq"), output=dataset.url, overwrite=True)
+    assert not os.path.exists(inner)
+
+
+def test_in_every_store(store: str, dataset: Dataset, tmp_path: Path) -> None:
+    url = f"{store}/copy.agd"
+    agd.cat([dataset], url)
+    recompress(agd.open(url), embed=True, codecs={"bases": [{"name": "refdiff"}]}, reference=str(tmp_path / "ref.fa"))
+    (tmp_path / "ref.fa").unlink()
+    assert_equal(agd.open(url)[:]["bases"], dataset[:]["bases"])
+
+
+def test_a_damaged_embedded_reference_is_found(dataset: Dataset, tmp_path: Path) -> None:
+    recompress(dataset, embed=True, codecs={"bases": [{"name": "refdiff"}]})
+    inner = Path(dataset.url) / "reference.agd"
+    victim = next(path for path in inner.iterdir() if path.name.endswith(".bases"))
+    victim.unlink()
+    found = verify(agd.open(dataset.url)).problems
+    assert [problem.what for problem in found if "reference.agd" in problem.what]
+
+
+def test_what_cannot_be_embedded(tmp_path: Path, dataset: Dataset) -> None:
+    agd.import_fastq(str(tmp_path / "R1.fq"), output=str(tmp_path / "reads.agd"))
+    with pytest.raises(ColumnError, match="no alignments"):
+        embed_reference(agd.open(str(tmp_path / "reads.agd")))
+    other = tmp_path / "other.fa"
+    other.write_text(">chr1\nACGT\n")
+    (tmp_path / "ref.fa").unlink()
+    with pytest.raises(ReferenceNotFoundError):
+        embed_reference(dataset, reference=str(other))
+    assert agd.open(dataset.url).manifest.generation == dataset.manifest.generation
