@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 FILES := $(shell find agd cli schemas -name '*.py' | sort | cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.installed-$(FILES)
 
-.PHONY: demo test lint pytest bench kill-campaign sanitize corruption fuzz clean
+.PHONY: demo test lint pytest bench kill-campaign sanitize sanitize-payloads sanitized corruption fuzz clean
 
 # The environment is made again when what it is made from changes.
 $(STAMP): pyproject.toml $(wildcard agd/kernels/native/*)
@@ -47,14 +47,22 @@ scale-out: $(STAMP)
 remote: $(STAMP)
 	$(BIN)/python -m benchmarks.remote $(if $(ENDPOINT),--endpoint $(ENDPOINT) --url $(URL))
 
-# The kernels and their tests under the address and undefined behaviour sanitizers, in an environment of their own.
-sanitize:
+# The kernels under the address and undefined behaviour sanitizers, in an environment of their own: their tests, and
+# damaged payloads of every codec.
+sanitize: sanitized
+	$(SANITIZED) -m pytest -q -p no:cacheprovider tests/kernels
+
+sanitize-payloads: sanitized
+	$(SANITIZED) -m tests.corruption.payloads --cases $(or $(CASES),1000000) $(if $(SEED),--seed $(SEED))
+
+SANITIZED = ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=4096 \
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" .venv-sanitize/bin/python
+
+sanitized:
 	test -x .venv-sanitize/bin/python || $(PYTHON) -m venv .venv-sanitize
 	.venv-sanitize/bin/python -m pip install --quiet "scikit-build-core>=1.1" "nanobind>=3.1" "cmake>=3.24" ninja
 	.venv-sanitize/bin/python -m pip install --quiet --no-build-isolation -C cmake.define.AGD_SANITIZE=ON \
 		-C build-dir=build/sanitize -e ".[test]"
-	ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-		.venv-sanitize/bin/python -m pytest -q -p no:cacheprovider tests/kernels
 
 # Damaged files by the hundred thousand: each must be noticed, or read the same.
 corruption: $(STAMP)
