@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import struct
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,13 +11,14 @@ import numpy as np
 from agd import kernels
 from agd.batch import U8, U16, U32
 from agd.codecs.base import Kind, register
-from agd.errors import CodecError
+from agd.errors import CodecError, KernelError
 
 #: What a stream may consist of; the bits of its first byte.
 STORED, ORDER1, PACKED, REPEATS = 1, 2, 4, 8
 
-#: Bytes of the data that choices are made on, and the length of each of the pieces that they are taken in.
-SAMPLE, PIECE = 1 << 18, 1 << 13
+#: Bytes of the data that choices are made on, more of them where there are few kinds, which make long contexts; and the
+#: length of each of the pieces that they are taken in.
+SAMPLE, FEW_SAMPLE, PIECE = 1 << 18, 1 << 20, 1 << 13
 
 #: Values in one step of the coder.
 LANES = 32
@@ -75,20 +75,20 @@ _NONE = np.empty(0, np.uint8)
 _AS_IT_IS, _ORDER0 = Plan(-1, _NONE, _NONE), Plan(0, _NONE, _NONE)
 
 
-def compress(data: U8, *, portable: bool = False) -> bytes:
-    """Stream of these bytes.
+def compress(data: U8) -> bytes:
+    """Stream of these bytes."""
+    plan = _choose(data, None)
+    try:
+        stream = _write(data, plan)
+    except KernelError:
+        # The sample, by which the plan was made, does not hold all symbols that there are.
+        if not len(plan.symbols):
+            raise
+        stream = _write(data, _choose(data, _symbols(data)))
+    return stream if len(stream) < len(data) + _HEAD.size else _write(data, _AS_IT_IS)
 
-    Parameters
-    ----------
-    data : ndarray of uint8
-    portable : bool
-        Leave the vector instructions of this processor unused; the stream is the same.
-    """
-    stream = _write(data, _choose(data), portable)
-    return stream if len(stream) < len(data) + _HEAD.size else _write(data, _AS_IT_IS, portable)
 
-
-def decompress(stream: U8, limit: int, *, portable: bool = False) -> U8:
+def decompress(stream: U8, limit: int) -> U8:
     """The bytes of a stream.
 
     Raises
@@ -98,13 +98,13 @@ def decompress(stream: U8, limit: int, *, portable: bool = False) -> U8:
     KernelError
         Its coded values are damaged.
     """
-    return _read(stream, limit, portable, True)
+    return _read(stream, limit, True)
 
 
 # Writing
 
 
-def _write(data: U8, plan: Plan, portable: bool) -> bytes:
+def _write(data: U8, plan: Plan) -> bytes:
     n = len(data)
     if plan.order < 0:
         return _HEAD.pack(STORED, n) + data.tobytes()
@@ -112,7 +112,7 @@ def _write(data: U8, plan: Plan, portable: bool) -> bytes:
     parts: list[Any] = []
     if len(plan.repeated):
         kept, repeats = _split(data, plan.repeated)
-        stream = compress(repeats, portable=portable)
+        stream = compress(repeats)
         kind |= REPEATS
         parts += [_REPEATS.pack(len(kept), len(stream)), _with_count(plan.repeated), stream]
         data = kept
@@ -120,19 +120,19 @@ def _write(data: U8, plan: Plan, portable: bool) -> bytes:
         kind |= PACKED
         parts.append(_with_count(plan.symbols))
         data = _pack(data, plan.symbols)
-    parts += _code(data, plan.order, portable)
+    parts += _code(data, plan.order)
     return b"".join((_HEAD.pack(kind, n), *parts))
 
 
-def _code(data: U8, order: int, portable: bool) -> list[Any]:
+def _code(data: U8, order: int) -> list[Any]:
     """Table and coded values of bytes without repeats."""
     base, span = _range(data)
     counts = _counts(data, base, span, order)
     bits = _bits(counts, order)
     frequencies = _frequencies(counts, bits)
     out = np.empty(2 * len(data) + 4 * LANES + 64, np.uint8)
-    start = kernels.rans_encode(data, base, span, order, bits, frequencies.reshape(-1), out, portable)
-    table = _pack_table(frequencies, portable)
+    start = kernels.rans_encode(data, base, span, order, bits, frequencies.reshape(-1), out)
+    table = _pack_table(frequencies)
     return [_TABLE.pack(base, span - 1, bits, len(table)), table, out[start:].data]
 
 
@@ -153,18 +153,18 @@ def _with_count(symbols: U8) -> bytes:
     return bytes((len(symbols) - 1,)) + symbols.tobytes()
 
 
-def _pack_table(frequencies: U16, portable: bool) -> bytes:
+def _pack_table(frequencies: U16) -> bytes:
     """A bit for each frequency that is not 0, then these less one: all low bytes, all high bytes; as a stream."""
     rest = frequencies[frequencies > 0] - 1
     raw = np.concatenate((
         np.packbits(frequencies > 0, bitorder="little"), (rest & 255).astype(np.uint8), (rest >> 8).astype(np.uint8)
     ))  # fmt: skip
     # A table of a table would cost more than it saves.
-    return _write(raw, _ORDER0 if len(raw) > 1024 else _AS_IT_IS, portable)
+    return _write(raw, _ORDER0 if len(raw) > 1024 else _AS_IT_IS)
 
 
-def _unpack_table(stream: U8, rows: int, span: int, portable: bool) -> U16:
-    raw = _read(stream, rows * span * 3, portable, False)
+def _unpack_table(stream: U8, rows: int, span: int) -> U16:
+    raw = _read(stream, rows * span * 3, False)
     size = -(-rows * span // 8)
     if len(raw) < size:
         raise CodecError("rans", "table", "ends early")
@@ -206,7 +206,7 @@ class _Cursor:
         return symbols
 
 
-def _read(stream: U8, limit: int, portable: bool, outer: bool) -> U8:
+def _read(stream: U8, limit: int, outer: bool) -> U8:
     cursor = _Cursor(stream)
     kind, n = cursor.unpack(_HEAD)
     if n > limit:
@@ -225,8 +225,8 @@ def _read(stream: U8, limit: int, portable: bool, outer: bool) -> U8:
         if kept > n:
             raise CodecError("rans", "payload", f"{kept} values announced, more than {n}")
         # Runs give a byte each and one more for every 255 repeats.
-        repeats = _read_repeats(cursor.take(size), kept + n // 255, portable)
-    data = _read_values(cursor, kind, kept, portable)
+        repeats = _read_repeats(cursor.take(size), kept + n // 255)
+    data = _read_values(cursor, kind, kept)
     if kind & REPEATS:
         out = np.empty(n, np.uint8)
         kernels.repeats_join(data, repeats, repeated, out)
@@ -234,29 +234,29 @@ def _read(stream: U8, limit: int, portable: bool, outer: bool) -> U8:
     return data
 
 
-def _read_repeats(stream: U8, limit: int, portable: bool) -> U8:
+def _read_repeats(stream: U8, limit: int) -> U8:
     if len(stream) and int(stream[0]) & REPEATS:
         raise CodecError("rans", "kind", "repeats within repeats")
-    return _read(stream, limit, portable, True)
+    return _read(stream, limit, True)
 
 
-def _read_values(cursor: _Cursor, kind: int, count: int, portable: bool) -> U8:
+def _read_values(cursor: _Cursor, kind: int, count: int) -> U8:
     if not kind & PACKED:
-        return _decode(cursor, kind, count, portable)
+        return _decode(cursor, kind, count)
     symbols = cursor.symbols()
     per = _per_byte(len(symbols))
-    packed = _decode(cursor, kind, -(-count // per) if per else 0, portable)
+    packed = _decode(cursor, kind, -(-count // per) if per else 0)
     out = np.empty(count, np.uint8)
     kernels.symbols_unpack(packed, symbols, out)
     return out
 
 
-def _decode(cursor: _Cursor, kind: int, count: int, portable: bool) -> U8:
+def _decode(cursor: _Cursor, kind: int, count: int) -> U8:
     base, last, bits, size = cursor.unpack(_TABLE)
     order, span = int(bool(kind & ORDER1)), last + 1
-    frequencies = _unpack_table(cursor.take(size), span if order else 1, span, portable)
+    frequencies = _unpack_table(cursor.take(size), span if order else 1, span)
     out = np.empty(count, np.uint8)
-    kernels.rans_decode(cursor.rest, base, span, order, bits, frequencies, out, portable)
+    kernels.rans_decode(cursor.rest, base, span, order, bits, frequencies, out)
     return out
 
 
@@ -317,61 +317,87 @@ def _bits(counts: U32, order: int) -> int:
     return next((b for b in (10, 11) if _cost(counts, _frequencies(counts, b), b) <= 1.003 * best), 12)
 
 
-def _entropy(data: U8, order: int, scale: float) -> float:
-    """Estimate of the bytes that data take, ``scale`` times as many of them as are given here."""
-    counts = _counts(data, *_range(data), order)
-    total = counts.sum(1)
-    there = total > 0
-    bits = float((total[there] * np.log2(total[there])).sum())
-    used = counts[counts > 0]
-    bits -= float((used * np.log2(used)).sum())
+def _estimate(counts: U32, scale: float) -> float:
+    """Estimate of the bytes that values take, ``scale`` times as many of them as are counted here."""
+    used = np.count_nonzero(counts)
+    bits = _cost(counts, _frequencies(counts, 12), 12)
+    if scale > 1:
+        # Values that are yet to come in a context take from the others at least one in 4096 each (A. Chao's estimate).
+        once, twice = (counts == 1).sum(1), (counts == 2).sum(1)
+        unseen = np.minimum(once * (once - 1) / (2 * (twice + 1)), (counts == 0).sum(1))
+        bits -= float((counts.sum(1) * np.log2(1 - np.minimum(unseen / 4096, 0.5))).sum())
     # A frequency takes a byte, and a bit tells each that is absent.
-    return bits / 8 * scale + 1.2 * len(used) * min(scale, 2.0) + counts.size / 16 + 4 * LANES
+    return bits / 8 * scale + 1.2 * used * min(scale, 2.0) + counts.size / 16 + 4 * LANES
 
 
 def _per_byte(symbols: int) -> int:
     return 8 if symbols <= 2 else 4 if symbols <= 4 else 2 if symbols <= 16 else 0
 
 
-def _choose(data: U8) -> Plan:
-    """The cheapest plan, judged by a sample."""
+def _listings(symbols: U8) -> list[U8]:
+    """Lists of symbols that pack these, those that put most into a byte first; the last one is empty.
+
+    More symbols than there are leave more bits to each: what is rare among pairs is not as rare as among fours, and the
+    frequencies of a table have no more than 12 bits.
+    """
+    found = []
+    for size in (len(symbols), 3, 5):
+        if len(symbols) <= size <= 16 and all(_per_byte(size) != _per_byte(len(other)) for other in found):
+            unused = np.setdiff1d(np.arange(256), symbols)[::-1][: size - len(symbols)]
+            found.append(np.union1d(symbols, unused).astype(np.uint8))
+    return [*found, _NONE]
+
+
+def _choose(data: U8, symbols: U8 | None) -> Plan:
+    """The cheapest plan, judged by a sample; a slower one must gain half a percent.
+
+    Parameters
+    ----------
+    symbols : ndarray of uint8 or None
+        Values that occur, ascending; None: those of the sample.
+    """
     n = len(data)
     if n < 4 * LANES:
         return _AS_IT_IS
-    sample = _sample(data)
-    symbols = _symbols(sample)
-    few = len(symbols) <= 16
-    if few and len(sample) < n:
-        symbols = _symbols(data)
-        few = len(symbols) <= 16
+    sample = _sample(data, SAMPLE)
+    if symbols is None:
+        symbols = _symbols(sample)
+    if len(symbols) <= 16:
+        sample = _sample(data, FEW_SAMPLE)
+        symbols = np.union1d(symbols, _symbols(sample)).astype(np.uint8)
+    scale = n / len(sample)
+    pairs = _pairs(sample)
+    often = _worth_repeating(pairs) + sample.min()
     best, cost = _AS_IT_IS, float(n)
-    often = _worth_repeating(sample)
     for repeated in (_NONE, often) if len(often) else (_NONE,):
+        kept, extra = sample, 0.0
         if len(repeated):
             kept, repeats = _split(sample, repeated)
-            extra = _entropy(repeats, 0, n / len(sample))
-        else:
-            kept, extra = sample, 0.0
-        for packed, order in itertools.product((symbols, _NONE) if few else (_NONE,), (1, 0)):
-            values = _pack(kept, packed) if len(packed) else kept
-            estimate = extra + _entropy(values, order, n / len(sample))
-            if estimate < cost * (0.97 if len(repeated) else 0.995):
-                best, cost = Plan(order, packed, repeated), estimate
+            extra = _estimate(_pairs(repeats).sum(0, keepdims=True, dtype=np.uint32), scale)
+        for listing in _listings(symbols):
+            counts = _pairs(_pack(kept, listing)) if len(listing) else pairs if kept is sample else _pairs(kept)
+            for order in (1, 0):
+                estimate = extra + _estimate(counts if order else counts.sum(0, keepdims=True, dtype=np.uint32), scale)
+                if estimate < cost * (0.97 if len(repeated) else 0.995):
+                    best, cost = Plan(order, listing, repeated), estimate
     return best
 
 
-def _sample(data: U8) -> U8:
+def _pairs(data: U8) -> U32:
+    """How often each value follows each other, both from the lowest value on."""
+    return _counts(data, *_range(data), 1)
+
+
+def _sample(data: U8, size: int) -> U8:
     n = len(data)
-    if n <= 2 * SAMPLE:
+    if n <= 2 * size:
         return data
-    pieces = SAMPLE // PIECE
+    pieces = size // PIECE
     starts = np.arange(pieces) * ((n - PIECE) // (pieces - 1))
     return np.concatenate([data[start : start + PIECE] for start in starts])
 
 
-def _worth_repeating(sample: U8) -> U8:
+def _worth_repeating(pairs: U32) -> U8:
     """Values that follow themselves in nine cases of ten; below that, order 1 does as well and is faster."""
-    same = sample[1:] == sample[:-1]
-    counts = np.bincount(sample, minlength=256)
-    again = np.bincount(sample[1:][same], minlength=256)
+    again, counts = pairs.diagonal().astype(np.int64), pairs.sum(0, dtype=np.int64)
     return np.flatnonzero((again * 10 > counts * 9) & (counts > 64)).astype(np.uint8)

@@ -9,8 +9,7 @@
 #if defined(__x86_64__) && !defined(AGD_PORTABLE)
 #include <immintrin.h>
 #define AGD_X86 1
-#define AGD_AVX2 __attribute__((target("avx2,bmi2,popcnt,lzcnt")))
-#define AGD_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vbmi2,avx2,bmi2,popcnt,lzcnt")))
+#define AGD_AVX2 __attribute__((target("avx2,bmi2,popcnt")))
 #endif
 
 // Of a lambda that is compiled for the instructions of the function that it is handed to; what it calls is inlined too.
@@ -18,16 +17,13 @@
 
 namespace agd {
 
-enum class Simd : int { NONE, AVX2, AVX512 };
+enum class Simd : int { NONE, AVX2 };
 
 inline Simd processor_simd() {
 #if defined(AGD_X86)
     static const Simd best = [] {
-        if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi2")) return Simd::NONE;
-        const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                          __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2");
-        return wide ? Simd::AVX512 : Simd::AVX2;
+        const bool has = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
+        return has ? Simd::AVX2 : Simd::NONE;
     }();
     return best;
 #else
@@ -35,7 +31,7 @@ inline Simd processor_simd() {
 #endif
 }
 
-inline std::atomic<int> simd_limit{(int)Simd::AVX512};
+inline std::atomic<int> simd_limit{(int)Simd::AVX2};
 
 // The instructions that kernels may use.
 inline Simd simd() { return std::min(processor_simd(), (Simd)simd_limit.load(std::memory_order_relaxed)); }

@@ -12,9 +12,7 @@ from agd.kernels.reference.ragged import check_offsets
 from agd.kernels.reference.tags import field_end
 
 
-def aux_omit(
-    tags: U8, offsets: I64, nm: I32, md: U8, md_offsets: I64, out: U8, out_offsets: I64
-) -> int:
+def aux_omit(tags: U8, offsets: I64, nm: I32, md: U8, md_offsets: I64, out: U8, out_offsets: I64) -> int:
     """Leave out the values of NM and MD where they are as expected; their type becomes ``*``.
 
     Parameters
@@ -55,9 +53,7 @@ def aux_omit(
     return omitted
 
 
-def aux_restore(
-    tags: U8, offsets: I64, nm: I32, md: U8, md_offsets: I64, out: U8, out_offsets: I64
-) -> int:
+def aux_restore(tags: U8, offsets: I64, nm: I32, md: U8, md_offsets: I64, out: U8, out_offsets: I64) -> int:
     """Put back what :func:`aux_omit` left out.
 
     Parameters

@@ -75,9 +75,7 @@ def rans_counts(values: U8, base: int, span: int, order: int, counts: U32) -> No
     counts[:] = np.bincount((contexts * span + steps[1:]).ravel(), minlength=rows * span)
 
 
-def rans_encode(
-    values: U8, base: int, span: int, order: int, bits: int, frequencies: U16, out: U8, portable: bool = False
-) -> int:
+def rans_encode(values: U8, base: int, span: int, order: int, bits: int, frequencies: U16, out: U8) -> int:
     """Code values with known frequencies.
 
     Parameters
@@ -90,8 +88,6 @@ def rans_encode(
         Not 0 for what occurs.
     out : ndarray of uint8, at least 2 bytes a value and 192 more
         Written, from somewhere up to its end: the values that are left over, the 32 states, the words.
-    portable : bool
-        Leave vector instructions unused; the result is the same.
 
     Returns
     -------
@@ -127,9 +123,7 @@ def rans_encode(
     return len(out) - len(coded)
 
 
-def rans_decode(
-    data: U8, base: int, span: int, order: int, bits: int, frequencies: U16, out: U8, portable: bool = False
-) -> None:
+def rans_decode(data: U8, base: int, span: int, order: int, bits: int, frequencies: U16, out: U8) -> None:
     """Decode what :func:`rans_encode` wrote.
 
     Parameters

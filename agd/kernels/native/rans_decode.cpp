@@ -1,0 +1,185 @@
+// Decoding of values with known frequencies (spec/codecs/rans.md).
+#include "rans.hpp"
+
+namespace agd {
+namespace {
+
+using namespace rans;
+
+struct Decoder {
+    std::vector<uint32_t> table;  // by context and low bits of the state: value 8 bits, frequency - 1 12, bias 12
+    int bits;
+    uint32_t state[LANES];
+    uint8_t context[LANES];
+    const uint8_t *word, *end;
+};
+
+std::vector<uint32_t> decode_table(const uint16_t *frequency, int rows, int span, int bits) {
+    std::vector<uint32_t> table((size_t)rows << bits);  // contexts that do not occur: any value will do
+    for (int r = 0; r < rows; r++) {
+        uint32_t *to = table.data() + ((size_t)r << bits);
+        for (int s = 0; s < span; s++) {
+            const uint32_t f = frequency[r * span + s];
+            for (uint32_t i = 0; i < f; i++) *to++ = (uint32_t)s | (f - 1) << 8 | i << 20;
+        }
+    }
+    return table;
+}
+
+inline uint32_t next_state(uint32_t entry, uint32_t x, int bits) {
+    return ((entry >> 8 & 0xFFF) + 1) * (x >> bits) + (entry >> 20);
+}
+
+// One step, never reading behind the last word.
+void decode_step(Decoder &coder, uint8_t *value, bool order1) {
+    for (int l = 0; l < LANES; l++) {
+        uint32_t x = coder.state[l];
+        const uint32_t entry = coder.table[(order1 ? (size_t)coder.context[l] << coder.bits : 0) + (x & ((1u << coder.bits) - 1))];
+        x = next_state(entry, x, coder.bits);
+        if (x < LOWEST) {
+            require(coder.end - coder.word >= 2, "the words end early");
+            uint16_t w;
+            std::memcpy(&w, coder.word, 2);
+            coder.word += 2;
+            x = x << 16 | w;
+        }
+        coder.state[l] = x;
+        value[l] = coder.context[l] = (uint8_t)entry;
+    }
+}
+
+// TILE steps; 64 bytes for each must be readable at the words.
+template <bool ORDER1> void decode_tile(Decoder &coder, Step *steps) {
+    const uint32_t *table = coder.table.data(), low = (1u << coder.bits) - 1;
+    const int bits = coder.bits;
+    const uint8_t *word = coder.word;
+    uint32_t row[LANES];
+    for (int l = 0; l < LANES; l++) row[l] = ORDER1 ? (uint32_t)coder.context[l] << bits : 0;
+    for (int t = 0; t < TILE; t++)
+        // Four lanes together: what does not depend on the words goes on at once.
+        for (int first = 0; first < LANES; first += 4) {
+            uint32_t *state = coder.state + first, entry[4], x[4];
+            for (int l = 0; l < 4; l++) {
+                entry[l] = table[row[first + l] + (state[l] & low)];
+                x[l] = next_state(entry[l], state[l], bits);
+            }
+            for (int l = 0; l < 4; l++) {
+                uint16_t w;
+                std::memcpy(&w, word, 2);
+                const uint32_t longer = x[l] << 16 | w, small = x[l] < LOWEST;
+                word += 2 * small;
+                state[l] = small ? longer : x[l];
+            }
+            for (int l = 0; l < 4; l++) {
+                steps[t][(size_t)(first + l)] = (uint8_t)entry[l];
+                if (ORDER1) row[first + l] = (entry[l] & 0xFF) << bits;
+            }
+        }
+    std::memcpy(coder.context, steps[TILE - 1].data(), LANES);
+    coder.word = word;
+}
+
+#if defined(AGD_X86)
+// Entries of eight lanes. Loads of their own are at least as fast as gathers are, on every processor that has them.
+AGD_AVX2 AGD_INLINE __m256i load_entries(const uint32_t *table, __m256i at) {
+    const auto four = [&](__m128i index) AGD_INLINED AGD_AVX2 {
+        const uint64_t a = (uint64_t)_mm_cvtsi128_si64(index), b = (uint64_t)_mm_extract_epi64(index, 1);
+        __m128i x = _mm_cvtsi32_si128((int)table[(uint32_t)a]);
+        x = _mm_insert_epi32(x, (int)table[a >> 32], 1);
+        x = _mm_insert_epi32(x, (int)table[(uint32_t)b], 2);
+        return _mm_insert_epi32(x, (int)table[b >> 32], 3);
+    };
+    const __m128i low = four(_mm256_castsi256_si128(at)), high = four(_mm256_extracti128_si256(at, 1));
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+}
+
+template <bool ORDER1> AGD_AVX2 void decode_tile_avx2(Decoder &coder, Step *steps) {
+    const Permutations &permute = permutations();
+    const uint32_t *table = coder.table.data();
+    const __m128i bits = _mm_cvtsi32_si128(coder.bits);
+    const __m256i low = _mm256_set1_epi32((1 << coder.bits) - 1), low8 = _mm256_set1_epi32(0xFF);
+    const __m256i low12 = _mm256_set1_epi32(0xFFF), one = _mm256_set1_epi32(1), lowest = _mm256_set1_epi32((int)LOWEST);
+    const __m256i mix = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    __m256i state[4], value[4];
+    for (int v = 0; v < 4; v++) {
+        state[v] = _mm256_loadu_si256((const __m256i *)(coder.state + 8 * v));
+        value[v] = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(coder.context + 8 * v)));
+    }
+    const uint8_t *word = coder.word;
+    for (int t = 0; t < TILE; t++) {
+        for (int v = 0; v < 4; v++) {
+            __m256i x = state[v], at = _mm256_and_si256(x, low);
+            if (ORDER1) at = _mm256_add_epi32(at, _mm256_sll_epi32(value[v], bits));
+            const __m256i entry = load_entries(table, at);
+            value[v] = _mm256_and_si256(entry, low8);
+            const __m256i f = _mm256_add_epi32(_mm256_and_si256(_mm256_srli_epi32(entry, 8), low12), one);
+            x = _mm256_add_epi32(_mm256_mullo_epi32(f, _mm256_srl_epi32(x, bits)), _mm256_srli_epi32(entry, 20));
+            const __m256i small = _mm256_cmpgt_epi32(lowest, x);
+            const unsigned mask = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(small));
+            const __m256i words = _mm256_permutevar8x32_epi32(
+                _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)word)),
+                _mm256_load_si256((const __m256i *)permute.expand[mask]));
+            word += 2 * std::popcount(mask);
+            state[v] = _mm256_blendv_epi8(x, _mm256_or_si256(_mm256_slli_epi32(x, 16), words), small);
+        }
+        const __m256i packed = _mm256_packus_epi16(_mm256_packus_epi32(value[0], value[1]), _mm256_packus_epi32(value[2], value[3]));
+        _mm256_storeu_si256((__m256i *)steps[t].data(), _mm256_permutevar8x32_epi32(packed, mix));
+    }
+    for (int v = 0; v < 4; v++) _mm256_storeu_si256((__m256i *)(coder.state + 8 * v), state[v]);
+    std::memcpy(coder.context, steps[TILE - 1].data(), LANES);
+    coder.word = word;
+}
+#endif
+
+auto *tile_decoder(bool order1) {
+#if defined(AGD_X86)
+    if (simd() >= Simd::AVX2) return order1 ? decode_tile_avx2<true> : decode_tile_avx2<false>;
+#endif
+    return order1 ? decode_tile<true> : decode_tile<false>;
+}
+
+// The inverse of rans_encode, out[:] being the values.
+void rans_decode(In<uint8_t> data, int base, int span, int order, int bits, In<uint16_t> frequencies, Out<uint8_t> out) {
+    nb::gil_scoped_release unlocked;
+    check_table(frequencies, base, span, order, bits);
+    uint8_t *p = out.data();
+    const int64_t n = (int64_t)out.size(), steps = n / LANES, rest = n % LANES, size = (int64_t)data.size();
+    const int64_t head = rest + (steps ? 4 * LANES : 0);
+    require(size >= head && (size - head) % 2 == 0, "the coded values end early");
+    for (int64_t i = 0; i < rest; i++) {
+        require((uint8_t)(data.data()[i] - base) < span, "a value lies outside of the span", -1, i);
+        p[steps * LANES + i] = data.data()[i];
+    }
+    if (steps == 0) return require(size == head, "there is more than the values");
+    Decoder coder{decode_table(frequencies.data(), order ? span : 1, span, bits), bits, {}, {}, data.data() + head,
+                  data.data() + size};
+    std::memcpy(coder.state, data.data() + rest, sizeof(coder.state));
+    for (uint32_t x : coder.state) require(x >= LOWEST && x < 1u << 31, "a state is out of range");
+    const auto decode = tile_decoder(order == 1);
+    std::array<Step, TILE> tile;
+    for (int64_t start = 0; start < steps; start += TILE) {
+        const int64_t count = std::min<int64_t>(TILE, steps - start);
+        if (count == TILE && coder.end - coder.word >= TILE * LANES * 2)
+            decode(coder, tile.data());
+        else
+            for (int64_t t = 0; t < count; t++) decode_step(coder, tile[(size_t)t].data(), order == 1);
+        uint8_t *value = tile[0].data();
+        for (int64_t i = 0; i < count * LANES; i++) value[i] = (uint8_t)(value[i] + base);
+        if (count == TILE)
+            transpose(value, LANES, p + start, steps);
+        else
+            for (int64_t t = 0; t < count; t++)
+                for (int l = 0; l < LANES; l++) p[l * steps + start + t] = tile[(size_t)t][(size_t)l];
+    }
+    require(coder.word == coder.end, "there is more than the values");
+    for (uint32_t x : coder.state) require(x == LOWEST, "a state does not end where it began");
+}
+
+}  // namespace
+
+void bind_rans_decode(nb::module_ &m) {
+    m.def("rans_decode", &rans_decode, nb::arg("data").noconvert(), nb::arg("base"), nb::arg("span"), nb::arg("order"),
+          nb::arg("bits"), nb::arg("frequencies").noconvert(), nb::arg("out").noconvert());
+}
+
+}  // namespace agd

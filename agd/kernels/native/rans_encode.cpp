@@ -1,0 +1,253 @@
+// Coding of values with known frequencies, and counting them (spec/codecs/rans.md).
+#include "rans.hpp"
+
+namespace agd {
+namespace {
+
+using namespace rans;
+
+// What the coder knows of a value in a context: frequency - 1 (12 bits), bias (13), shift of the reciprocal (7), and the
+// reciprocal: the quotient by the frequency is (x * reciprocal) >> 32 >> shift, for x < 2^31. 0: there is no such value.
+// Contexts are 2^shift apart.
+struct Table {
+    int shift = 0, bits;
+    std::vector<uint64_t> entries;
+
+    Table(const uint16_t *frequency, int rows, int span, int bits) : bits(bits) {
+        while ((1 << shift) < span) shift++;
+        entries.assign((size_t)rows << shift, 0);
+        for (int r = 0; r < rows; r++) {
+            uint32_t start = 0;
+            for (int s = 0; s < span; s++) {
+                const uint32_t f = frequency[r * span + s];
+                if (f) entries[((size_t)r << shift) + (size_t)s] = entry(f, start);
+                start += f;
+            }
+        }
+    }
+
+    uint64_t entry(uint32_t f, uint32_t start) const {
+        // x * (2^32 - 1) >> 32 is x - 1; the bias makes up for it.
+        if (f == 1) return (uint64_t)~0u << 32 | (start + (1u << bits) - 1) << 12;
+        const uint32_t width = (uint32_t)std::bit_width(f - 1);
+        const uint64_t reciprocal = ((1ull << (width + 31)) + f - 1) / f;
+        return reciprocal << 32 | (width - 1) << 25 | start << 12 | (f - 1);
+    }
+};
+
+struct Encoder {
+    Table table;
+    uint32_t state[LANES];
+    uint16_t *word;       // the first word that is written; words are written from the last to the first
+    bool absent = false;  // whether a value without a frequency was met
+};
+
+// Codes steps[count] to steps[1], whose contexts are the steps before; a word more than there are may be written.
+template <bool ORDER1> void encode_steps(Encoder &coder, const Step *steps, int64_t count) {
+    const uint64_t *entries = coder.table.entries.data();
+    const int shift = coder.table.shift, bits = coder.table.bits;
+    uint16_t *word = coder.word;
+    for (int64_t t = count; t >= 1; t--)
+        // Four lanes together: what does not depend on the words goes on at once.
+        for (int first = LANES - 4; first >= 0; first -= 4) {
+            const uint8_t *value = steps[t].data() + first, *context = steps[t - 1].data() + first;
+            uint32_t *state = coder.state + first, x[4];
+            uint64_t entry[4];
+            for (int l = 0; l < 4; l++) {
+                entry[l] = entries[(ORDER1 ? (size_t)context[l] << shift : 0) + value[l]];
+                coder.absent |= entry[l] == 0;
+            }
+            for (int l = 3; l >= 0; l--) {
+                const uint32_t limit = (((uint32_t)entry[l] & 0xFFF) + 1) << (31 - bits), full = state[l] >= limit;
+                word[-1] = (uint16_t)state[l];
+                word -= full;
+                x[l] = state[l] >> (16 * full);
+            }
+            for (int l = 0; l < 4; l++) {
+                const uint32_t packed = (uint32_t)entry[l], f = (packed & 0xFFF) + 1;
+                const uint32_t q = (uint32_t)((uint64_t)x[l] * (entry[l] >> 32) >> 32) >> (packed >> 25);
+                state[l] = x[l] + (packed >> 12 & 0x1FFF) + q * ((1u << bits) - f);
+            }
+        }
+    coder.word = word;
+}
+
+#if defined(AGD_X86)
+// The entries of eight values, lower halves in the order of the lanes, then upper halves. Loads of their own are faster
+// than gathers are, on every processor that has them.
+AGD_AVX2 AGD_INLINE void load_entries(const uint64_t *entries, const uint16_t *at, __m256i &low, __m256i &high) {
+    const auto two = [&](int l) AGD_INLINED AGD_AVX2 {
+        const __m128d first = _mm_load_sd((const double *)(entries + at[l]));
+        return _mm_castpd_si128(_mm_loadh_pd(first, (const double *)(entries + at[l + 1])));
+    };
+    const __m256 even = _mm256_castsi256_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(two(0)), two(4), 1));
+    const __m256 odd = _mm256_castsi256_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(two(2)), two(6), 1));
+    low = _mm256_castps_si256(_mm256_shuffle_ps(even, odd, 0x88));
+    high = _mm256_castps_si256(_mm256_shuffle_ps(even, odd, 0xDD));
+}
+
+// As encode_steps; eight words before `word` must be writable.
+template <bool ORDER1> AGD_AVX2 void encode_steps_avx2(Encoder &coder, const Step *steps, int64_t count) {
+    const Permutations &permute = permutations();
+    const uint64_t *entries = coder.table.entries.data();
+    const int bits = coder.table.bits;
+    const __m128i row = _mm_cvtsi32_si128(coder.table.shift), room = _mm_cvtsi32_si128(31 - bits);
+    const __m256i one = _mm256_set1_epi32(1), whole = _mm256_set1_epi32(1 << bits), low16 = _mm256_set1_epi32(0xFFFF);
+    const __m256i low12 = _mm256_set1_epi32(0xFFF), low13 = _mm256_set1_epi32(0x1FFF);
+    __m256i state[4], absent = _mm256_setzero_si256();
+    for (int v = 0; v < 4; v++) state[v] = _mm256_loadu_si256((const __m256i *)(coder.state + 8 * v));
+    uint16_t *word = coder.word;
+    for (int64_t t = count; t >= 1; t--) {
+        alignas(32) uint16_t at[LANES];
+        for (int l = 0; l < LANES; l += 16) {
+            __m256i index = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(steps[t].data() + l)));
+            if (ORDER1) {
+                const __m256i c = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(steps[t - 1].data() + l)));
+                index = _mm256_add_epi16(index, _mm256_sll_epi16(c, row));
+            }
+            _mm256_store_si256((__m256i *)(at + l), index);
+        }
+        for (int v = 3; v >= 0; v--) {
+            __m256i entry, reciprocal, x = state[v];
+            load_entries(entries, at + 8 * v, entry, reciprocal);
+            absent = _mm256_or_si256(absent, _mm256_cmpeq_epi32(entry, _mm256_setzero_si256()));
+            const __m256i f = _mm256_add_epi32(_mm256_and_si256(entry, low12), one);
+            const __m256i bias = _mm256_and_si256(_mm256_srli_epi32(entry, 12), low13);
+            const __m256i full = _mm256_cmpgt_epi32(x, _mm256_sub_epi32(_mm256_sll_epi32(f, room), one));
+            const unsigned mask = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(full));
+            const __m256i out = _mm256_permutevar8x32_epi32(
+                _mm256_and_si256(x, low16), _mm256_load_si256((const __m256i *)permute.compress[mask]));
+            _mm_storeu_si128((__m128i *)(word - 8),
+                             _mm_packus_epi32(_mm256_castsi256_si128(out), _mm256_extracti128_si256(out, 1)));
+            word -= std::popcount(mask);
+            x = _mm256_blendv_epi8(x, _mm256_srli_epi32(x, 16), full);
+            const __m256i even = _mm256_srli_epi64(_mm256_mul_epu32(x, reciprocal), 32);
+            const __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64(x, 32), _mm256_srli_epi64(reciprocal, 32));
+            const __m256i q = _mm256_srlv_epi32(_mm256_blend_epi32(even, odd, 0xAA), _mm256_srli_epi32(entry, 25));
+            state[v] = _mm256_add_epi32(_mm256_add_epi32(x, bias), _mm256_mullo_epi32(q, _mm256_sub_epi32(whole, f)));
+        }
+    }
+    for (int v = 0; v < 4; v++) _mm256_storeu_si256((__m256i *)(coder.state + 8 * v), state[v]);
+    coder.word = word;
+    coder.absent |= _mm256_movemask_epi8(absent) != 0;
+}
+#endif
+
+auto *steps_encoder(bool order1) {
+#if defined(AGD_X86)
+    if (simd() >= Simd::AVX2) return order1 ? encode_steps_avx2<true> : encode_steps_avx2<false>;
+#endif
+    return order1 ? encode_steps<true> : encode_steps<false>;
+}
+
+// Values start … start + count - 1 of every lane, as steps[1] … steps[count], less base; before them those at start - 1.
+// Returns the largest of them.
+uint8_t load_steps(const uint8_t *values, int64_t steps, int64_t start, int64_t count, uint8_t base, Step *to) {
+    for (int l = 0; l < LANES; l++) {
+        const uint8_t *lane = values + l * steps + start;
+        to[0][(size_t)l] = start ? (uint8_t)(lane[-1] - base) : 0;
+        if (count < TILE)
+            for (int64_t t = 0; t < count; t++) to[t + 1][(size_t)l] = lane[t];
+    }
+    if (count == TILE) transpose(values + start, steps, to[1].data(), LANES);
+    uint8_t *p = to[1].data(), worst = 0;
+    for (int64_t i = 0; i < count * LANES; i++) {
+        p[i] = (uint8_t)(p[i] - base);
+        worst = std::max(worst, p[i]);
+    }
+    return worst;
+}
+
+// Whether any value is none of low … high.
+AGD_MULTIVERSION bool outside(const uint8_t *p, int64_t n, uint8_t low, uint8_t high) {
+    uint8_t least = 255, most = 0;
+    for (int64_t i = 0; i < n; i++) {
+        least = std::min(least, p[i]);
+        most = std::max(most, p[i]);
+    }
+    return n && (least < low || most > high);
+}
+
+// How often each value follows each other (order 1), or is there (order 0); values are base … base + span - 1.
+void rans_counts(In<uint8_t> values, int base, int span, int order, Out<uint32_t> counts) {
+    nb::gil_scoped_release unlocked;
+    require(order == 0 || order == 1, "order is not 0 or 1");
+    require(base >= 0 && span >= 1 && base + span <= 256, "values do not fit a byte");
+    require((int64_t)counts.size() == (int64_t)(order ? span : 1) * span, "size of the counts does not fit the span");
+    const uint8_t *p = values.data();
+    const int64_t n = (int64_t)values.size(), steps = n / LANES;
+    require(!outside(p, n, (uint8_t)base, (uint8_t)(base + span - 1)), "a value lies outside of the span");
+    // Four lanes at a time, each with counts of its own: equal neighbours do not wait for each other.
+    const int rows = order ? span : 1;
+    const size_t size = (size_t)rows * (size_t)span;
+    std::vector<uint32_t> several(4 * size);
+    uint32_t *part[4];
+    for (size_t k = 0; k < 4; k++) part[k] = several.data() + k * size;
+    for (int l = 0; l < LANES; l += 4) {
+        const uint8_t *lane[4];
+        uint32_t *row[4];
+        for (int k = 0; k < 4; k++) {
+            lane[k] = p + (l + k) * steps;
+            row[k] = part[k];
+        }
+        if (order)
+            for (int64_t t = 0; t < steps; t++)
+                for (int k = 0; k < 4; k++) {
+                    const uint32_t value = (uint32_t)lane[k][t] - (uint32_t)base;
+                    row[k][value]++;
+                    row[k] = part[k] + value * (uint32_t)span;
+                }
+        else
+            for (int64_t t = 0; t < steps; t++)
+                for (int k = 0; k < 4; k++) part[k][lane[k][t] - base]++;
+    }
+    for (size_t i = 0; i < size; i++) counts.data()[i] = part[0][i] + part[1][i] + part[2][i] + part[3][i];
+}
+
+// Writes the coded values to the end of `out`; returns where they start.
+int64_t rans_encode(In<uint8_t> values, int base, int span, int order, int bits, In<uint16_t> frequencies,
+                    Out<uint8_t> out) {
+    nb::gil_scoped_release unlocked;
+    check_table(frequencies, base, span, order, bits);
+    const uint8_t *p = values.data();
+    const int64_t n = (int64_t)values.size(), steps = n / LANES, rest = n % LANES;
+    require((int64_t)out.size() >= 2 * n + 4 * LANES + 64, "the output is too small");
+    uint8_t *end = out.data() + out.size();
+    if (steps == 0) {
+        std::copy(p, p + n, end - n);
+        return (int64_t)out.size() - n;
+    }
+    Encoder coder{Table(frequencies.data(), order ? span : 1, span, bits), {}, nullptr};
+    // Words are kept aligned while they are written; the odd byte, if any, stays behind.
+    const size_t room = (size_t)(steps * LANES + 16);
+    const std::unique_ptr<uint16_t[]> words(new uint16_t[room]);
+    uint16_t *const last = coder.word = words.get() + room;
+    std::fill(coder.state, coder.state + LANES, LOWEST);
+    const auto encode = steps_encoder(order == 1);
+    std::array<Step, TILE + 1> tile;
+    for (int64_t stop = steps; stop > 0;) {
+        const int64_t count = stop % TILE ? stop % TILE : TILE, start = stop - count;
+        require(load_steps(p, steps, start, count, (uint8_t)base, tile.data()) < span, "a value lies outside of the span");
+        encode(coder, tile.data(), count);
+        stop = start;
+    }
+    require(!coder.absent, "a value has no frequency in its context");
+    const int64_t size = (last - coder.word) * 2;
+    uint8_t *to = end - size - (int64_t)sizeof(coder.state) - rest;
+    std::copy(p + steps * LANES, p + n, to);
+    std::memcpy(to + rest, coder.state, sizeof(coder.state));
+    std::memcpy(end - size, coder.word, (size_t)size);
+    return to - out.data();
+}
+
+}  // namespace
+
+void bind_rans_encode(nb::module_ &m) {
+    const auto values = nb::arg("values").noconvert();
+    const auto base = nb::arg("base"), span = nb::arg("span"), order = nb::arg("order");
+    m.def("rans_counts", &rans_counts, values, base, span, order, nb::arg("counts").noconvert());
+    m.def("rans_encode", &rans_encode, values, base, span, order, nb::arg("bits"), nb::arg("frequencies").noconvert(),
+          nb::arg("out").noconvert());
+}
+
+}  // namespace agd
