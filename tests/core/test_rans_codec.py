@@ -85,7 +85,7 @@ def levels_that_stay(n: int, stay: float) -> U8:
 
 
 def test_few_levels_are_packed_by_two() -> None:
-    values = levels_that_stay(3_000_000, 0.9)
+    values = levels_that_stay(3_000_000, 0.7)
     plan = rans._choose(values, None)
     assert (plan.order, len(plan.symbols), len(plan.repeated)) == (1, 5, 0)
     fours = Plan(1, np.unique(values), NONE)
