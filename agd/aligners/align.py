@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -15,12 +16,13 @@ from agd import samheader
 from agd.aligners.aligner import Aligned, ChunkAligner, Reads, Request, StreamAligner, load_aligner
 from agd.aligners.reference import Genome, load_genome
 from agd.batch import Alignments, AnyColumn, Batch, Bool, Column
-from agd.cell import default_spec
+from agd.cell import decode_cell, default_spec
 from agd.dataset import Dataset
 from agd.draft import Draft
 from agd.errors import AlignerError, ColumnError, UsageError
 from agd.kernels.ragged import take_any
 from agd.manifest import Cell, Chunk, ColumnSpec
+from agd.ops.digest import Digest, digest_alignments
 from agd.ops.lines import secondary_columns
 from agd.ops.partition import Partition, set_aside
 from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight, local_runner
@@ -33,8 +35,11 @@ _EXPANSION = 12
 #: Bytes in memory per base of the reference: itself, and the index of an aligner in this process.
 _INDEX_SIZE = 4
 
-#: The name under which a chunk's cells travel from the encoding to the storing stage.
+#: The cells of a chunk on their way from the encoding to the storing stage.
 _Encoded = dict[str, tuple[bytes, Cell]]
+
+#: A chunk, what is to be stored of it, and the digest of its alignment lines.
+_Aligned = tuple[Chunk, _Encoded, Digest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +158,15 @@ def align(
     fields: dict[str, Any] = {
         "header": header, "references": genome.contigs, "steps": provenance(tool, genome, parameters, command),
     }  # fmt: skip
+    noted = dataset.manifest.digest
     if partition:
-        set_aside(job.draft, partition, chunks, len(dataset), replace=overwrite, drop=stale, **fields)
+        set_aside(
+            job.draft, partition, chunks, len(dataset), replace=overwrite, drop=stale, part_digest=job.digest.to_json(),
+            digest=noted, **fields,
+        )  # fmt: skip
     else:
-        job.draft.commit(chunks, drop=[n for n in stale if n not in job.draft.columns], **fields)
+        drop = [n for n in stale if n not in job.draft.columns]
+        job.draft.commit(chunks, drop=drop, digest=job.digest.added_to(noted), **fields)
     return _report(chunks, job.resumed, tool, parameters, time.monotonic() - started)
 
 
@@ -209,6 +219,7 @@ class _Job:
         self.dataset, self.columns, self.tool, self.runner, self.ahead = dataset, columns, tool, runner, ahead
         self.codecs: Mapping[str, list[dict[str, Any]]] | None = None
         self.resumed = 0
+        self.digest = Digest()
 
     def begin(self, draft: Draft, codecs: Mapping[str, list[dict[str, Any]]] | None) -> None:
         """Take the draft that the results go to."""
@@ -231,17 +242,21 @@ class _Job:
         done: list[Chunk] = []
         source = self._chunkwise(done) if isinstance(self.tool, ChunkAligner) else self._streamed(self.tool)
         try:
-            for chunk in self.runner.map(self._store, source, on="io", ahead=self.ahead):
+            for chunk, digest in self.runner.map(self._store, source, on="io", ahead=self.ahead):
                 for name in chunk.cells:
                     # The chunk may have been aligned in another process, whose declarations are not seen here.
                     self.draft.declare(name, self._further(name))
                 done.append(chunk)
+                self.digest.add(digest)
                 progress.advance(chunk.count)
+            kept = done[: self.resumed]
+            for digest in self.runner.map(self._digest_kept, kept, on="cpu", ahead=self.ahead):
+                self.digest.add(digest)
         finally:
             progress.end()
         return sorted(done, key=lambda c: c.first)
 
-    def _chunkwise(self, done: list[Chunk]) -> Iterator[tuple[Chunk, _Encoded]]:
+    def _chunkwise(self, done: list[Chunk]) -> Iterator[_Aligned]:
         todo = []
         for chunk, cells in self.runner.map(self._kept, self.chunks, on="io") if self.draft.resumed else ():
             if cells is None:
@@ -254,14 +269,19 @@ class _Job:
         fetched = self.runner.map(self._fetch, todo, on="io", ahead=self.ahead)
         return self.runner.map(self._align, fetched, on="cpu", ahead=self.ahead)
 
-    def _streamed(self, tool: StreamAligner) -> Iterator[tuple[Chunk, _Encoded]]:
-        batches = self.dataset.batches(self.columns, runner=self.runner, ahead=min(2, self.ahead))
+    def _streamed(self, tool: StreamAligner) -> Iterator[_Aligned]:
+        waiting: deque[Batch] = deque()
+
+        def feed() -> Iterator[Batch]:
+            for batch in self.dataset.batches(self.columns, runner=self.runner, ahead=min(2, self.ahead)):
+                waiting.append(batch)
+                yield batch
+
         # Whatever goes wrong later on, the program is stopped at once, not when its iterator happens to be collected.
-        with contextlib.closing(tool.align_stream(batches)) as results:
-            yield from self.runner.map(
-                lambda pair: (pair[0], self._encode(pair[0].first, pair[1])),
-                zip(self.dataset.chunks, results, strict=True), on="cpu", ahead=self.ahead,
-            )  # fmt: skip
+        with contextlib.closing(tool.align_stream(feed())) as results:
+            aligned = zip(self.dataset.chunks, results, strict=True)
+            items = ((chunk, waiting.popleft(), each) for chunk, each in aligned)
+            yield from self.runner.map(lambda item: self._finish(*item), items, on="cpu", ahead=self.ahead)
 
     def _kept(self, chunk: Chunk) -> tuple[Chunk, dict[str, Cell] | None]:
         """Cells that an earlier run of the same plan has stored: ``results`` is stored last, so it vouches for all."""
@@ -284,26 +304,40 @@ class _Job:
     def _fetch(self, chunk: Chunk) -> tuple[Chunk, dict[str, bytes]]:
         return chunk, self.dataset.fetch(chunk, self.columns)
 
-    def _align(self, fetched: tuple[Chunk, dict[str, bytes]]) -> tuple[Chunk, _Encoded]:
+    def _align(self, fetched: tuple[Chunk, dict[str, bytes]]) -> _Aligned:
         chunk, blobs = fetched
         assert isinstance(self.tool, ChunkAligner)
-        aligned = self.tool.align_batch(self.dataset.decode(chunk, blobs, self.columns))
-        return chunk, self._encode(chunk.first, aligned)
+        batch = self.dataset.decode(chunk, blobs, self.columns)
+        return self._finish(chunk, batch, self.tool.align_batch(batch))
 
-    def _encode(self, first: int, aligned: Aligned) -> _Encoded:
+    def _finish(self, chunk: Chunk, reads: Batch, aligned: Aligned) -> _Aligned:
+        further = {f"secondary{number}": column for number, column in enumerate(layers(aligned))}
         encoded = {}
-        for number, column in enumerate(layers(aligned)):
-            name = f"secondary{number}"
+        for name, column in further.items():
             self.draft.declare(name, self._further(name))
-            encoded[name] = self.draft.encode(name, first, column)
-        encoded["results"] = self.draft.encode("results", first, aligned.primary)
-        return encoded
+            encoded[name] = self.draft.encode(name, chunk.first, column)
+        encoded["results"] = self.draft.encode("results", chunk.first, aligned.primary)
+        return chunk, encoded, self._digest(reads, {"results": aligned.primary, **further})
 
-    def _store(self, item: tuple[Chunk, _Encoded]) -> Chunk:
-        chunk, encoded = item
+    def _digest(self, reads: Batch, alignments: Mapping[str, AnyColumn]) -> Digest:
+        m = self.dataset.manifest
+        batch = Batch(reads.first, {**reads.columns, **alignments})
+        return digest_alignments(batch, self.dataset.columns, m.names, m.pairing == "interleaved")
+
+    def _digest_kept(self, chunk: Chunk) -> Digest:
+        """Digest of lines that an earlier run has stored."""
+        alignments = {}
+        for name in chunk.cells:
+            key = self.draft.key(name, chunk.first)
+            alignments[name] = decode_cell(self.draft.storage.get(key), key)[1]
+        old = next(c for c in self.chunks if c.first == chunk.first)
+        return self._digest(self.dataset.decode(*self._fetch(old), self.columns), alignments)
+
+    def _store(self, item: _Aligned) -> tuple[Chunk, Digest]:
+        chunk, encoded, digest = item
         for name, (data, _) in encoded.items():
             self.draft.store(name, chunk.first, data)
-        return Chunk(chunk.first, chunk.count, {name: cell for name, (_, cell) in encoded.items()})
+        return Chunk(chunk.first, chunk.count, {name: cell for name, (_, cell) in encoded.items()}), digest
 
 
 def layers(aligned: Aligned) -> Iterator[Alignments]:

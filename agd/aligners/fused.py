@@ -26,7 +26,7 @@ from agd.ops.dedup_ends import Extraction, Libraries
 from agd.ops.dedup_find import bytes_per_read
 from agd.ops.dedup_marks import marks_step
 from agd.ops.dedup_merge import MergedDuplicates
-from agd.ops.digest import Digest
+from agd.ops.digest import Digest, digest_alignments
 from agd.ops.run_store import BLOCK, LineParts, RunStore
 from agd.ops.sort import Sorting
 from agd.ops.sort_keys import Ordering
@@ -218,8 +218,7 @@ def _fields(
 ) -> dict[str, Any]:
     """Fields of the manifest, once all is aligned."""
     fields = job.source.fields()
-    if job.digest.reads:
-        fields["digest"] = job.digest.to_json()
+    fields["digest"] = job.digest.added_to(fields.get("digest", {}))
     header = samheader.with_references(fields.pop("header", ""), job.genome.contigs)
     for group in job.tool.read_groups():
         header = samheader.with_line(header, group)
@@ -311,8 +310,7 @@ class _Fused:
             rest = _chain(sampled, items)
             made = self._chunkwise(rest) if isinstance(self.tool, ChunkAligner) else self._streamed(rest, self.tool)
             for lines, digest, reads, mapped in made:
-                if digest is not None:
-                    self.digest.add(digest)
+                self.digest.add(digest)
                 self.reads += reads
                 self.mapped += mapped
                 self.progress.advance(reads)
@@ -323,8 +321,8 @@ class _Fused:
     def _columns(self, batch: Batch) -> Batch:
         return Batch(batch.first, {n: c for n, c in batch.columns.items() if n in self.tool.columns})
 
-    def _chunkwise(self, items: Iterable[Any]) -> Iterator[tuple[LineParts, Digest | None, int, int]]:
-        def work(item: Any) -> tuple[LineParts, Digest | None, int, int]:
+    def _chunkwise(self, items: Iterable[Any]) -> Iterator[tuple[LineParts, Digest, int, int]]:
+        def work(item: Any) -> tuple[LineParts, Digest, int, int]:
             batch, digest = self.source.load(item)
             assert isinstance(self.tool, ChunkAligner)
             return self._lines(batch, self.tool.align_batch(self._columns(batch)), digest)
@@ -333,7 +331,7 @@ class _Fused:
 
     def _streamed(
         self, items: Iterable[Any], tool: StreamAligner
-    ) -> Iterator[tuple[LineParts, Digest | None, int, int]]:
+    ) -> Iterator[tuple[LineParts, Digest, int, int]]:
         waiting: deque[tuple[Batch, Digest | None]] = deque()
 
         def feed() -> Iterator[Batch]:
@@ -348,12 +346,15 @@ class _Fused:
 
     def _lines(
         self, batch: Batch, aligned: Aligned, digest: Digest | None
-    ) -> tuple[LineParts, Digest | None, int, int]:
+    ) -> tuple[LineParts, Digest, int, int]:
         columns: dict[str, AnyColumn] = dict(batch.columns)
         columns["results"] = aligned.primary
         columns.update({f"secondary{i}": layer for i, layer in enumerate(layers(aligned))})
-        lines = LineParts.of(Batch(batch.first, columns), self.ordering, COLUMNS, self.source.paired)
-        return lines, digest, len(batch), int(((aligned.primary.flag & 4) == 0).sum())
+        reads = Batch(batch.first, columns)
+        lines = LineParts.of(reads, self.ordering, COLUMNS, self.source.paired)
+        found = digest_alignments(reads, COLUMNS, self.source.names, self.source.paired)
+        found.reads = {} if digest is None else digest.reads
+        return lines, found, len(batch), int(((aligned.primary.flag & 4) == 0).sum())
 
 
 def _chain(first: list[Any], rest: Iterator[Any]) -> Iterator[Any]:

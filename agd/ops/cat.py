@@ -188,4 +188,6 @@ def _digest(manifests: Sequence[Manifest]) -> dict[str, Any]:
         if not m.digest:
             return {}
         total.add(Digest.from_json(m.digest))
+    if not all("records" in m.digest for m in manifests):
+        total.records = None
     return total.to_json()

@@ -15,7 +15,7 @@ from agd.errors import StorageError, UsageError
 from agd.kernels.ragged import take_batch
 from agd.manifest import Cell, Chunk, ColumnSpec
 from agd.ops.digest import Digest, digest_records
-from agd.ops.lines import is_lines, to_records
+from agd.ops.lines import to_lines, to_records
 from agd.ops.scan import chunk_bytes
 from agd.run import Progress, Runner, default_memory, items_in_flight
 from agd.types import Flag
@@ -58,9 +58,8 @@ def remove_duplicates(
         index = np.flatnonzero(kept[chunk.first : chunk.first + chunk.count])
         batch = _unmarked(take_batch(dataset.decode(chunk, blobs, names), index, first))
         encoded = {name: draft.encode(name, first, column) for name, column in batch.columns.items() if len(index)}
-        digest = Digest()
-        if is_lines(manifest):
-            digest = digest_records(to_records(batch, manifest.names))
+        lines = to_lines(batch, manifest.orientation, manifest.pairing == "interleaved")
+        digest = digest_records(to_records(lines, manifest.names))
         cells: dict[str, Cell] = {name: cell for name, (_, cell) in encoded.items()}
         return Chunk(first, len(index), cells), {name: data for name, (data, _) in encoded.items()}, digest
 
@@ -83,7 +82,7 @@ def remove_duplicates(
         draft.commit(
             chunks, names=manifest.names, pairing=manifest.pairing, sort_order=manifest.sort_order,
             header=manifest.header, references=manifest.references, steps=(*manifest.steps, step),
-            sources=manifest.sources, digest=total.to_json() if is_lines(manifest) else {},
+            sources=manifest.sources, digest=total.to_json(),
         )  # fmt: skip
     except Exception as error:
         # What a full disk or a lost network has stopped is taken up when this is run again.

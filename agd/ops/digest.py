@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from agd import kernels
-from agd.batch import U8, U64
+from agd.batch import U8, U64, AnyColumn, Batch
 from agd.dataset import Dataset
 from agd.errors import VerificationError
 from agd.kernels.checksums import COLUMNS, combine_sums, empty_sums
+from agd.kernels.ragged import take
 from agd.kernels.records import RecordArrays
+from agd.ops.lines import alignment_lines, cut, secondary_columns, seq_spans, to_records
+from agd.types import Orientation
 
 ALGORITHM = "samtools-checksum-1"
 
 #: Columns of the digest of reads: what an aligner, a sort or marking of duplicates must not change.
 READ_COLUMNS = COLUMNS[:4]
+
+#: Columns of a dataset that some products are of; all are of the bases, the flags and the places, too.
+PRODUCT_COLUMNS = {"name": "metadata", "qual": "qualities", "aux": "tags"}
 
 #: samtools' defaults: flags that count, flags of records that do not, tags.
 FLAG_MASK = 0xC1
@@ -35,8 +41,9 @@ class Digest:
         By read group ("" for none): number of primary records, products for seq, name, qual (and four that are not
         used), as ``samtools checksum`` gives them.
     records : ndarray of uint64, shape (8,), or None
-        Over all records: number, and products for seq, name, qual, all tags, position, CIGAR and mate. None for reads
-        that have no alignments of their own.
+        Over all alignment lines: number, and products for seq, name, qual, all tags, position, CIGAR and mate. A
+        product is never 0: 0 stands for one that is not known, of which that of no larger set is known either. None
+        where there are no alignments.
     """
 
     def __init__(self) -> None:
@@ -69,6 +76,18 @@ class Digest:
             document["records"] = _row(self.records, COLUMNS)
         return document
 
+    def added_to(self, noted: Mapping[str, Any]) -> dict[str, Any]:
+        """What a manifest notes once the reads of which it noted this were aligned; ``{}`` if that is not known.
+
+        The reads are those of this digest, if it knows any; else they are as they were.
+        """
+        if self.reads:
+            return self.to_json()
+        if noted.get("algorithm") != ALGORITHM:
+            return {}
+        kept = {name: value for name, value in noted.items() if name != "records"}
+        return kept if self.records is None else kept | {"records": _row(self.records, COLUMNS)}
+
     @staticmethod
     def from_json(document: Mapping[str, Any]) -> Digest:
         """Digest that a manifest keeps.
@@ -94,12 +113,13 @@ def _sums(row: Mapping[str, Any]) -> U64:
     sums: U64 = empty_sums(1)[0, 0]
     sums[0] = row["count"]
     for i, name in enumerate(COLUMNS[1:], 1):
-        sums[i] = int(row[name], 16) if name in row else 1
+        sums[i] = int(row[name], 16) if name in row else 0
     return sums
 
 
 def _row(sums: U64, columns: tuple[str, ...]) -> dict[str, Any]:
-    return {name: int(v) if name == "count" else f"{int(v):08x}" for name, v in zip(columns, sums, strict=False)}
+    values = zip(columns, sums.tolist(), strict=False)
+    return {name: v if name == "count" else f"{v:08x}" for name, v in values if v or name == "count"}
 
 
 def digest_records(records: RecordArrays, *, alignments: bool = True) -> Digest:
@@ -137,6 +157,46 @@ def digest_records(records: RecordArrays, *, alignments: bool = True) -> Digest:
     return digest
 
 
+def digest_alignments(reads: Batch, columns: Sequence[str], names: str, paired: bool) -> Digest:
+    """Digest of the alignment lines of reads as they were sequenced, without making the lines.
+
+    Nothing is turned around: the digest is of the strand that was read. The products for names, qualities and tags are
+    left unknown where the dataset has such a column and the batch is without it.
+
+    Parameters
+    ----------
+    reads : Batch
+        With ``bases``, ``results`` and any ``secondary0…``.
+    columns : sequence of str
+        Of the dataset.
+    names, paired
+        As in the manifest: what ``metadata`` holds, and whether records 2i and 2i + 1 are mates.
+    """
+    digest = Digest()
+    lines, read = alignment_lines(reads, paired)
+    trim = bool(secondary_columns(list(reads.columns)))
+    parts: dict[str, AnyColumn] = {"results": lines}
+    for name in ("bases", "qualities", "metadata", "tags"):
+        if name not in reads:
+            continue
+        column = reads.ragged(name)
+        if name in ("bases", "qualities"):
+            starts, ends, _ = seq_spans(column, lines, read, Orientation.READ, trim)
+            parts[name] = cut(column, starts, ends)
+        else:
+            parts[name] = column if read is None else take(column, read)
+    records = to_records(Batch(reads.first, parts), names)
+    crcs = np.empty(3 * len(lines), np.uint32)
+    kernels.record_crcs(records, False, crcs)
+    sums = empty_sums(1).reshape(-1)
+    kernels.checksum(records, crcs, np.zeros(len(lines), np.int64), sums, 0xFF, 0, _NO_TAGS, True, True)
+    digest.records = sums[:8]
+    for product, needed in PRODUCT_COLUMNS.items():
+        if needed in columns and needed not in reads:
+            digest.records[COLUMNS.index(product)] = 0
+    return digest
+
+
 def _text(values: U8, start: int) -> str:
     end = start
     while values[end]:
@@ -160,8 +220,33 @@ def differences(noted: Mapping[str, Any], found: Digest) -> list[str]:
     return texts
 
 
-def check_digest(dataset: Dataset, found: Digest) -> None:
-    """Compare the records of a dataset, all read, with what was imported.
+def without_columns(noted: Mapping[str, Any], changed: Collection[str], lines: bool) -> dict[str, Any]:
+    """What still holds of the digest in a manifest when some columns are gone, or are others.
+
+    Parameters
+    ----------
+    lines : bool
+        The dataset has one record per alignment line: without ``results`` it is not known which are reads.
+    """
+    if not noted or noted.get("algorithm") != ALGORITHM or "bases" in changed or (lines and "results" in changed):
+        return {}
+    lost = {product for product, column in PRODUCT_COLUMNS.items() if column in changed}
+    keep = {name: value for name, value in noted.items() if name != "read_groups"}
+    if "results" in changed or any(name.startswith("secondary") for name in changed):
+        keep.pop("records", None)
+    for part in ("reads", "records"):
+        if part in keep:
+            keep[part] = _less(keep[part], lost)
+    groups = {"": noted["reads"]} if "tags" in changed else noted["read_groups"]
+    return keep | {"read_groups": {group: _less(row, lost) for group, row in groups.items()}}
+
+
+def _less(row: Mapping[str, Any], lost: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in lost}
+
+
+def check_digest(dataset: Dataset, found: Digest) -> bool:
+    """Compare the records of a dataset, all read, with what its manifest notes; False if it notes no digest.
 
     Raises
     ------
@@ -171,6 +256,7 @@ def check_digest(dataset: Dataset, found: Digest) -> None:
     wrong = differences(dataset.manifest.digest, found)
     if wrong:
         raise VerificationError(
-            f"{dataset.url}: these are not the records that were imported ({'; '.join(wrong)})",
+            f"{dataset.url}: these are not the records that were imported or aligned ({'; '.join(wrong)})",
             "run 'agd verify --deep' to find the damage",
         )
+    return dataset.manifest.digest.get("algorithm") == ALGORITHM

@@ -13,7 +13,9 @@ from agd.dataset import Dataset, load_manifest
 from agd.draft import MAX_COMMITS, publish_copy
 from agd.errors import ColumnError, ConflictError, ObjectExistsError, UsageError
 from agd.manifest import Chunk, Manifest, generation_key
+from agd.ops.digest import without_columns
 from agd.ops.lines import secondary_columns
+from agd.types import Orientation
 
 #: Columns that alignment lines cannot do without.
 _NEEDED = ("results",)
@@ -110,7 +112,9 @@ def _columns(m: Manifest, names: dict[str, str]) -> Manifest:
                     f"the column {name!r} is stored as differences to {needed!r}",
                     f"store it for itself first: agd recompress DATASET --column {name} --profile fast",
                 )
-    return replace(m, columns=columns, chunks=chunks, retired=m.retiring(columns))
+    changed = {name for name in (*m.columns, *columns) if names.get(name) != name}
+    digest = without_columns(m.digest, changed, m.orientation is Orientation.SEQ)
+    return replace(m, columns=columns, chunks=chunks, retired=m.retiring(columns), digest=digest)
 
 
 def reheader(dataset: Dataset, text: str, *, command: str = "") -> Dataset:

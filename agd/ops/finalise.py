@@ -12,6 +12,7 @@ from agd.dataset import Dataset, is_dataset, load_manifest
 from agd.draft import Draft
 from agd.errors import AgdError, UsageError
 from agd.manifest import Chunk, ColumnSpec, Manifest, object_key
+from agd.ops.digest import Digest
 from agd.ops.partition import Part, load_parts
 from agd.run import Runner, ThreadRunner
 from agd.storage import Storage
@@ -159,4 +160,14 @@ def _commit(storage: Storage, parts: Sequence[Part], chunks: list[Chunk], latest
         draft = Draft.extend(Dataset(storage, latest), columns, first.plan, replace=first.replace)
         if {n: c.key for n, c in draft.columns.items()} != {n: c.key for n, c in columns.items()}:
             raise UsageError(f"{storage.url}: the dataset has changed since the parts were run", "run them again")
-    return draft.commit(chunks, drop=drop, **first.fields)
+    fields = dict(first.fields)
+    if first.digest:
+        fields["digest"] = _digest(parts).added_to(fields["digest"])
+    return draft.commit(chunks, drop=drop, **fields)
+
+
+def _digest(parts: Sequence[Part]) -> Digest:
+    total = Digest()
+    for part in parts:
+        total.add(Digest.from_json(part.digest))
+    return total

@@ -21,8 +21,8 @@ from agd.tags import all_tags, merge_tags
 from agd.types import Flag, Orientation
 
 __all__ = [
-    "alignment_lines", "all_tags", "is_lines", "merge_tags", "read_names", "secondary_columns", "seq_spans", "to_lines",
-    "to_records", "unmapped_flags",
+    "alignment_lines", "all_tags", "cut", "is_lines", "merge_tags", "read_names", "secondary_columns", "seq_spans",
+    "to_lines", "to_records", "unmapped_flags",
 ]  # fmt: skip
 
 _REVERSE = np.uint16(Flag.REVERSE)
@@ -145,16 +145,14 @@ def seq_spans(
 
 
 def _as_seq(column: Column, starts: I64, ends: I64, turn: Bool | None, *, complement: bool) -> Column:
-    assert column.offsets is not None
-    whole = len(starts) == len(column) and (starts == column.offsets[:-1]).all() and (ends == column.offsets[1:]).all()
-    if whole and (turn is None or not turn.any()):
-        return column
-    lengths = ends - starts
-    out = Column.from_lengths(np.empty(int(lengths.sum()), np.uint8), lengths)
+    out = cut(column, starts, ends)
+    if turn is None or not turn.any():
+        return out
+    if out is column:
+        whole = column.compact()
+        out = Column(whole.values.copy(), whole.offsets)
     assert out.offsets is not None
-    kernels.copy_spans(column.values, starts, ends, out.values, out.offsets)
-    if turn is not None:
-        kernels.reverse_spans(out.values, out.offsets, turn, complement)
+    kernels.reverse_spans(out.values, out.offsets, turn, complement)
     return out
 
 
@@ -206,7 +204,7 @@ def to_records(batch: Batch, names: str) -> RecordArrays:
     alignments = batch.alignments()
     metadata = batch.ragged("metadata") if "metadata" in batch else Column.empty(len(batch))
     starts, ends = read_names(metadata, names, (alignments.flag & np.uint16(Flag.PAIRED)) != 0)
-    qname = _cut(metadata, starts, ends)
+    qname = cut(metadata, starts, ends).compact()
     bases = (batch.ragged("bases") if "bases" in batch else Column.empty(len(batch))).compact()
     qualities = (batch.ragged("qualities") if "qualities" in batch else Column.empty(len(batch))).compact()
     cigar = alignments.cigar.compact()
@@ -217,10 +215,20 @@ def to_records(batch: Batch, names: str) -> RecordArrays:
     return RecordArrays(*fixed, *flat)
 
 
-def _cut(column: Column, starts: I64, ends: I64) -> Column:
+def cut(column: Column, starts: I64, ends: I64) -> Column:
+    """Parts of a column's records, which need not be in its order; the column itself where they are whole, and all.
+
+    Parameters
+    ----------
+    starts, ends : ndarray of int64
+        Into ``column.values``, half-open.
+    """
     assert column.offsets is not None
-    if len(column) and (ends == column.offsets[1:]).all():
-        return column.compact()
+    if (
+        len(starts) == len(column) and np.array_equal(starts, column.offsets[:-1])
+        and np.array_equal(ends, column.offsets[1:])
+    ):  # fmt: skip
+        return column
     out = Column.from_lengths(np.empty(int((ends - starts).sum()), np.uint8), ends - starts)
     assert out.offsets is not None
     kernels.copy_spans(column.values, starts, ends, out.values, out.offsets)

@@ -84,6 +84,8 @@ class Part:
         Columns that the step takes away.
     fields : dict
         Further fields of the manifest that the step sets.
+    digest : dict
+        Of the alignment lines that this part has made; ``{}`` where the step makes none.
     """
 
     partition: Partition
@@ -98,6 +100,7 @@ class Part:
     total: int
     drop: tuple[str, ...]
     fields: Mapping[str, Any]
+    digest: Mapping[str, Any]
 
     @property
     def key(self) -> str:
@@ -109,7 +112,7 @@ class Part:
         document = {
             "partition": str(self.partition), "plan": self.plan, "new": self.new, "id": self.identity,
             "name": self.name, "orientation": self.orientation.name, "replace": self.replace, "total": self.total,
-            "drop": self.drop, "fields": _plain(self.fields),
+            "drop": self.drop, "fields": _plain(self.fields), "digest": self.digest,
             "columns": {n: [c.type.name, c.codecs, c.key, c.dtype] for n, c in self.columns.items()},
             "chunks": [
                 [c.first, c.count, {n: [x.bytes, x.checksum, x.statistics] for n, x in c.cells.items()}]
@@ -134,7 +137,7 @@ class Part:
                 Orientation[d["orientation"]],
                 {n: ColumnSpec(RecordType[c[0]], c[1], c[2], c[3]) for n, c in d["columns"].items()}, d["replace"],
                 tuple(Chunk(c[0], c[1], {n: Cell(*x) for n, x in c[2].items()}) for c in d["chunks"]),
-                d["total"], tuple(d["drop"]), _rich(d["fields"]),
+                d["total"], tuple(d["drop"]), _rich(d["fields"]), d["digest"],
             )  # fmt: skip
         except (ValueError, KeyError, IndexError, TypeError, UsageError) as error:
             raise FormatError(where, "part", f"the record is damaged: {error}", "run this part again") from error
@@ -142,7 +145,7 @@ class Part:
 
 def set_aside(
     draft: Draft, partition: Partition, chunks: Sequence[Chunk], total: int, *, replace: bool = False,
-    drop: Sequence[str] = (), **fields: Any,
+    drop: Sequence[str] = (), part_digest: Mapping[str, Any] | None = None, **fields: Any,
 ) -> Part:
     """Note that a part is done; takes the place of :meth:`agd.draft.Draft.commit` when a step is run in parts.
 
@@ -154,12 +157,14 @@ def set_aside(
         Records of all parts.
     drop, **fields
         As :meth:`agd.draft.Draft.commit` takes them; equal for all parts.
+    part_digest : mapping, optional
+        Of the alignment lines that this part has made; what ``fields`` say of the digest is that of the reads.
     """
     used = {name for chunk in chunks for name in chunk.cells} | set(draft.columns)
     columns = {name: spec for name, spec in draft.columns.items() if name in used}
     part = Part(
         partition, draft.plan, draft.base is None, draft.id, draft.name, draft.orientation, columns, replace,
-        tuple(chunks), total, tuple(drop), fields,
+        tuple(chunks), total, tuple(drop), fields, dict(part_digest or {}),
     )  # fmt: skip
     draft.storage.put(part.key, part.to_bytes())
     return part

@@ -277,9 +277,9 @@ class _Check:
             text = f"line {at} of the chunk has a CIGAR for {query[at]} bases, and {seq[at]} bases"
             done.problems.append(Problem(text, first, "results"))
             return
-        is_lines = "results" in self.dataset.columns and manifest.orientation is Orientation.SEQ
-        done.digest = digest_records(to_records(lines, manifest.names), alignments=is_lines)
-        done.mates = self.mates.of(lines, manifest.names) if "results" in self.dataset.columns else None
+        done.digest = digest_records(to_records(lines, manifest.names), alignments="records" in manifest.digest)
+        paired = {"results", "metadata"} <= set(self.dataset.columns)
+        done.mates = self.mates.of(lines, manifest.names) if paired else None
         keys = self.ordering(lines) if self.ordering is not None else None
         if keys is not None and len(keys):
             fall = _first_fall(keys)
@@ -298,6 +298,7 @@ def _ordering(dataset: Dataset) -> Any:
         # The order that the specification asks for; strands are not part of it.
         return _places
     own = any(str(step.get("program", "")).startswith("agd sort") for step in manifest.steps)
+    own = own and "metadata" in manifest.columns
     if manifest.sort_order in (SortOrder.QUERYNAME, SortOrder.QUERYNAME_LEXICOGRAPHIC) and own:
         natural = manifest.sort_order is SortOrder.QUERYNAME
         return Ordering.of("queryname" if natural else "queryname-lexicographic", manifest).keys
