@@ -340,7 +340,7 @@ def _listings(symbols: U8) -> list[U8]:
     More symbols than there are leave more bits to each: what is rare among pairs is not as rare as among fours, and the
     frequencies of a table have no more than 12 bits.
     """
-    found = []
+    found: list[U8] = []
     for size in (len(symbols), 3, 5):
         if len(symbols) <= size <= 16 and all(_per_byte(size) != _per_byte(len(other)) for other in found):
             unused = np.setdiff1d(np.arange(256), symbols)[::-1][: size - len(symbols)]
