@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 FILES := $(shell find agd cli schemas -name '*.py' | sort | cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.installed-$(FILES)
 
-.PHONY: demo test lint pytest bench kill-campaign sanitize sanitize-payloads sanitized corruption fuzz clean
+.PHONY: demo test lint pytest bench kill-campaign scale-out remote ceph sanitize sanitize-payloads sanitized corruption \
+	fuzz clean
 
 # The environment is made again when what it is made from changes.
 $(STAMP): pyproject.toml $(wildcard agd/kernels/native/*)
@@ -46,6 +47,10 @@ scale-out: $(STAMP)
 # Throughput of our storage next to the raw clients, against an S3 server on this machine (or the one of ENDPOINT).
 remote: $(STAMP)
 	$(BIN)/python -m benchmarks.remote $(if $(ENDPOINT),--endpoint $(ENDPOINT) --url $(URL))
+
+# The same and more against a Ceph RADOS gateway that is started for it (Debian: ceph-mon ceph-mgr ceph-osd radosgw).
+ceph: $(STAMP)
+	$(BIN)/python -m benchmarks.ceph $(if $(PAIRS),--pairs $(PAIRS))
 
 # The kernels under the address and undefined behaviour sanitizers, in an environment of their own: their tests, and
 # damaged payloads of every codec.

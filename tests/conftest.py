@@ -19,6 +19,9 @@ settings.load_profile(os.environ.get("AGD_HYPOTHESIS", "default"))
 
 DATA_VARIABLE = "AGD_TEST_DATA"
 
+#: An S3 server to test against in place of our own; credentials the usual way.
+ENDPOINT_VARIABLE = "AGD_TEST_S3_ENDPOINT"
+
 
 @pytest.fixture(scope="session")
 def data() -> Path:
@@ -32,7 +35,13 @@ def data() -> Path:
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
-    """Url of an S3 server that this test session runs on a free port of the loopback device."""
+    """Url of an S3 server: the one of AGD_TEST_S3_ENDPOINT, else one that this session runs on the loopback device."""
+    given = os.environ.get(ENDPOINT_VARIABLE)
+    if given:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AGD_S3_ENDPOINT", given)
+            yield given
+        return
     moto = pytest.importorskip("moto.server")
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()

@@ -8,6 +8,7 @@ is there with all its bytes or it is not there. ``create`` is exclusive where th
 from __future__ import annotations
 
 import os
+import threading
 from typing import Any
 
 import fsspec
@@ -18,7 +19,7 @@ from agd.storage.base import TEMPORARY_PREFIX, WRAPPERS, Storage, is_stale, temp
 from agd.storage.client import Client, FsspecClient, Info, MemoryClient, S3fsClient
 from agd.storage.failures import ATTEMPTS, Retry, explain, is_transient
 from agd.storage.local import LocalStorage
-from agd.storage.options import S3, protocol_of, set_defaults, store_options
+from agd.storage.options import ENVIRONMENT, S3, protocol_of, set_defaults, store_options
 from agd.storage.remote import RemoteStorage
 
 __all__ = [
@@ -79,11 +80,21 @@ def open_client(url: str, **options: Any) -> tuple[Client, str]:
 
 def s3_filesystem(url: str, **options: Any) -> tuple[Any, str]:
     """A file system of s3fs that makes each request once (see :class:`agd.storage.Retry`), and the path of a url."""
-    # The options say so too: nothing else then gets this very instance from fsspec's cache.
-    once = {"retries": {"total_max_attempts": 1}} | (options.get("config_kwargs") or {})
-    filesystem, path = filesystem_of(url, **options | {"config_kwargs": once})
-    filesystem.retries = 1
-    return filesystem, path
+    told = store_options(url, options)
+    told["config_kwargs"] = {"retries": {"total_max_attempts": 1}} | told["config_kwargs"]
+    key = (repr(sorted(told.items())), tuple(map(os.environ.get, ENVIRONMENT)))
+    with _S3_LOCK:
+        if key not in _S3_FILESYSTEMS:
+            # The cache of fsspec knows nothing of the environment: who sets a variable and tries again, as one does in
+            # a notebook, would get the client that failed.
+            _S3_FILESYSTEMS[key] = filesystem_of(url, **told, skip_instance_cache=True)[0]
+            _S3_FILESYSTEMS[key].retries = 1
+    filesystem = _S3_FILESYSTEMS[key]
+    return filesystem, filesystem._strip_protocol(url)
+
+
+_S3_FILESYSTEMS: dict[tuple[str, tuple[str | None, ...]], Any] = {}
+_S3_LOCK = threading.Lock()
 
 
 def _obstore_client(url: str, options: dict[str, Any], *, required: bool) -> tuple[Client, str] | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from agd.storage.client import Info
 from agd.storage.failures import is_beyond_end
-from agd.storage.options import CONNECT_TIMEOUT, TIMEOUT
+from agd.storage.options import CONNECT_TIMEOUT, ENVIRONMENT, TIMEOUT
 
 #: Options of s3fs that mean the same here. Others (and files of settings that say more) are left to s3fs.
 _KNOWN = {
@@ -25,12 +25,6 @@ _KNOWN_CLIENT = {
     "endpoint_url", "region_name", "aws_access_key_id", "aws_secret_access_key", "aws_session_token", "verify",
 }  # fmt: skip
 _KNOWN_CONFIG = {"connect_timeout", "read_timeout", "max_pool_connections"}
-
-#: Variables that credentials depend on.
-_ENVIRONMENT = (
-    "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
-    "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE",
-)  # fmt: skip
 
 #: How long temporary credentials are used before the chain of boto is asked again.
 _CREDENTIALS_FOR = timedelta(minutes=5)
@@ -52,7 +46,7 @@ class ObstoreClient:
 
     def __init__(self, bucket: str, settings: dict[str, Any]) -> None:
         self._bucket, self._settings = bucket, settings
-        self._store = _open(bucket, json.dumps(settings, sort_keys=True), tuple(map(os.environ.get, _ENVIRONMENT)))
+        self._store = _open(bucket, json.dumps(settings, sort_keys=True), tuple(map(os.environ.get, ENVIRONMENT)))
 
     def __reduce__(self) -> tuple[object, ...]:
         return (ObstoreClient, (self._bucket, self._settings))

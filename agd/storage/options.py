@@ -12,6 +12,12 @@ from agd.errors import UsageError
 #: Protocols of S3 and its clones.
 S3 = ("s3", "s3a")
 
+#: Variables that credentials and endpoints depend on.
+ENVIRONMENT = (
+    "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+    "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION",
+)  # fmt: skip
+
 #: Seconds without a byte after which a request counts as failed (``AGD_TIMEOUT``).
 TIMEOUT = 60.0
 

@@ -14,8 +14,8 @@ from agd.storage import Storage
 #: Requests that a rule can be about.
 Operation = Literal["get", "put", "size", "delete"]
 
-#: Where in a request the fault strikes: before anything is done; with half of the object stored (a torn object); or
-#: after all is done, when only the answer is lost.
+#: Where in a request the fault strikes: before anything is done; half way, with half of the object stored (a torn
+#: object) or half of the bytes in the answer (a range cut short); or after all is done, when only the answer is lost.
 Moment = Literal["before", "torn", "after"]
 
 
@@ -28,7 +28,8 @@ class Fault:
     strike : callable
         Raises, or ends the process. Returning means that the request goes on as if nothing had been.
     moment : {"before", "torn", "after"}
-        "torn" is about ``put`` and stands for "before" with other requests.
+        "torn" is about ``put`` and ``get``, and stands for "before" with other requests. With ``get`` nothing strikes:
+        the short answer is the fault.
     """
 
     strike: Callable[[], None]
@@ -65,6 +66,8 @@ class FaultyStorage:
         """See :meth:`agd.storage.Storage.get`."""
         fault = self._before("get", key)
         data = self.inner.get(key, start, stop)
+        if fault is not None and fault.moment == "torn":
+            return data[: len(data) // 2]
         _after(fault)
         return data
 
@@ -97,7 +100,8 @@ class FaultyStorage:
 
     def _before(self, operation: Operation, key: str) -> Fault | None:
         fault = self.rule(operation, key)
-        if fault is not None and (fault.moment == "before" or (fault.moment == "torn" and operation != "put")):
+        half = operation in ("get", "put")
+        if fault is not None and (fault.moment == "before" or (fault.moment == "torn" and not half)):
             fault.strike()
         return fault
 
