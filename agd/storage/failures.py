@@ -61,8 +61,8 @@ def is_transient(error: BaseException) -> bool:
 _TRANSIENT = re.compile(
     r"Timeout|timed out|Connection|EndOfStream|Incomplete|PayloadError|SlowDown|InternalError|ServiceUnavailable"
     # Ceph says the first of these of an object that is replaced while it is read.
-    r"|UnknownError|ServerDisconnected|ClientOSError|HttpError|error sending request|decoding response body|TooManyRequests"
-    r"|ConditionalRequestConflict|(?<![\w./:-])(?:429|50[0234])(?![\w:-]|\.\w)"
+    r"|UnknownError|ServerDisconnected|ClientOSError|HttpError|error sending request|decoding response body"
+    r"|TooManyRequests|ConditionalRequestConflict|(?<![\w./:-])(?:429|50[0234])(?![\w:-]|\.\w)"
 )
 
 
