@@ -13,6 +13,7 @@ import numpy as np
 
 from agd import cell as cells
 from agd.batch import I64, U8, Alignments, AnyColumn, Batch, Column
+from agd.chunkfile import HEADER_SIZE, Header, parse_header
 from agd.codecs import Chain, Context, needed_columns
 from agd.errors import ColumnError, DatasetNotFoundError, FormatError, ObjectNotFoundError
 from agd.genome import GenomeSource
@@ -152,6 +153,11 @@ class Dataset(Tabular):
                 except ObjectNotFoundError as error:
                     raise FormatError(f"{self.url}/{key}", "object", "is missing") from error
         return blobs
+
+    def chunk_header(self, chunk: Chunk, column: str) -> Header:
+        """Header of the stored object of a column of a chunk; nothing else of it is read."""
+        key = self.manifest.object_key(column, chunk.first)
+        return parse_header(self.storage.get(key, 0, HEADER_SIZE), f"{self.url}/{key}")
 
     def decode(self, chunk: Chunk, blobs: dict[str, bytes], columns: Sequence[str] | None = None) -> Batch:
         """Columns of a chunk from its stored objects; the marks of the duplicates column are folded into the flags."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,48 @@ def tag_spans(tags: Column, tag: bytes) -> tuple[I64, I64]:
     starts, ends = np.empty(len(tags), np.int64), np.empty(len(tags), np.int64)
     kernels.aux_spans(tags.values, tags.offsets, int.from_bytes(tag, "little"), starts, ends)
     return starts, ends
+
+
+def rename_values(tags: Column, tag: str, names: Mapping[bytes, bytes]) -> Column:
+    """Aux fields with other values of one text tag (type Z), each field where it was; the same column if none changes.
+
+    Parameters
+    ----------
+    tags : Column
+    tag : str
+        Two letters.
+    names : mapping of bytes to bytes
+        From old to new values; what is not in it stays.
+    """
+    assert tags.offsets is not None
+    starts, ends = tag_spans(tags, tag.encode())
+    chosen = np.full(len(tags), -1, np.int64)
+    for number, old in enumerate(names):
+        field = np.frombuffer(f"{tag}Z".encode() + old + b"\0", np.uint8)
+        like = np.flatnonzero((ends - starts == len(field)) & (chosen < 0))
+        if len(like):
+            at = starts[like][:, None] + np.arange(len(field))
+            chosen[like[(tags.values[at] == field).all(axis=1)]] = number
+    if (chosen < 0).all():
+        return tags
+    sizes = np.array([len(new) for new in names.values()], np.int64)
+    pool = np.frombuffer(b"".join(names.values()), np.uint8)
+    changed = chosen >= 0
+    # What stands before the value, the value, and what comes after it; where nothing changes, all is "before".
+    first, last = tags.offsets[:-1], tags.offsets[1:]
+    head = np.where(changed, starts + 3, last)
+    tail = np.where(changed, ends - 1, last)
+    own = np.where(changed, sizes[chosen], 0)
+    begin = np.where(changed, (np.cumsum(sizes) - sizes)[chosen], 0)
+    out = Column.from_lengths(
+        np.empty(int(((head - first) + own + (last - tail)).sum()), np.uint8), (head - first) + own + (last - tail)
+    )
+    assert out.offsets is not None
+    to = out.offsets[:-1].copy()
+    for values, start, stop in ((tags.values, first, head), (pool, begin, begin + own), (tags.values, tail, last)):
+        kernels.copy_spans(np.ascontiguousarray(values), start, stop, out.values, to)
+        to += stop - start
+    return out
 
 
 def names_and_kinds(tags: Column) -> dict[str, set[str]]:

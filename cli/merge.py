@@ -21,11 +21,15 @@ def command(
     datasets: tuple[str, ...], output: str, tmp: str | None, overwrite: bool, codec: tuple[str, ...],
     chunk_records: int, as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
 ) -> None:
-    """Merge DATASETS that are sorted in one way into one of that order.
+    """Merge DATASETS that are sorted in one way into one of that order, as samtools merge does.
+
+    Headers are joined: references may differ in number and order, read groups and programs of one ID that differ
+    get a suffix (-1), and the records follow.
 
     \b
-    Example:
+    Examples:
       agd merge lane1.sorted.agd lane2.sorted.agd -o sample.agd
+      agd merge s3://bucket/lane1.agd s3://bucket/lane2.agd -o sample.agd --memory 1G
     """
     from agd.dataset import Dataset
     from agd.ops.merge import merge

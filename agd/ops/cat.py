@@ -183,11 +183,6 @@ def join_headers(headers: Sequence[str], *, keep_order: bool) -> str:
 
 
 def _digest(manifests: Sequence[Manifest]) -> dict[str, Any]:
-    total = Digest()
-    for m in manifests:
-        if not m.digest:
-            return {}
-        total.add(Digest.from_json(m.digest))
-    if not all("records" in m.digest for m in manifests):
-        total.records = None
-    return total.to_json()
+    if not all(m.digest for m in manifests):
+        return {}
+    return Digest.total(Digest.from_json(m.digest) for m in manifests).to_json()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,17 @@ class Digest:
             self.reads[group] = combine_sums(self.reads[group], row) if group in self.reads else row
         if other.records is not None:
             self.records = other.records if self.records is None else combine_sums(self.records, other.records)
+
+    @staticmethod
+    def total(parts: Iterable[Digest]) -> Digest:
+        """Digest of the records of all parts; over all records only if every part has one of these."""
+        total, complete = Digest(), True
+        for part in parts:
+            total.add(part)
+            complete &= part.records is not None
+        if not complete:
+            total.records = None
+        return total
 
     @property
     def all_reads(self) -> U64:

@@ -76,7 +76,8 @@ def sort(
     chunk_records: int = DEFAULT_CHUNK_RECORDS, chunk_bytes: int = DEFAULT_CHUNK_BYTES, tmp: str | None = None,
     codecs: Mapping[str, list[dict[str, Any]]] | None = None, overwrite: bool = False,
     partition: Partition | None = None, runner: Runner | None = None, memory: int | None = None,
-    progress: Progress = SILENT, command: str = "", **options: Any,
+    progress: Progress = SILENT, command: str = "", step: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> SortReport:
     """Write a sorted copy of a dataset, one record per alignment line, bases as in SEQ.
 
@@ -111,6 +112,8 @@ def sort(
     progress : Progress
     command : str
         Command line for the provenance.
+    step : mapping, optional
+        ``program`` and ``parameters`` for the provenance. Default: those of a sort.
     **options
         For fsspec, about the output.
 
@@ -129,7 +132,7 @@ def sort(
     if chunk_records < 1 or chunk_bytes < 1:
         raise UsageError("a chunk has at least one record and one byte")
     url = os.fspath(output)
-    if _place(url) == _place(dataset.url):
+    if where(url) == where(dataset.url):
         raise UsageError(f"{url}: is the dataset that is to be sorted", "choose another output")
     if partition and overwrite:
         raise UsageError("a part of a sort cannot overwrite: other parts may be there", "remove the old output first")
@@ -148,10 +151,11 @@ def sort(
         try:
             chunks = sorting.run(loader, stack, tmp or default_folder(url))
             manifest = dataset.manifest
-            step = {"program": "agd sort", "version": agd.__version__, "command": command, "parameters": parameters}
+            done = {"program": "agd sort", "parameters": parameters, **(step or {})}
+            done |= {"version": agd.__version__, "command": command}
             fields: dict[str, Any] = {
                 "names": manifest.names, "sort_order": ordering.sort_order, "header": ordering.header(manifest.header),
-                "references": manifest.references, "steps": (*manifest.steps, step), "sources": manifest.sources,
+                "references": manifest.references, "steps": (*manifest.steps, done), "sources": manifest.sources,
                 "digest": manifest.digest,
             }  # fmt: skip
             if partition:
@@ -170,7 +174,9 @@ def sort(
     )  # fmt: skip
 
 
-def _place(url: str) -> str:
+def where(output: str | os.PathLike[str]) -> str:
+    """A url, or an absolute path without links: what two names of one place have in common."""
+    url = os.fspath(output)
     return url.rstrip("/") if "://" in url else os.path.realpath(url)
 
 

@@ -113,8 +113,7 @@ def decoded_size(dataset: Dataset, name: str) -> float:
     chunks = [chunk for chunk in dataset.chunks if name in chunk.cells]
     largest = 0.0
     for chunk in chunks[:: max(1, -(-len(chunks) // HEADERS))]:
-        key = dataset.manifest.object_key(name, chunk.first)
-        header = chunkfile.parse_header(dataset.storage.get(key, 0, chunkfile.HEADER_SIZE), key)
+        header = dataset.chunk_header(chunk, name)
         if header.index_width == chunkfile.ABSENT:
             break  # only the codecs of the column know
         largest = max(largest, header.values / chunk.count)
