@@ -48,6 +48,7 @@ _PUBLIC = {
     "stats": "agd.ops.stats",
     "coverage": "agd.ops.coverage",
     "depths": "agd.ops.depth",
+    "report": "agd.ops.report",
     "simulate": "agd.ops.simulate",
 }
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 
-from agd.manifest import Manifest
-from agd.run import format_size
+from agd.manifest import ColumnSpec, Manifest
+from agd.units import format_size
 
 #: References that are named; the rest is counted.
 _NAMED = 4
@@ -33,7 +33,15 @@ def rows(manifest: Manifest) -> list[tuple[str, str, int]]:
     for chunk in manifest.chunks:
         for name, cell in chunk.cells.items():
             sizes[name] += cell.bytes
-    return [(name, c.dtype or c.type.name.lower(), sizes[name]) for name, c in manifest.columns.items()]
+    return [(name, type_name(spec), sizes[name]) for name, spec in manifest.columns.items()]
+
+
+def type_name(spec: ColumnSpec) -> str:
+    """What the values of a column are: ``text``, ``bases``, …, or a type of numbers such as ``float32``."""
+    if not spec.dtype:
+        return spec.type.name.lower()
+    kind, size = spec.dtype[1], int(spec.dtype[2:])
+    return "bool" if kind == "b" else {"f": "float", "i": "int", "u": "uint"}[kind] + str(8 * size)
 
 
 def as_text(url: str, manifest: Manifest) -> str:

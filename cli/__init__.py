@@ -26,6 +26,7 @@ VERBS = {
     "stats": ("agd.cli.stats", "Summary numbers, as samtools stats."),
     "coverage": ("agd.cli.coverage", "Coverage of references or regions, as samtools coverage."),
     "depth": ("agd.cli.depth", "Depth of every position, as bedGraph or by position."),
+    "report": ("agd.cli.report", "One page on the quality of reads and alignments."),
     "ls": ("agd.cli.ls", "List the datasets in a folder."),
     "info": ("agd.cli.info", "Show what a dataset holds."),
     "view": ("agd.cli.view", "Print records as SAM text."),

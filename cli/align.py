@@ -15,8 +15,8 @@ from agd.cli.common import (
     partition_option,
     report,
     resources,
-    seconds,
 )
+from agd.units import format_seconds
 
 
 @click.command("align", context_settings=CONTEXT)
@@ -68,7 +68,7 @@ def command(
             aligner_args=aligner_args, read_group=read_group, overwrite=overwrite, codecs=codec_options(codec),
             runner=runner, memory=memory, progress=progress, command=command_line(),
         )  # fmt: skip
-        report(done, as_json, quiet, f"{output}: {done.describe()} in {seconds(done.seconds)}")
+        report(done, as_json, quiet, f"{output}: {done.describe()} in {format_seconds(done.seconds)}")
         return
     from agd.aligners.align import align
     from agd.dataset import Dataset
@@ -80,8 +80,8 @@ def command(
     )  # fmt: skip
     if partition:
         report(result, as_json, quiet, f"{dataset}: part {partition}: {result.reads:,} reads in "
-               f"{seconds(result.seconds)}; 'agd finalise {dataset}' publishes when all parts are done")  # fmt: skip
+               f"{format_seconds(result.seconds)}; 'agd finalise {dataset}' publishes when all parts are done")  # fmt: skip
         return
     share = 100 * result.mapped / max(1, result.reads)
     report(result, as_json, quiet, f"{dataset}: {result.reads:,} reads, {share:.2f} % mapped in "
-           f"{seconds(result.seconds)}")  # fmt: skip
+           f"{format_seconds(result.seconds)}")  # fmt: skip

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import command_line, json_option, report, resources, seconds
+from agd.cli.common import command_line, json_option, report, resources
+from agd.units import format_seconds
 
 
 @click.command("cat", context_settings=CONTEXT)
@@ -33,4 +34,4 @@ def command(
         [Dataset.open(dataset) for dataset in datasets], output, overwrite=overwrite, runner=runner,
         progress=progress, command=command_line(),
     )  # fmt: skip
-    report(result, as_json, quiet, f"{output}: {result.records:,} records in {seconds(result.seconds)}")
+    report(result, as_json, quiet, f"{output}: {result.records:,} records in {format_seconds(result.seconds)}")

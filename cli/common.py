@@ -23,7 +23,7 @@ class Size(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Bytes."""
         from agd.errors import UsageError
-        from agd.run import parse_size
+        from agd.units import parse_size
 
         if isinstance(value, int):
             return value
@@ -149,15 +149,6 @@ def report(result: Any, as_json: bool, quiet: bool, text: str) -> None:
         click.echo(json.dumps(result.to_json(), indent=2))
     elif not quiet:
         click.echo(text, err=True)
-
-
-def seconds(value: float) -> str:
-    """A duration for people."""
-    if value < 60:
-        return f"{value:.1f} s"
-    minutes, rest = divmod(round(value), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
 def codec_options(values: tuple[str, ...]) -> dict[str, list[dict[str, Any]]] | None:

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import command_line, json_option, report, resources, seconds
+from agd.cli.common import command_line, json_option, report, resources
+from agd.units import format_seconds
 
 
 @click.command("dedup", context_settings=CONTEXT)
@@ -57,4 +58,4 @@ def command(
     )  # fmt: skip
     share = 100 * result.marked / max(1, result.records)
     report(result, as_json, quiet, f"{dataset}: {result.marked:,} of {result.records:,} records ({share:.2f} %) are "
-           f"duplicates, found in {seconds(result.seconds)}")  # fmt: skip
+           f"duplicates, found in {format_seconds(result.seconds)}")  # fmt: skip

@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import command_line, json_option, report, resources, seconds
+from agd.cli.common import command_line, json_option, report, resources
 from agd.cli.view import make_selection, selection_options
+from agd.units import format_seconds
 
 
 @click.group("export", context_settings=CONTEXT)
@@ -42,7 +43,7 @@ def fastq(
     result = export_fastq(
         Dataset.open(dataset), output, output2, singletons=singletons, runner=runner, memory=memory, progress=progress
     )
-    report(result, as_json, quiet, f"{output}: {result.records:,} reads in {seconds(result.seconds)}")
+    report(result, as_json, quiet, f"{output}: {result.records:,} reads in {format_seconds(result.seconds)}")
 
 
 @command.command("bam")
@@ -75,7 +76,7 @@ def bam(
     )  # fmt: skip
     extra = f" and {result.index}" if result.index else ""
     report(result, as_json and output != "-", quiet or output == "-",
-           f"{output}{extra}: {result.records:,} records in {seconds(result.seconds)}")  # fmt: skip
+           f"{output}{extra}: {result.records:,} records in {format_seconds(result.seconds)}")  # fmt: skip
 
 
 @command.command("sam")
@@ -104,7 +105,7 @@ def sam(
         progress=progress, command=command_line(),
     )  # fmt: skip
     report(result, as_json and output != "-", quiet or output == "-",
-           f"{output}: {result.records:,} records in {seconds(result.seconds)}")  # fmt: skip
+           f"{output}: {result.records:,} records in {format_seconds(result.seconds)}")  # fmt: skip
 
 
 @command.command("cram")
@@ -138,4 +139,4 @@ def cram(
     )  # fmt: skip
     extra = f" and {result.index}" if result.index else ""
     report(result, as_json and output != "-", quiet or output == "-",
-           f"{output}{extra}: {result.records:,} records in {seconds(result.seconds)}")  # fmt: skip
+           f"{output}{extra}: {result.records:,} records in {format_seconds(result.seconds)}")  # fmt: skip

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import json_option, report, resources, seconds
+from agd.cli.common import json_option, report, resources
+from agd.units import format_seconds
 
 
 @click.command("finalise", context_settings=CONTEXT)
@@ -28,4 +29,4 @@ def command(dataset: str, as_json: bool, runner: Any, memory: int | None, progre
     result = finalise(open_storage(dataset), runner=runner)
     what = "published" if result.published else "had been published already"
     report(result, as_json, quiet, f"{dataset}: {result.operation} of {result.records:,} records in {result.parts} "
-           f"parts {what} (generation {result.generation}) in {seconds(result.seconds)}")  # fmt: skip
+           f"parts {what} (generation {result.generation}) in {format_seconds(result.seconds)}")  # fmt: skip

@@ -27,8 +27,8 @@ def command(dataset: str, drafts: bool, keep: int | None, dry_run: bool, as_json
       agd gc stopped-import.agd --drafts
     """
     from agd.ops.gc import gc
-    from agd.run import format_size
     from agd.storage import open_storage
+    from agd.units import format_size
 
     result = gc(open_storage(dataset), drafts=drafts, keep=keep, dry_run=dry_run)
     if as_json:

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import codec_options, command_line, dataset_options, json_option, report, resources, seconds
+from agd.cli.common import codec_options, command_line, dataset_options, json_option, report, resources
+from agd.units import format_seconds
 
 
 @click.group("import", context_settings=CONTEXT)
@@ -16,10 +17,10 @@ def command() -> None:
 
 
 def _report(result: Any, output: str, as_json: bool, quiet: bool) -> None:
-    from agd.run import format_size
+    from agd.units import format_size
 
     report(result, as_json, quiet, f"{output}: {result.records:,} records, {format_size(result.bytes_out)} in "
-           f"{seconds(result.seconds)}")  # fmt: skip
+           f"{format_seconds(result.seconds)}")  # fmt: skip
 
 
 @command.command("fastq")

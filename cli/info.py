@@ -71,7 +71,7 @@ def column_sizes(ds: Any) -> dict[str, int]:
 
 def describe(ds: Any) -> str:
     """The summary for people."""
-    from agd.run import format_size
+    from agd.units import format_size
 
     m = ds.manifest
     sizes = column_sizes(ds)

@@ -22,7 +22,7 @@ def command(dataset: str, as_json: bool) -> None:
     """
     from agd.dataset import Dataset
     from agd.ops.history import history
-    from agd.run import format_size
+    from agd.units import format_size
 
     generations = history(Dataset.open(dataset))
     if as_json:

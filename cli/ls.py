@@ -23,7 +23,7 @@ def command(url: str, as_json: bool) -> None:
     """
     from agd.dataset import Dataset
     from agd.ops.listing import find_datasets
-    from agd.run import format_size
+    from agd.units import format_size
 
     found = list(find_datasets(url))
     if as_json:

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import codec_options, command_line, dataset_options, json_option, report, resources, seconds
+from agd.cli.common import codec_options, command_line, dataset_options, json_option, report, resources
+from agd.units import format_seconds
 
 
 @click.command("merge", context_settings=CONTEXT)
@@ -39,4 +40,4 @@ def command(
         codecs=codec_options(codec), chunk_records=chunk_records, runner=runner, memory=memory, progress=progress,
         command=command_line(),
     )  # fmt: skip
-    report(result, as_json, quiet, f"{output}: {result.records:,} records in {seconds(result.seconds)}")
+    report(result, as_json, quiet, f"{output}: {result.records:,} records in {format_seconds(result.seconds)}")

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import codec_options, command_line, dataset_options, json_option, report, resources, seconds
+from agd.cli.common import codec_options, command_line, dataset_options, json_option, report, resources
+from agd.units import format_seconds
 
 
 @click.command("pipeline", context_settings=CONTEXT)
@@ -42,4 +43,4 @@ def command(
         reads1, reads2, reference=reference, bam=bam, dataset=dataset, codecs=codec_options(codec), runner=runner,
         memory=memory, progress=progress, command=command_line(), **options,
     )  # fmt: skip
-    report(done, as_json, quiet, f"{bam or dataset}: {done.describe()} in {seconds(done.seconds)}")
+    report(done, as_json, quiet, f"{bam or dataset}: {done.describe()} in {format_seconds(done.seconds)}")

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import codec_options, command_line, json_option, report, resources, seconds
+from agd.cli.common import codec_options, command_line, json_option, report, resources
+from agd.units import format_seconds
 
 
 @click.command("recompress", context_settings=CONTEXT)
@@ -41,7 +42,7 @@ def command(
     """
     from agd.dataset import Dataset
     from agd.ops.recompress import recompress
-    from agd.run import format_size
+    from agd.units import format_size
 
     result = recompress(
         Dataset.open(dataset), profile=profile, columns=columns or None, codecs=codec_options(codec),
@@ -49,4 +50,4 @@ def command(
     )  # fmt: skip
     before, after = sum(result.before.values()), sum(result.after.values())
     report(result, as_json, quiet, f"{dataset}: {format_size(before)} became {format_size(after)} "
-           f"in {seconds(result.seconds)}")  # fmt: skip
+           f"in {format_seconds(result.seconds)}")  # fmt: skip

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import Count, json_option, report, resources, seconds
+from agd.cli.common import Count, json_option, report, resources
+from agd.units import format_seconds
 
 
 @click.command("simulate", context_settings=CONTEXT)
@@ -47,4 +48,4 @@ def command(
     start = time.perf_counter()
     result = simulate(read1, read2, runner=runner, **options)
     report(result, as_json, quiet, f"{read1}: {options['pairs']:,} {'pairs' if read2 else 'reads'} in "
-           f"{seconds(time.perf_counter() - start)}")  # fmt: skip
+           f"{format_seconds(time.perf_counter() - start)}")  # fmt: skip

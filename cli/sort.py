@@ -15,8 +15,8 @@ from agd.cli.common import (
     partition_option,
     report,
     resources,
-    seconds,
 )
+from agd.units import format_seconds
 
 
 @click.command("sort", context_settings=CONTEXT)
@@ -53,6 +53,6 @@ def command(
     )  # fmt: skip
     if partition:
         report(result, as_json, quiet, f"{output}: part {partition}: {result.records:,} records in "
-               f"{seconds(result.seconds)}; 'agd finalise {output}' publishes when all parts are done")  # fmt: skip
+               f"{format_seconds(result.seconds)}; 'agd finalise {output}' publishes when all parts are done")  # fmt: skip
         return
-    report(result, as_json, quiet, f"{output}: {result.records:,} records by {by} in {seconds(result.seconds)}")
+    report(result, as_json, quiet, f"{output}: {result.records:,} records by {by} in {format_seconds(result.seconds)}")

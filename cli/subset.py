@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import command_line, json_option, report, resources, seconds
+from agd.cli.common import command_line, json_option, report, resources
 from agd.cli.view import make_selection, selection_options
+from agd.units import format_seconds
 
 
 @click.command("subset", context_settings=CONTEXT)
@@ -60,4 +61,4 @@ def command(
         progress=progress, command=command_line(),
     )  # fmt: skip
     report(result, as_json, quiet,
-           f"{output}: {result.records:,} of {result.of:,} records in {seconds(result.seconds)}")  # fmt: skip
+           f"{output}: {result.records:,} of {result.of:,} records in {format_seconds(result.seconds)}")  # fmt: skip

@@ -108,7 +108,7 @@ def passes(needed: Sequence[tuple[Region, Region]], budget: int) -> Iterator[lis
         yield group
 
 
-def _occupied(dataset: Dataset, region: Region) -> Region:
+def occupied(dataset: Dataset, region: Region) -> Region:
     """The part of a region that alignments may lie in, by the statistics of the chunks."""
     low, high = region.end, region.start
     for chunk in dataset.chunks:
@@ -170,7 +170,7 @@ def depths(
     item = chunk_bytes(dataset, columns)
     room = memory - BASE - 2 * runner.workers * item
     budget = max(1, min(_MOST_POSITIONS, room // _BYTES_PER_POSITION))
-    needed = [(region, _occupied(dataset, region)) for region in regions]
+    needed = [(region, occupied(dataset, region)) for region in regions]
     largest = max((part.end - part.start for _, part in needed), default=0)
     total = sum(part.end - part.start for _, part in needed)
     fixed = _BYTES_PER_POSITION * min(total, max(budget, largest))

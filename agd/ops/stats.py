@@ -219,8 +219,8 @@ def _count(lines: Batch) -> _Part:
         "mapped_single": _sum(original & mapped & ~both), "proper": _sum(original & both & ((flag & 2) != 0)),
         "distant": _sum(original & both & (a.reference != a.mate_reference)),
         "quality": _qualities(lines, original),
-        "mismatches": _mismatches(lines, counted & mapped),
-        "mapped_cigar": _sum(_aligned(a), counted & mapped),
+        "mismatches": _sum(mismatches(lines)[0], counted & mapped),
+        "mapped_cigar": _sum(aligned_bases(a), counted & mapped),
     }  # fmt: skip
     whole = length + _hard_clipped(a)
     longest = tuple(
@@ -233,7 +233,7 @@ def _count(lines: Batch) -> _Part:
     if len(placed):
         edges = (int(reference[0]), int(position[0])), (int(reference[-1]), int(position[-1]))
     assert len(longest) == 3
-    return _Part(counts, longest, _inserts(a, original & both), is_sorted, edges, len(lines))
+    return _Part(counts, longest, insert_sizes(a, original & both), is_sorted, edges, len(lines))
 
 
 def _sum(values: I64 | Bool, chosen: Bool | None = None) -> int:
@@ -250,13 +250,14 @@ def _qualities(lines: Batch, chosen: Bool) -> int:
     return _sum(sums, chosen)
 
 
-def _mismatches(lines: Batch, chosen: Bool) -> int:
+def mismatches(lines: Batch) -> tuple[I64, Bool]:
+    """The tag NM of each line (0 where there is none), and which lines have one."""
     tags = all_tags(lines).compact()
     assert tags.offsets is not None
     numbers, present = np.zeros(len(tags), np.int64), np.zeros(len(tags), np.bool_)
     values = np.ascontiguousarray(tags.values)
     kernels.aux_numbers(values, tags.offsets, int.from_bytes(b"NM", "little"), numbers, present)
-    return _sum(numbers, chosen & present)
+    return numbers, present
 
 
 def _per_operation(alignments: Alignments, mask: int) -> I64:
@@ -269,7 +270,7 @@ def _per_operation(alignments: Alignments, mask: int) -> I64:
     return np.asarray(total[cigar.offsets[1:]] - total[cigar.offsets[:-1]])
 
 
-def _aligned(alignments: Alignments) -> I64:
+def aligned_bases(alignments: Alignments) -> I64:
     """Bases in M, I, = and X."""
     return _per_operation(alignments, 0b110000011)
 
@@ -278,8 +279,8 @@ def _hard_clipped(alignments: Alignments) -> I64:
     return _per_operation(alignments, 0b100000)
 
 
-def _inserts(a: Alignments, chosen: Bool) -> I64:
-    """Reads by direction of their pair and insert size."""
+def insert_sizes(a: Alignments, chosen: Bool) -> I64:
+    """Reads by direction of their pair and insert size, shape (3, MAX_INSERT + 1): each pair counts twice."""
     size = np.minimum(np.abs(a.template_length), MAX_INSERT)
     at = np.flatnonzero(chosen & ((size > 0) | (a.reference == a.mate_reference)))
     flag, size = a.flag[at], size[at]

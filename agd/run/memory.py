@@ -5,42 +5,17 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import re
 from collections.abc import Callable
 from typing import cast
 
 from agd.errors import UsageError
+from agd.units import format_size
 
 #: Of the memory that this process could have, the share that it takes unless the user says otherwise.
 DEFAULT_SHARE = 0.5
 
 #: What the interpreter and the libraries need before any data are loaded, in bytes.
 BASE = 96 << 20
-
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-
-
-def parse_size(text: str) -> int:
-    """Bytes of a size such as ``512M``, ``4G``, ``1.5GiB``.
-
-    Raises
-    ------
-    UsageError
-        It is no size.
-    """
-    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(?:([KMGT])(?:i?B)?|B)?\s*", text, re.IGNORECASE)
-    if not match:
-        raise UsageError(f"{text!r} is not a size", "give one such as 512M or 4G")
-    return int(float(match[1]) * _UNITS[(match[2] or "").upper()])
-
-
-def format_size(size: float) -> str:
-    """A size for people: three digits and a binary unit."""
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if round(size) < 1024 or unit == "TiB":
-            break
-        size /= 1024
-    return f"{size:.3g} {unit}" if size < 99.95 and unit != "B" else f"{size:.0f} {unit}"
 
 
 def available_memory() -> int:

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agd.errors import UsageError
-from agd.run import Runner, SerialRunner, ThreadRunner, available_cpus, format_size, items_in_flight, parse_size
+from agd.run import Runner, SerialRunner, ThreadRunner, available_cpus, items_in_flight
 from agd.run.memory import BASE, available_memory, default_memory
 from agd.run.runner import Stage
+from agd.units import format_size, parse_size
 
 #: Nothing here takes this long unless it hangs.
 PATIENCE = 60

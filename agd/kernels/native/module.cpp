@@ -25,6 +25,7 @@ void bind_symbols(nb::module_ &);
 void bind_duplicates(nb::module_ &);
 void bind_names(nb::module_ &);
 void bind_coverage(nb::module_ &);
+void bind_cycles(nb::module_ &);
 void bind_quality_model(nb::module_ &);
 }  // namespace agd
 
@@ -66,5 +67,6 @@ NB_MODULE(_native, m) {
     agd::bind_duplicates(m);
     agd::bind_names(m);
     agd::bind_coverage(m);
+    agd::bind_cycles(m);
     agd::bind_quality_model(m);
 }

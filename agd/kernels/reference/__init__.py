@@ -13,6 +13,7 @@ from agd.kernels.reference.bases import (
 )
 from agd.kernels.reference.checksum import checksum, crc32, record_crcs
 from agd.kernels.reference.coverage import add_spans, aligned_blocks, aligned_qualities
+from agd.kernels.reference.cycles import base_cycles, quality_cycles
 from agd.kernels.reference.derive import aux_omit, aux_restore
 from agd.kernels.reference.difference import md_bound, nm_md, reference_spans, unclipped_ends
 from agd.kernels.reference.duplicates import (
@@ -88,6 +89,7 @@ __all__ = [
     "base3_exceptions",
     "base3_pack",
     "base3_unpack",
+    "base_cycles",
     "best_of_groups",
     "checksum",
     "collect_hits",
@@ -119,6 +121,7 @@ __all__ = [
     "number_cigars",
     "optical_duplicates",
     "predict_bases",
+    "quality_cycles",
     "quality_decode",
     "quality_encode",
     "quality_sums",
