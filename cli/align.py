@@ -80,7 +80,7 @@ def command(
     )  # fmt: skip
     if partition:
         report(result, as_json, quiet, f"{dataset}: part {partition}: {result.reads:,} reads in "
-               f"{format_seconds(result.seconds)}; 'agd finalise {dataset}' publishes when all parts are done")  # fmt: skip
+               f"{format_seconds(result.seconds)}; 'agd finalise {dataset}' publishes when all are done")  # fmt: skip
         return
     share = 100 * result.mapped / max(1, result.reads)
     report(result, as_json, quiet, f"{dataset}: {result.reads:,} reads, {share:.2f} % mapped in "

@@ -53,6 +53,6 @@ def command(
     )  # fmt: skip
     if partition:
         report(result, as_json, quiet, f"{output}: part {partition}: {result.records:,} records in "
-               f"{format_seconds(result.seconds)}; 'agd finalise {output}' publishes when all parts are done")  # fmt: skip
+               f"{format_seconds(result.seconds)}; 'agd finalise {output}' publishes when all are done")  # fmt: skip
         return
     report(result, as_json, quiet, f"{output}: {result.records:,} records by {by} in {format_seconds(result.seconds)}")
