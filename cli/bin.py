@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import command_line, json_option, report, resources, seconds
+from agd.cli.common import command_line, json_option, report, resources
+from agd.units import format_seconds
 
 
 @click.command("bin", context_settings=CONTEXT)
@@ -39,4 +40,4 @@ def command(
     share = 100 * done.changed / max(1, done.bases)
     report(done, as_json, quiet, f"{dataset}: {done.levels_before} levels became {done.levels_after}, {share:.1f} % of "
            f"the qualities changed; {format_size(done.bytes_before)} became {format_size(done.bytes_after)} in "
-           f"{seconds(done.seconds)}; generation {done.generation}")  # fmt: skip
+           f"{format_seconds(done.seconds)}; generation {done.generation}")  # fmt: skip

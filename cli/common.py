@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import click
 
+from agd.units import format_seconds as seconds  # noqa: F401
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
