@@ -203,6 +203,8 @@ def _given_credentials(options: dict[str, Any], own: dict[str, Any]) -> dict[str
         "secret_access_key": options.get("secret") or options.get("password") or own.get("aws_secret_access_key"),
         "session_token": options.get("token") or own.get("aws_session_token"),
     }
+    if bool(found["access_key_id"]) != bool(found["secret_access_key"]):
+        raise NotForObstoreError("a key without its secret")
     return {name: str(value) for name, value in found.items() if value}
 
 

@@ -50,6 +50,7 @@ def test_every_verb_explains_itself(words: tuple[str, ...], capsys: pytest.Captu
         command = command.get_command(click.Context(command), word)  # type: ignore[attr-defined]
     if not isinstance(command, click.Group):
         assert "Example" in text
+        assert "--storage-option KEY=VALUE" in text
 
 
 def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:

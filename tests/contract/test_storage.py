@@ -27,6 +27,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         return str(tmp_path)
     if request.param == "memory":
         return f"memory://agd-{uuid.uuid4().hex}"
+    if request.param == "obstore":
+        pytest.importorskip("obstore")
     monkeypatch.setenv("AGD_S3_CLIENT", request.param)
     return str(request.getfixturevalue("s3_url"))
 
