@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from agd import kernels
-from agd.batch import I64, Alignments, AnyColumn, Column
+from agd.batch import I32, I64, U16, U32, Alignments, AnyColumn, Column
 from agd.codecs.base import Kind, register
-from agd.codecs.cigar_streams import read_cigars, reference_spans, write_cigars
+from agd.codecs.cigar_streams import read_cigars, write_cigars
 from agd.codecs.streams import StreamReader, StreamWriter
 from agd.codecs.tag_streams import read_tags, write_tags
 from agd.errors import CodecError
@@ -80,27 +80,20 @@ class AlignmentStreams:
             c(column.flag), c(column.reference), c(column.position), c(column.mate_reference), c(column.mate_position),
             links,
         )  # fmt: skip
-        first = np.flatnonzero(links)
-        second = first + links[first]
-        rest = np.ones(len(column), np.bool_)
-        rest[second] = False
-        writer.numbers("link", links[rest])
-        _write_places(writer, column, len(first))
-        expected = _mate_flags(column.flag[first])
-        writer.numbers("flag", column.flag[rest])
-        writer.numbers("flag.mate", column.flag[np.sort(second)] ^ expected[np.argsort(second)])
+        mates = _mates(links)
+        second = (mates >= 0) & (mates < np.arange(len(column)))
+        writer.numbers("link", links[~second])
+        _write_places(writer, column, int(np.count_nonzero(second)))
+        writer.numbers("flag", column.flag[~second])
+        writer.numbers("flag.mate", column.flag[second] ^ _mate_flags(column.flag[mates[second]]))
         writer.add("mapq", column.mapping_quality)
         write_cigars(writer, column.cigar)
-        linked = np.zeros(len(column), np.bool_)
-        linked[first] = linked[second] = True
-        alone = ~linked
+        alone = mates < 0
         difference = column.mate_reference[alone].astype(np.int64) - column.reference[alone]
         writer.numbers("mate.reference", difference, signed=True)
         writer.numbers("mate.position", column.mate_position[alone] - column.position[alone], signed=True)
-        lengths = column.template_length - _expected_lengths(
-            column.flag, column.reference, column.position, column.cigar, first, second
-        )
-        writer.numbers("length", lengths, signed=True)
+        expected = _expected_lengths(mates, column.flag, column.reference, column.position, column.cigar)
+        writer.numbers("length", column.template_length - expected, signed=True)
         write_tags(writer, column.tags)
         return writer.finish()
 
@@ -175,19 +168,19 @@ class _Fields:
             self._known[name] = make()
         return self._known[name]
 
-    def links(self) -> tuple[I64, I64]:
-        """First and second record of every pair."""
+    def links(self) -> I32:
+        """Index of the mate of every record, -1 where it has none."""
         return self._once("links", self._links)  # type: ignore[no-any-return]
 
-    def _links(self) -> tuple[I64, I64]:
+    def _links(self) -> I32:
         planes = [entry.raw for name, entry in self.reader.entries.items() if name.startswith("link:")]
-        size = planes[0] if planes else self.count
-        stored = self.reader.numbers("link", min(size, self.count), self.count).astype(np.uint32)
-        links = np.zeros(self.count, np.uint32)
-        if planes and kernels.expand_links(stored, links) != len(stored):
+        if not planes:
+            return np.full(self.count, -1, np.int32)
+        stored = self.reader.numbers("link", min(planes[0], self.count), self.count).astype(np.uint32)
+        mates = np.empty(self.count, np.int32)
+        if kernels.expand_links(stored, mates) != len(stored):
             raise CodecError("alignments", "link", "more links than records")
-        first = np.flatnonzero(links)
-        return first, first + links[first]
+        return mates
 
     def _places(self, name: str, largest: int) -> I64:
         layout = self.reader.get("layout", 1)
@@ -216,15 +209,13 @@ class _Fields:
         return self._once("flag", self._flag)
 
     def _flag(self) -> Any:
-        first, second = self.links()
-        rest = np.ones(self.count, np.bool_)
-        rest[second] = False
-        flag = np.zeros(self.count, np.uint16)
-        flag[rest] = self.reader.numbers("flag", self.count - len(second), 0xFFFF).astype(np.uint16)
-        difference = self.reader.numbers("flag.mate", len(second), 0xFFFF).astype(np.uint16)
-        order = np.argsort(second)
-        # The first of two mates is never the second of another pair, so its flag is known.
-        flag[second[order]] = _mate_flags(flag[first])[order] ^ difference
+        mates = self.links()
+        seconds = int(np.count_nonzero(mates >= 0)) // 2
+        flag = np.empty(self.count, np.uint16)
+        kernels.expand_flags(
+            mates, self.reader.numbers("flag", self.count - seconds, 0xFFFF).astype(np.uint16),
+            self.reader.numbers("flag.mate", seconds, 0xFFFF).astype(np.uint16), flag,
+        )  # fmt: skip
         return flag
 
     def mapping_quality(self) -> Any:
@@ -234,13 +225,9 @@ class _Fields:
         return self._once("cigar", lambda: read_cigars(self.reader, self.count))  # type: ignore[no-any-return]
 
     def _mate(self, stream: str, own: I64, largest: int) -> I64:
-        first, second = self.links()
-        mate = np.empty(self.count, np.int64)
-        alone = np.ones(self.count, np.bool_)
-        alone[first] = alone[second] = False
-        difference = self.reader.numbers(stream, self.count - 2 * len(first), LARGEST, signed=True)
-        mate[alone] = own[alone] + difference
-        mate[first], mate[second] = own[second], own[first]
+        mates, mate = self.links(), np.empty(self.count, np.int64)
+        difference = self.reader.numbers(stream, int(np.count_nonzero(mates < 0)), LARGEST, signed=True)
+        kernels.expand_mate_fields(mates, own, difference, mate)
         if len(mate) and (int(mate.min()) < -1 or int(mate.max()) > largest):
             raise CodecError("alignments", stream, "out of range")
         return mate
@@ -254,7 +241,7 @@ class _Fields:
     def template_length(self) -> I64:
         difference = self.reader.numbers("length", self.count, LARGEST, signed=True)
         return difference + _expected_lengths(
-            self.flag(), self.reference(), self.position(), self.cigar(), *self.links()
+            self.links(), self.flag(), self.reference(), self.position(), self.cigar()
         )
 
 
@@ -306,17 +293,23 @@ def _mate_flags(flag: Any) -> Any:
     return ((f & 0xFF03) | up | down).astype(np.uint16)
 
 
-def _expected_lengths(flag: Any, reference: Any, position: I64, cigar: Column, first: I64, second: I64) -> I64:
+def _mates(links: U32) -> I32:
+    """Index of the mate of every record, -1 where it has none, from the distances to them."""
+    first = np.flatnonzero(links)
+    second = first + links[first]
+    mates = np.full(len(links), -1, np.int32)
+    mates[first], mates[second] = second, first
+    return mates
+
+
+def _expected_lengths(mates: I32, flag: U16, reference: Any, position: I64, cigar: Column) -> I64:
     """Template lengths of linked mates as bwa mem writes them, 0 for all other records.
 
     From one 5' end to the other, both included; positive for the first along the reference.
     """
-    lengths = np.zeros(len(flag), np.int64)
-    spans = reference_spans(cigar)
-    five = position + np.where(flag & 0x10, spans - 1, 0)
-    apart = five[second] - five[first]
-    apart += np.sign(apart)
-    both = (reference[first] == reference[second]) & (flag[first] & 0xC == 0)
-    apart = np.where(both, apart, 0)
-    lengths[first], lengths[second] = apart, -apart
+    assert cigar.offsets is not None
+    c, lengths = np.ascontiguousarray, np.empty(len(flag), np.int64)
+    kernels.pair_lengths(
+        mates, c(flag), c(reference, np.int64), c(position), c(cigar.values), c(cigar.offsets), lengths
+    )
     return lengths

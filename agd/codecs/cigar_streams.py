@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from agd import kernels
-from agd.batch import I64, U32, Column
+from agd.batch import I64, Column
 from agd.codecs.streams import StreamReader, StreamWriter
 from agd.errors import CodecError
 from agd.kernels.ragged import take
@@ -13,8 +13,8 @@ from agd.kernels.ragged import take
 #: Most operations of all records of a chunk.
 MAX_OPERATIONS = 1 << 28
 
-#: Bit of each operation that uses up bases of the read (M, I, S, =, X), and of the reference (M, D, N, =, X).
-_READ, _REFERENCE = 0b110010011, 0b110001101
+#: Bit of each operation that uses up bases of the read (M, I, S, =, X).
+_READ = 0b110010011
 
 
 def write_cigars(writer: StreamWriter, cigar: Column) -> None:
@@ -83,13 +83,3 @@ def _sums(entries: Column, lengths: I64) -> tuple[I64, I64]:
     some = using[ends] > using[starts]
     last = np.flatnonzero(uses)[using[ends[some]] - 1]
     return last, (bases[ends] - bases[starts])[some]
-
-
-def reference_spans(cigar: Column) -> I64:
-    """Bases of the reference that each CIGAR covers, int64, shape (records,)."""
-    assert cigar.offsets is not None
-    low, high = int(cigar.offsets[0]), int(cigar.offsets[-1])
-    operations: U32 = cigar.values[low:high]
-    total = np.zeros(len(operations) + 1, np.int64)
-    np.cumsum(np.where((_REFERENCE >> (operations & 15)) & 1, operations >> 4, 0), out=total[1:])
-    return np.asarray(total[cigar.offsets[1:] - low] - total[cigar.offsets[:-1] - low])

@@ -13,6 +13,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from agd import kernels
 from agd.batch import I64, U8
 from agd.codecs import rans
 from agd.codecs.compress import Zstd
@@ -23,6 +24,8 @@ STORED, ZSTD, RANS = 0, 1, 2
 
 #: From this level of Zstandard on, an entropy coder is tried as well, on streams of more bytes than these.
 RANS_LEVEL, RANS_BYTES = 3, 512
+
+_NO_BYTES = np.empty(0, np.uint8)
 
 _HEAD = struct.Struct("<II")
 _ENTRY = struct.Struct("<BBQQQ")
@@ -89,16 +92,11 @@ class StreamWriter:
         signed : bool
             Fold the sign into the lowest bit: 0, -1, 1, -2, … become 0, 1, 2, 3, ….
         """
-        if signed:
-            values = values.astype(np.int64, copy=False)
-            folded = ((values << 1) ^ (values >> 63)).view(np.uint64)
-        else:
-            folded = values.astype(np.uint64, copy=False)
-        largest = int(folded.max()) if len(folded) else 0
-        width = next(w for w in (1, 2, 4, 8) if largest < 1 << 8 * w)
-        rows = np.ascontiguousarray(folded.astype(f"<u{width}")).view(np.uint8).reshape(-1, width)
-        for plane in range((largest.bit_length() + 7) // 8):
-            self.add(f"{name}:{plane}", np.ascontiguousarray(rows[:, plane]))
+        values = np.ascontiguousarray(values, np.int64)
+        planes = [np.empty(len(values), np.uint8) for _ in range((kernels.folded_bits(values, signed) + 7) // 8)]
+        kernels.planes_split(values, signed, planes)
+        for k, plane in enumerate(planes):
+            self.add(f"{name}:{k}", plane)
 
     def finish(self) -> bytes:
         """Directory and streams."""
@@ -211,24 +209,15 @@ class StreamReader:
 
     def numbers(self, name: str, count: int, largest: int, *, signed: bool = False) -> I64:
         """``count`` integers as :meth:`StreamWriter.numbers` wrote them, int64; none is beyond ``largest``."""
-        planes = [f"{name}:{plane}" for plane in range(8) if f"{name}:{plane}" in self.entries]
-        if not planes or not count:
-            return np.zeros(count, np.int64)
-        top = int(planes[-1].rsplit(":", 1)[1])
-        width = next(w for w in (1, 2, 4, 8) if top < w)
-        rows = np.zeros((count, width), np.uint8)
-        for plane in planes:
-            rows[:, int(plane.rsplit(":", 1)[1])] = self.exactly(plane, count)
-        folded = rows.view(f"<u{width}").reshape(count).astype(np.uint64)
-        if signed:
-            values = (folded >> np.uint64(1)).astype(np.int64) ^ -(folded & np.uint64(1)).astype(np.int64)
-            low, high = int(values.min()), int(values.max())
-        else:
-            low, high = 0, int(folded.max())
-            values = folded.astype(np.int64)
-        if high > largest or low < -largest - 1:
-            self.fail(name, f"a number beyond {largest}")
-        return values
+        names = [f"{name}:{plane}" for plane in range(8)]
+        while names and names[-1] not in self.entries:
+            names.pop()
+        out = np.zeros(count, np.int64)
+        if names and count:
+            planes = [self.exactly(plane, count) if plane in self.entries else _NO_BYTES for plane in names]
+            if not kernels.planes_join(planes, signed, largest, out):
+                self.fail(name, f"a number beyond {largest}")
+        return out
 
     def finish(self) -> None:
         """Check that every stream was asked for: what nobody reads has no business here."""

@@ -17,6 +17,8 @@ void bind_bam(nb::module_ &);
 void bind_tags(nb::module_ &);
 void bind_checksum(nb::module_ &);
 void bind_streams(nb::module_ &);
+void bind_planes(nb::module_ &);
+void bind_mates(nb::module_ &);
 void bind_predict(nb::module_ &);
 void bind_derive(nb::module_ &);
 void bind_rans_encode(nb::module_ &);
@@ -59,6 +61,8 @@ NB_MODULE(_native, m) {
     agd::bind_tags(m);
     agd::bind_checksum(m);
     agd::bind_streams(m);
+    agd::bind_planes(m);
+    agd::bind_mates(m);
     agd::bind_predict(m);
     agd::bind_derive(m);
     agd::bind_rans_encode(m);

@@ -1,4 +1,4 @@
-// What the codecs of alignments and tags need: links between mates, numbers for equal CIGARs, aux fields by tag.
+// What the codecs of alignments and tags need: finding mates, numbers for equal CIGARs, aux fields by tag.
 #include "tags.hpp"
 
 #include <string>
@@ -70,24 +70,6 @@ int64_t link_mates(In<uint16_t> flag, In<int32_t> reference, In<int64_t> positio
         if (!fresh) next[(size_t)entry->second.tail] = (int64_t)i, entry->second.tail = (int64_t)i;
     }
     return linked;
-}
-
-int64_t expand_links(In<uint32_t> stored, Out<uint32_t> distances) {
-    nb::gil_scoped_release unlocked;
-    const size_t n = distances.size();
-    std::vector<bool> target(n, false);
-    size_t used = 0;
-    for (size_t i = 0; i < n; i++) {
-        distances.data()[i] = 0;
-        if (target[i]) continue;
-        require(used < stored.size(), "links end too early", (int64_t)i);
-        const uint32_t d = stored.data()[used++];
-        if (!d) continue;
-        require(d < n - i && !target[i + d], "link to no record, or to one that has a mate", (int64_t)i);
-        target[i + d] = true;
-        distances.data()[i] = d;
-    }
-    return (int64_t)used;
 }
 
 int64_t number_cigars(In<uint32_t> cigar, In<int64_t> offsets, Out<int64_t> codes) {
@@ -295,7 +277,6 @@ void tag_join(In<uint32_t> codes, nb::list lines, nb::list keys, nb::list stream
 void bind_streams(nb::module_ &m) {
     m.def("link_mates", &link_mates, nb::arg("flag"), nb::arg("reference"), nb::arg("position"),
           nb::arg("mate_reference"), nb::arg("mate_position"), nb::arg("distances"));
-    m.def("expand_links", &expand_links, nb::arg("stored"), nb::arg("distances"));
     m.def("number_cigars", &number_cigars, nb::arg("cigar"), nb::arg("cigar_offsets"), nb::arg("codes"));
     m.def("tag_lines", &tag_lines, nb::arg("tags"), nb::arg("offsets"), nb::arg("codes"));
     m.def("tag_split", &tag_split, nb::arg("tags"), nb::arg("offsets"), nb::arg("codes"), nb::arg("lines"),

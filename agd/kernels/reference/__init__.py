@@ -28,6 +28,7 @@ from agd.kernels.reference.duplicates import (
 from agd.kernels.reference.fastq import fastq_scan
 from agd.kernels.reference.gather import gather_lengths, gather_spans
 from agd.kernels.reference.hits import collect_hits, finish_hits, span_strings
+from agd.kernels.reference.mates import expand_flags, expand_links, expand_mate_fields, pair_lengths
 from agd.kernels.reference.names import (
     name_fields,
     name_links,
@@ -38,6 +39,7 @@ from agd.kernels.reference.names import (
     write_decimals,
 )
 from agd.kernels.reference.order import argsort_bytes, argsort_u64, coordinate_keys, name_keys
+from agd.kernels.reference.planes import folded_bits, planes_join, planes_split
 from agd.kernels.reference.predict import fill_zeros, predict_bases
 from agd.kernels.reference.quality_model import quality_decode, quality_encode
 from agd.kernels.reference.ragged import copy_spans, reverse_spans
@@ -53,7 +55,6 @@ from agd.kernels.reference.rans import (
 from agd.kernels.reference.reads import fastq_format, name_ends, same_names
 from agd.kernels.reference.sam import sam_capacity, sam_format, sam_format_bound, sam_parse
 from agd.kernels.reference.streams import (
-    expand_links,
     link_mates,
     number_cigars,
     tag_join,
@@ -98,13 +99,16 @@ __all__ = [
     "crc32",
     "deal_rows",
     "exception_runs",
+    "expand_flags",
     "expand_links",
+    "expand_mate_fields",
     "fastq_format",
     "fastq_scan",
     "fill_runs",
     "fill_zeros",
     "find_members",
     "finish_hits",
+    "folded_bits",
     "gather_lengths",
     "gather_spans",
     "hash_spans",
@@ -120,6 +124,9 @@ __all__ = [
     "nm_md",
     "number_cigars",
     "optical_duplicates",
+    "pair_lengths",
+    "planes_join",
+    "planes_split",
     "predict_bases",
     "quality_cycles",
     "quality_decode",

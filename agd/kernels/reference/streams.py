@@ -68,44 +68,6 @@ def link_mates(
     return linked
 
 
-def expand_links(stored: U32, distances: U32) -> int:
-    """Distances of all records from those of the records that are not the second of two mates.
-
-    Parameters
-    ----------
-    stored : ndarray of uint32
-        The distances of :func:`link_mates`, without those of the records that a link leads to (they are 0).
-    distances : ndarray of uint32, shape (records,)
-        Written.
-
-    Returns
-    -------
-    int
-        How many of ``stored`` were used.
-
-    Raises
-    ------
-    KernelError
-        There are too few, or a link leads to no record or to one that has a mate already.
-    """
-    count, used = len(distances), 0
-    target = np.zeros(count, np.bool_)
-    distances[:] = 0
-    for i in range(count):
-        if target[i]:
-            continue
-        if used == len(stored):
-            raise KernelError("links end too early", i)
-        distance = int(stored[used])
-        used += 1
-        if distance:
-            if distance >= count - i or target[i + distance]:
-                raise KernelError("link to no record, or to one that has a mate", i)
-            target[i + distance] = True
-            distances[i] = distance
-    return used
-
-
 def number_cigars(cigar: U32, cigar_offsets: I64, codes: I64) -> int:
     """Number the different CIGARs in the order in which they appear.
 
