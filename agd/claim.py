@@ -54,7 +54,7 @@ def place(
         There is a claim with another plan.
     """
     # The writer's own mark: after a request that was tried again, a claim that is there may be its own.
-    data = json.dumps({**record, "writer": uuid.uuid4().hex}).encode()
+    data = json.dumps({**record, "writer": uuid.uuid4().hex, "shared": False}).encode()
     plan = json.loads(data)["plan"]
     for _ in range(MAX_ATTEMPTS):
         try:
@@ -67,9 +67,18 @@ def place(
                 storage.delete(key)
                 continue
             _compare(storage, found.get("plan"), plan)
+            if not found.get("shared"):
+                # Whoever began it may still be at work: from now on nobody removes what the other may need.
+                storage.put(key, json.dumps({**found, "shared": True}).encode())
             return found, True
         return json.loads(data), False
     raise ConflictError(f"{storage.url}: others begin and end the same work all the time", "run it again")
+
+
+def is_shared(storage: Storage, key: str) -> bool:
+    """Whether an equal run has taken up a claim since it was placed, or may have."""
+    found = _read(storage, key)
+    return found is None or bool(found.get("shared", True))
 
 
 def _read(storage: Storage, key: str) -> dict[str, Any] | None:

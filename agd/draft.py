@@ -17,13 +17,18 @@ from agd.codecs import Chain, Context, needed_columns
 from agd.dataset import EMBEDDED, Dataset, is_dataset, load_manifest
 from agd.errors import (
     AgdError,
+    AlignerError,
     ConflictError,
     DatasetExistsError,
     DatasetNotFoundError,
     FormatError,
+    InputError,
+    KernelError,
     ObjectExistsError,
     ObjectNotFoundError,
+    ReferenceNotFoundError,
     UsageError,
+    VerificationError,
 )
 from agd.manifest import (
     MANIFEST_KEY,
@@ -323,20 +328,53 @@ class Draft:
             **changes,
         )
 
-    def abandon(self, keys: Iterable[str] = ()) -> None:
-        """Give the draft up: remove its claims, and these objects of it. Never raises for what cannot be removed.
+    def failed(self, error: BaseException, *, part: bool = False) -> None:
+        """After an error: remove what is of no use to anybody, and leave what the same step, run again, goes on with.
+
+        Every equal run meets an error of the inputs or of the request, so all goes. What has stopped this run alone (an
+        interrupt, a full disk, a lost network) leaves what is done, as a kill does; an equal run may be at work on it.
+
+        Parameters
+        ----------
+        part : bool
+            Other parts of the step may be at work: nothing is removed.
+        """
+        if part:
+            return
+        with contextlib.suppress(Exception):
+            shared = any(claim.is_shared(self.storage, key) for key in self._claims)
+            if isinstance(error, _FINAL) or (isinstance(error, AlignerError) and not shared):
+                self.abandon()
+            elif not shared and not self._objects():
+                self._remove(())
+
+    def abandon(self) -> None:
+        """Give the draft up: remove its claims and all its objects. Never raises for what cannot be removed.
 
         Objects that have been published meanwhile, by an equal run, stay.
         """
         with contextlib.suppress(Exception):
-            if any(self._is_published(column) for column in self.columns):
-                keys = ()
-            for key in [*keys, *self._claims]:
-                with contextlib.suppress(Exception):
-                    self.storage.delete(key)
+            self._remove(() if any(map(self._is_published, self.columns)) else self._objects())
+
+    def _objects(self) -> list[str]:
+        """Keys of the objects of this draft, a listing: no generation has ever used the keys of its columns."""
+        columns = {spec.key for spec in self.columns.values()}
+        found = re.compile(re.escape(self.name) + r"-\d{12}\.(.+)")
+        return [key for key in list(self.storage.keys()) if (m := found.fullmatch(key)) and m[1] in columns]
+
+    def _remove(self, keys: Iterable[str]) -> None:
+        for key in [*keys, *self._claims]:
+            with contextlib.suppress(Exception):
+                self.storage.delete(key)
         if self.base is None:
             with contextlib.suppress(OSError, TypeError):
                 os.rmdir(self.storage.url)
+
+
+#: Errors of the inputs or of the request: every run with the same ones meets them.
+_FINAL = (
+    InputError, UsageError, FormatError, KernelError, ReferenceNotFoundError, VerificationError, ConflictError,
+)  # fmt: skip
 
 
 def _check_needed(url: str, base: Manifest, replaced: Collection[str]) -> None:

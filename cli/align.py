@@ -14,6 +14,7 @@ from agd.cli.common import (
     json_option,
     partition_option,
     report,
+    report_part,
     resources,
 )
 from agd.units import format_seconds
@@ -79,8 +80,7 @@ def command(
         progress=progress, command=command_line(),
     )  # fmt: skip
     if partition:
-        report(result, as_json, quiet, f"{dataset}: part {partition}: {result.reads:,} reads in "
-               f"{format_seconds(result.seconds)}; 'agd finalise {dataset}' publishes when all are done")  # fmt: skip
+        report_part(result, partition, dataset, result.reads, as_json, quiet)
         return
     share = 100 * result.mapped / max(1, result.reads)
     report(result, as_json, quiet, f"{dataset}: {result.reads:,} reads, {share:.2f} % mapped in "

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import command_line, json_option, report, resources
+from agd.cli.common import cluster_option, command_line, json_option, report, resources
 from agd.units import format_seconds
 
 
@@ -17,6 +17,7 @@ from agd.units import format_seconds
               help="illumina-8, illumina-4, or ranges of Phred qualities: 0-9:5,10-29:20,30-93:40.")
 @json_option
 @resources
+@cluster_option
 def command(
     dataset: str, scheme: str, as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool
 ) -> None:

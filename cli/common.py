@@ -70,16 +70,18 @@ def resources(function: F) -> F:
 
 
 def cluster_option(function: F) -> F:
-    """Option ``--cluster``: the verb's runner is one of Dask, in place of threads; see :func:`resources`."""
+    """Option ``--cluster``: the verb's runner is one of Dask, in place of threads; goes below :func:`resources`."""
 
-    @click.option("--cluster", metavar="ADDRESS", help="Run on Dask: local:N processes, or a scheduler (tcp://…).")
+    @click.option("--cluster", metavar="ADDRESS", help="Run on Dask: local:N processes, or a scheduler (tcp://…); "
+                  "--memory, and --threads of local ones (1), are then for each process.")
     @functools.wraps(function)
     def wrapper(*args: Any, cluster: str | None, **kwargs: Any) -> Any:
         if cluster is None:
             return function(*args, **kwargs)
         from agd.run.dask import DaskRunner
 
-        with DaskRunner(cluster, memory=kwargs.get("memory")) as runner:
+        threads = click.get_current_context().params.get("threads") or 1
+        with DaskRunner(cluster, memory=kwargs.get("memory"), threads=threads) as runner:
             return function(*args, **{**kwargs, "runner": runner})
 
     return wrapper  # type: ignore[return-value]
@@ -117,10 +119,13 @@ def make_progress(quiet: bool = False) -> Any:
 
 
 class TqdmProgress:
-    """Progress as one bar a stage, with rate and time to go."""
+    """Progress as one bar a stage, with rate and time to go; a copy in another process is silent."""
 
     def __init__(self) -> None:
         self._bar: Any = None
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return (_silent, ())
 
     def begin(self, label: str, total: int | None, unit: str = "reads") -> None:
         """See :class:`agd.run.Progress`."""
@@ -145,12 +150,27 @@ class TqdmProgress:
             self._bar = None
 
 
+def _silent() -> Any:
+    from agd.run import SILENT
+
+    return SILENT
+
+
 def report(result: Any, as_json: bool, quiet: bool, text: str) -> None:
     """Print what a verb has done: JSON on standard output, or one line for people on standard error."""
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2))
     elif not quiet:
         click.echo(text, err=True)
+
+
+def report_part(result: Any, partition: Any, target: str, records: int, as_json: bool, quiet: bool) -> None:
+    """As :func:`report`, after a part of a step."""
+    from agd.units import format_seconds
+
+    took = format_seconds(result.seconds)
+    report(result, as_json, quiet, f"{target}: part {partition}: {records:,} records in {took}; "
+           f"'agd finalise {target}' publishes when all parts are done")  # fmt: skip
 
 
 def codec_options(values: tuple[str, ...]) -> dict[str, list[dict[str, Any]]] | None:

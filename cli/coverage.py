@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import json_option, resources
+from agd.cli.common import cluster_option, json_option, resources
 from agd.cli.view import FlagBits
 
 
@@ -39,6 +39,7 @@ def parse_regions(dataset: Any, regions: tuple[str, ...]) -> Any:
 @counting_options
 @json_option
 @resources
+@cluster_option
 def command(
     dataset: str, regions: tuple[str, ...], require: int, exclude: int, min_mapq: int, as_json: bool, runner: Any,
     memory: int | None, progress: Any, quiet: bool,

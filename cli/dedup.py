@@ -7,7 +7,15 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import command_line, json_option, report, resources
+from agd.cli.common import (
+    cluster_option,
+    command_line,
+    json_option,
+    partition_option,
+    report,
+    report_part,
+    resources,
+)
 from agd.units import format_seconds
 
 
@@ -25,12 +33,14 @@ from agd.units import format_seconds
               help="Column for the marks; only the default one is folded into flags.")
 @click.option("--tmp", metavar="DIR", help="Where to spill. [default: beside the dataset]")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@partition_option
 @json_option
 @resources
+@cluster_option
 def command(
     dataset: str, remove: str | None, metrics: str | None, barcode_tag: str | None, optical_distance: int,
-    read_groups: bool, clear: bool, column: str, tmp: str | None, overwrite: bool, as_json: bool, runner: Any,
-    memory: int | None, progress: Any, quiet: bool,
+    read_groups: bool, clear: bool, column: str, tmp: str | None, overwrite: bool, partition: Any,
+    as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
 ) -> None:
     """Mark the duplicates of DATASET, sorted or not, as samtools markdup does; adds one small column.
 
@@ -41,6 +51,7 @@ def command(
       agd dedup sorted.agd --metrics sorted.metrics.txt
       agd dedup sorted.agd --remove unique.agd --optical-distance 2500
       agd dedup sorted.agd --clear
+      agd dedup sorted.agd --partition 3/40
     """
     from agd.dataset import Dataset
     from agd.ops.dedup import clear_duplicates, dedup
@@ -53,9 +64,12 @@ def command(
         return
     result = dedup(
         ds, remove=remove, metrics=metrics, barcode_tag=barcode_tag, optical_distance=optical_distance,
-        read_groups=read_groups, column=column, tmp=tmp, overwrite=overwrite, runner=runner, memory=memory,
-        progress=progress, command=command_line(),
+        read_groups=read_groups, column=column, tmp=tmp, overwrite=overwrite, partition=partition, runner=runner,
+        memory=memory, progress=progress, command=command_line(),
     )  # fmt: skip
+    if partition:
+        report_part(result, partition, dataset, result.records, as_json, quiet)
+        return
     share = 100 * result.marked / max(1, result.records)
     report(result, as_json, quiet, f"{dataset}: {result.marked:,} of {result.records:,} records ({share:.2f} %) are "
            f"duplicates, found in {format_seconds(result.seconds)}")  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import json_option, resources
+from agd.cli.common import cluster_option, json_option, resources
 from agd.cli.coverage import counting_options, parse_regions
 
 
@@ -22,6 +22,7 @@ from agd.cli.coverage import counting_options, parse_regions
 @counting_options
 @json_option
 @resources
+@cluster_option
 def command(
     dataset: str, regions: tuple[str, ...], output: str, per_base: bool, zero: bool, require: int, exclude: int,
     min_mapq: int, as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,

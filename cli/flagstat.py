@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
+from agd.cli.common import cluster_option
 
 
 @click.command("flagstat", context_settings=CONTEXT)
@@ -16,7 +17,10 @@ from agd.cli import CONTEXT
 @click.argument("regions", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, as samtools flagstat -O json.")
 @click.option("--threads", "-t", type=click.IntRange(1), metavar="N", help="Threads. [default: all processors]")
-def command(dataset: str, regions: tuple[str, ...], as_json: bool, threads: int | None) -> None:
+@cluster_option
+def command(
+    dataset: str, regions: tuple[str, ...], as_json: bool, threads: int | None, runner: Any = None
+) -> None:
     """Count the records of DATASET by flags, as samtools flagstat does; from the manifest alone where it suffices.
 
     \b
@@ -32,8 +36,8 @@ def command(dataset: str, regions: tuple[str, ...], as_json: bool, threads: int 
         from agd.run import ThreadRunner
 
         ds = Dataset.open(dataset)
-        with ThreadRunner(threads) as runner:
-            found = flagstat(ds, selection=make_selection(ds, regions, 0, 0, 0, ()), runner=runner)
+        with ThreadRunner(threads) as local:
+            found = flagstat(ds, selection=make_selection(ds, regions, 0, 0, 0, ()), runner=runner or local)
     click.echo(json.dumps(found.to_json(), indent=1) if as_json else found.text(), nl=as_json)
 
 

@@ -8,13 +8,14 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import json_option, resources
+from agd.cli.common import cluster_option, json_option, resources
 
 
 @click.command("idxstats", context_settings=CONTEXT)
 @click.argument("dataset")
 @json_option
 @resources
+@cluster_option
 def command(dataset: str, as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool) -> None:
     """Count the records of DATASET by reference: name, length, mapped records, unmapped ones placed there.
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import codec_options, command_line, json_option, report, resources
+from agd.cli.common import cluster_option, codec_options, command_line, json_option, report, resources
 from agd.units import format_seconds
 
 
@@ -25,6 +25,7 @@ from agd.units import format_seconds
               "alignments in the dataset, which then needs no other place to be read.")
 @json_option
 @resources
+@cluster_option
 def command(
     dataset: str, profile: str, columns: tuple[str, ...], codec: tuple[str, ...], reference: str | None, embed: bool,
     as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,

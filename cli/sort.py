@@ -8,12 +8,14 @@ import click
 
 from agd.cli import CONTEXT
 from agd.cli.common import (
+    cluster_option,
     codec_options,
     command_line,
     dataset_options,
     json_option,
     partition_option,
     report,
+    report_part,
     resources,
 )
 from agd.units import format_seconds
@@ -29,6 +31,7 @@ from agd.units import format_seconds
 @partition_option
 @json_option
 @resources
+@cluster_option
 def command(
     dataset: str, output: str, by: str, tmp: str | None, overwrite: bool, codec: tuple[str, ...], chunk_records: int,
     partition: Any, as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
@@ -52,7 +55,6 @@ def command(
         command=command_line(),
     )  # fmt: skip
     if partition:
-        report(result, as_json, quiet, f"{output}: part {partition}: {result.records:,} records in "
-               f"{format_seconds(result.seconds)}; 'agd finalise {output}' publishes when all are done")  # fmt: skip
+        report_part(result, partition, output, result.records, as_json, quiet)
         return
     report(result, as_json, quiet, f"{output}: {result.records:,} records by {by} in {format_seconds(result.seconds)}")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import json_option, resources
+from agd.cli.common import cluster_option, json_option, resources
 from agd.cli.view import make_selection, selection_options
 
 
@@ -18,6 +18,7 @@ from agd.cli.view import make_selection, selection_options
 @selection_options
 @json_option
 @resources
+@cluster_option
 def command(
     dataset: str, regions: tuple[str, ...], as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
     **conditions: Any,

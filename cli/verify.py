@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import json_option, resources
+from agd.cli.common import cluster_option, json_option, resources
 
 
 @click.command("verify", context_settings=CONTEXT)
@@ -18,6 +18,7 @@ from agd.cli.common import json_option, resources
 @click.option("--reference", metavar="FASTA", help="Reference of a CRAM file.")
 @json_option
 @resources
+@cluster_option
 def command(
     dataset: str, deep: bool, against: str | None, reads2: str | None, reference: str | None, as_json: bool,
     runner: Any, memory: int | None, progress: Any, quiet: bool,
@@ -41,9 +42,10 @@ def command(
     result = verify(ds, deep=deep, runner=runner, memory=memory, progress=progress)
     if against is not None and not result.problems:
         from agd.convert.against import compare_with_source
+        from agd.run import local_runner
 
         paths = [against, *([reads2] if reads2 else [])]
-        found = compare_with_source(ds, paths, reference=reference, runner=runner)
+        found = compare_with_source(ds, paths, reference=reference, runner=local_runner(runner))
         result = dataclasses.replace(result, problems=(*result.problems, *found))
     elif reads2:
         raise click.UsageError("a second file goes with --against")

@@ -19,7 +19,7 @@ from agd.batch import Alignments, AnyColumn, Batch, Bool, Column
 from agd.cell import decode_cell, default_spec
 from agd.dataset import Dataset
 from agd.draft import Draft
-from agd.errors import AlignerError, ColumnError, UsageError
+from agd.errors import ColumnError, UsageError
 from agd.kernels.ragged import take_any
 from agd.manifest import Cell, Chunk, ColumnSpec
 from agd.ops.digest import Digest, digest_alignments
@@ -144,12 +144,8 @@ def align(
     try:
         tool.prepare(Reads(job.sample, dataset.manifest.pairing == "interleaved", dataset.manifest.names))
         chunks = job.run(progress)
-    except (AlignerError, UsageError):
-        job.abandon()
-        raise
-    except BaseException:
-        if not isinstance(tool, ChunkAligner):
-            job.abandon()
+    except BaseException as error:
+        job.draft.failed(error, part=partition is not None)
         raise
     header = samheader.with_references(dataset.manifest.header, genome.contigs)
     for group in tool.read_groups():
@@ -215,7 +211,6 @@ class _Job:
         partition: Partition | None = None,
     ) -> None:
         self.chunks = partition.of(dataset.chunks) if partition else dataset.chunks
-        self.shared = partition is not None
         self.dataset, self.columns, self.tool, self.runner, self.ahead = dataset, columns, tool, runner, ahead
         self.codecs: Mapping[str, list[dict[str, Any]]] | None = None
         self.resumed = 0
@@ -224,13 +219,6 @@ class _Job:
     def begin(self, draft: Draft, codecs: Mapping[str, list[dict[str, Any]]] | None) -> None:
         """Take the draft that the results go to."""
         self.draft, self.codecs = draft, codecs
-
-    def abandon(self) -> None:
-        """Remove what was stored: it is of no use to another run. Other parts may be at work on the same draft."""
-        if self.shared:
-            return
-        firsts = [chunk.first for chunk in self.dataset.chunks]
-        self.draft.abandon(self.draft.key(name, first) for name in self.draft.columns for first in firsts)
 
     def sample(self, reads: int) -> Iterator[Batch]:
         """The first reads of the dataset."""

@@ -20,7 +20,7 @@ from agd.batch import AnyColumn, Batch
 from agd.cell import default_spec
 from agd.dataset import Dataset
 from agd.draft import Draft
-from agd.errors import StorageError, UsageError
+from agd.errors import UsageError
 from agd.manifest import Chunk, ColumnSpec
 from agd.ops.dedup_ends import Extraction, Libraries
 from agd.ops.dedup_find import bytes_per_read
@@ -201,10 +201,7 @@ def align_sorted(
                 chunks = sorting.merge(runs)
             draft.commit(chunks, **fields)
         except BaseException as error:
-            # What a full disk, a lost network or an interrupt has stopped is taken up when this is run again.
-            again = isinstance(error, StorageError) or not isinstance(error, Exception)
-            if not (again and isinstance(tool, ChunkAligner)):
-                draft.abandon(sorting.stored)
+            draft.failed(error)
             raise
     records = sum(chunk.count for chunk in chunks)
     return FusedReport(

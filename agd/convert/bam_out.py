@@ -24,7 +24,7 @@ from agd.ops.digest import Digest, check_digest, digest_records
 from agd.ops.lines import to_records
 from agd.ops.scan import chunk_bytes, scan
 from agd.ops.select import Selection, is_coordinate_sorted
-from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
 from agd.types import Reference
 
 
@@ -132,7 +132,7 @@ class BamStream:
         self._selection = selection
         self._whole = selection is None or selection.everything
         self._runner = runner
-        self._ahead = items_in_flight(memory or default_memory(), 4 * chunk_bytes(dataset), runner.workers)
+        self._ahead = in_flight(runner, memory, 4 * chunk_bytes(dataset))
         self._progress = progress
         self._header = output_header(dataset, program, command)
 

@@ -19,7 +19,7 @@ from agd.dataset import Dataset
 from agd.errors import AlignerError, InputError, StorageError, UsageError
 from agd.files import is_local, open_source
 from agd.ops.select import Selection, is_coordinate_sorted
-from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS
 
 _BLOCK = 1 << 20
@@ -60,7 +60,7 @@ def import_cram(
         The file is damaged, or needs a reference that is not given.
     """
     runner = runner or ThreadRunner()
-    ahead = items_in_flight(memory or default_memory(), 4 * min(chunk_bytes, chunk_records * 700), runner.workers)
+    ahead = in_flight(runner, memory, 4 * min(chunk_bytes, chunk_records * 700))
     with InputStream(CramSource(path, cram_options(reference, runner)), runner, True) as stream:
         reader = BamReader(path, stream)
         source = Source(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,11 +14,11 @@ from agd.convert.fastq_batches import ChunkText, FastqBatches, assemble, check_r
 from agd.convert.fastq_writer import export_fastq
 from agd.convert.inputs import describe_input
 from agd.convert.reports import ImportReport
-from agd.draft import Draft, columns_of, exists
-from agd.errors import StorageError, UsageError
+from agd.draft import Draft, columns_of
+from agd.errors import UsageError
 from agd.manifest import Cell, Chunk, ColumnSpec
 from agd.ops.digest import Digest
-from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Orientation, SortOrder
 
 __all__ = ["export_fastq", "import_fastq"]
@@ -106,9 +106,7 @@ def import_fastq(
                 sort_order=SortOrder.UNSORTED, steps=(step,), sources=reads.sources(), digest=digest,
             )  # fmt: skip
         except BaseException as error:
-            # What a full disk or a lost network has stopped is taken up when the import is run again.
-            if not isinstance(error, StorageError) and not exists(draft.storage):
-                draft.abandon(work.keys)
+            draft.failed(error)
             raise
         finally:
             progress.end()
@@ -132,7 +130,7 @@ def _specs(codecs: Mapping[str, list[dict[str, Any]]] | None) -> dict[str, Colum
 def chunks_ahead(head: Sequence[ChunkText], memory: int | None, runner: Runner) -> int:
     """Chunks that may be in memory, going by the first one: beside its text there are its columns, and their code."""
     item = int(2.7 * max((cut.text_bytes for cut in head), default=0)) + (8 << 20)
-    return items_in_flight(memory or default_memory(), item, runner.workers, fixed=64 << 20)
+    return in_flight(runner, memory, item, fixed=64 << 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,24 +152,17 @@ class _Import:
         self.keep = keep
         self.bases = 0
         self.digest = Digest()
-        self.keys: list[str] = []
 
     def run(self, runner: Runner, ahead: int, progress: Progress) -> list[Chunk]:
         """Encode and store all chunks."""
         chunks = []
-        encoded = runner.map(self._encode, self._noted(), on="cpu", ahead=max(1, ahead - 1))
+        encoded = runner.map(self._encode, self.reads.texts(), on="cpu", ahead=max(1, ahead - 1))
         for done in runner.map(self._store, encoded, on="io", ahead=max(1, ahead // 2)):
             chunks.append(done.chunk)
             self.bases += done.bases
             self.digest.add(done.digest)
             progress.advance(done.chunk.count)
         return chunks
-
-    def _noted(self) -> Iterator[ChunkText]:
-        """The cuts; the keys of their objects are noted, to be removed if the import fails."""
-        for cut in self.reads.texts():
-            self.keys.extend(self.draft.key(column, cut.first) for column in COLUMNS)
-            yield cut
 
     def _encode(self, cut: ChunkText) -> _Encoded:
         batch = assemble(cut)

@@ -19,7 +19,7 @@ from agd.dataset import Dataset
 from agd.errors import KernelError, UsageError
 from agd.kernels.ragged import concat_batches
 from agd.manifest import Manifest
-from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
 from agd.types import Flag, Orientation, SortOrder
 
 COLUMNS = ["bases", "qualities", "metadata"]
@@ -87,7 +87,7 @@ def export_fastq(
     with contextlib.ExitStack() as stack:
         if runner is None:
             runner = stack.enter_context(ThreadRunner())
-        ahead = items_in_flight(memory or default_memory(), _chunk_bytes(dataset), runner.workers, fixed=32 << 20)
+        ahead = in_flight(runner, memory, _chunk_bytes(dataset), fixed=32 << 20)
         targets = [
             None if path is None else _Target(stack.enter_context(open_output(path, runner=runner)), layout)
             for path, layout in zip((output, output2, singletons), plan.layouts, strict=True)

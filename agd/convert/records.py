@@ -14,11 +14,11 @@ from agd.batch import Alignments, AnyColumn, Batch, Column
 from agd.convert.reports import ImportReport
 from agd.convert.streams import InputStream, open_input
 from agd.draft import Draft, columns_of
-from agd.errors import InputError, KernelError, StorageError
+from agd.errors import InputError, KernelError
 from agd.kernels.records import RecordArrays
 from agd.manifest import Chunk, ColumnSpec
 from agd.ops.digest import Digest, digest_records
-from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
 from agd.samheader import references_of, sort_order_of
 from agd.types import Orientation, Reference
 
@@ -105,7 +105,7 @@ def import_stream(
         As for :func:`agd.convert.bam_in.import_bam`.
     """
     runner = runner or ThreadRunner()
-    ahead = items_in_flight(memory or default_memory(), 4 * min(chunk_bytes, chunk_records * 700), runner.workers)
+    ahead = in_flight(runner, memory, 4 * min(chunk_bytes, chunk_records * 700))
     with open_input(path, runner) as stream:
         records = reader(path, stream)
         source = Source(
@@ -145,7 +145,6 @@ def import_records(
     draft = Draft.create(
         output, column_specs(codecs), plan, orientation=Orientation.SEQ, name=name, overwrite=overwrite
     )
-    written: list[str] = []
 
     def work(raw: RawChunk) -> tuple[RawChunk, dict[str, tuple[bytes, Any]], Digest]:
         try:
@@ -159,7 +158,6 @@ def import_records(
     def store(done: tuple[RawChunk, dict[str, tuple[bytes, Any]], Digest]) -> tuple[Chunk, Digest]:
         raw, cells, digest = done
         for column, (data, _) in cells.items():
-            written.append(draft.key(column, raw.first))
             draft.store(column, raw.first, data)
         return Chunk(raw.first, raw.count, {column: cell for column, (_, cell) in cells.items()}), digest
 
@@ -183,10 +181,8 @@ def import_records(
             sources=({"path": source.path, "format": source.format, "records": sum(c.count for c in chunks)},),
             digest=total.to_json(),
         )  # fmt: skip
-    except Exception as error:
-        # What a full disk or a lost network has stopped is taken up when the import is run again.
-        if not isinstance(error, StorageError):
-            draft.abandon(written)
+    except BaseException as error:
+        draft.failed(error)
         raise
     finally:
         progress.end()

@@ -20,7 +20,7 @@ from agd.ops.digest import Digest, check_digest, digest_records
 from agd.ops.lines import to_records
 from agd.ops.scan import chunk_bytes, scan
 from agd.ops.select import Selection
-from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
 
 
 def export_sam(
@@ -49,7 +49,7 @@ def export_sam(
     """
     start = time.perf_counter()
     runner = runner or ThreadRunner()
-    ahead = items_in_flight(memory or default_memory(), 5 * chunk_bytes(dataset), runner.workers)
+    ahead = in_flight(runner, memory, 5 * chunk_bytes(dataset))
     if head is not None:
         ahead = 1
     whole = head is None and fields is None and records and (selection is None or selection.everything)

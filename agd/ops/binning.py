@@ -14,12 +14,12 @@ from agd import __version__
 from agd.batch import U8, Batch, Column
 from agd.dataset import Dataset
 from agd.draft import Draft
-from agd.errors import ColumnError, ConflictError, StorageError, UsageError
+from agd.errors import ColumnError, ConflictError, UsageError
 from agd.manifest import Cell, Chunk, ColumnSpec, Manifest
 from agd.ops.digest import Digest, check_digest, digest_records
 from agd.ops.lines import to_lines, to_records
 from agd.ops.scan import chunk_bytes, line_columns
-from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
 
 #: Schemes by name, as texts that :func:`binning_table` takes. Sources: "Reducing whole-genome data storage footprint"
 #: (Illumina, 2014), and "NovaSeq 6000 System quality scores and RTA3 software" (Illumina, 2017), which names the levels
@@ -152,14 +152,13 @@ def bin_qualities(
         )
     work = _Binning(dataset, draft, table)
     runner = runner or ThreadRunner()
-    ahead = items_in_flight(memory or default_memory(), 3 * chunk_bytes(dataset), runner.workers)
+    ahead = in_flight(runner, memory, 3 * chunk_bytes(dataset))
     try:
         chunks = list(work.run(runner, ahead, progress))
         step = {"program": "agd bin", "version": __version__, "command": command, "parameters": parameters}
         done = draft.commit(chunks, steps=(step,), **work.digest())
-    except Exception as error:
-        if not isinstance(error, StorageError):  # what a full disk has stopped goes on when it is run again
-            draft.abandon(work.keys)
+    except BaseException as error:
+        draft.failed(error)
         raise
     before, after = np.flatnonzero(work.counts), np.unique(table[np.flatnonzero(work.counts)])
     return BinningReport(
@@ -192,7 +191,6 @@ class _Binning:
         self.dataset, self.draft, self.table = dataset, draft, table
         self.columns = line_columns(dataset)
         self.counts = np.zeros(256, np.int64)
-        self.keys: list[str] = []
         self._old, self._new = Digest(), Digest()
 
     def run(self, runner: Runner, ahead: int, progress: Progress) -> Iterator[Chunk]:
@@ -247,6 +245,5 @@ class _Binning:
 
     def _store(self, done: _Binned) -> _Binned:
         if done.data is not None:
-            self.keys.append(self.draft.key("qualities", done.chunk.first))
             self.draft.store("qualities", done.chunk.first, done.data)
         return done

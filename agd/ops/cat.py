@@ -69,7 +69,6 @@ def cat(
         output, columns, {"operation": "cat", "inputs": inputs}, orientation=first.orientation, overwrite=overwrite
     )
     runner = runner or ThreadRunner()
-    stored: list[str] = []
 
     def copy(item: tuple[Dataset, Chunk, int]) -> Chunk:
         dataset, chunk, start = item
@@ -79,7 +78,6 @@ def cat(
             header, index, payload = chunkfile.unframe(dataset.storage.get(key), f"{dataset.url}/{key}")
             moved = replace(header, column=name, dataset_name=draft.name, dataset_id=draft.id, first=start)
             data = chunkfile.frame(moved, index, payload)
-            stored.append(draft.key(name, start))
             draft.store(name, start, data)
             cells[name] = Cell(len(data), header_checksum(data), cell.statistics)
         return Chunk(start, chunk.count, cells)
@@ -100,8 +98,8 @@ def cat(
             steps=(*first.steps, step), sources=tuple(s for m in manifests for s in m.sources) if alone else (),
             digest=_digest(manifests),
         )  # fmt: skip
-    except Exception:
-        draft.abandon(stored)
+    except BaseException as error:
+        draft.failed(error)
         raise
     finally:
         progress.end()

@@ -72,13 +72,11 @@ def create(
     draft = Draft.create(
         url, specs, {"operation": "create", **parameters}, orientation=orientation, overwrite=overwrite
     )  # fmt: skip
-    keys: list[str] = []
 
     def write(batch: Batch) -> Chunk:
         _check(batch, specs, references)
         written: dict[str, Cell] = {}
         for name, column in batch.columns.items():
-            keys.append(draft.key(name, batch.first))
             written[name] = draft.write(name, batch.first, column)
         return Chunk(batch.first, len(batch), written)
 
@@ -91,8 +89,8 @@ def create(
             chunks, header=header, references=references, sort_order=sort_order_of(header), steps=(step,),
             names="sam" if orientation is Orientation.SEQ else "fastq", pairing="interleaved" if paired else "single",
         )  # fmt: skip
-    except BaseException:
-        draft.abandon(keys)
+    except BaseException as error:
+        draft.failed(error)
         raise
 
 

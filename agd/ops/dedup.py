@@ -9,21 +9,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agd.dataset import Dataset
+from agd.dataset import Dataset, load_manifest
 from agd.draft import Draft
 from agd.errors import ColumnError, StorageError, UsageError
-from agd.manifest import Chunk
+from agd.manifest import Chunk, object_key
 from agd.ops.dedup_ends import Extraction, Libraries
-from agd.ops.dedup_find import Finder, bytes_per_read
-from agd.ops.dedup_load import Loader
+from agd.ops.dedup_find import Extract, Finder, bytes_per_read
+from agd.ops.dedup_load import Loader, extracts
 from agd.ops.dedup_marks import marks_spec, marks_step, store_marks
 from agd.ops.dedup_metrics import LibraryMetrics, picard_file
+from agd.ops.dedup_parts import set_aside_extracts
 from agd.ops.dedup_remove import remove_duplicates
 from agd.ops.dedup_shuffle import PARTITIONS
+from agd.ops.handover import Arrays, Handover, unpack
 from agd.ops.lines import is_lines
+from agd.ops.partition import Joining, Partition
 from agd.ops.scan import chunk_bytes
 from agd.ops.sort_spill import default_folder, spill_folder
-from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight, local_runner, memory_of
 from agd.run.memory import BASE
 from agd.storage import store_options
 from agd.types import RecordType
@@ -73,8 +76,8 @@ class DedupReport:
 def dedup(
     dataset: Dataset, *, remove: str | os.PathLike[str] | None = None, metrics: str | None = None,
     barcode_tag: str | None = None, optical_distance: int = 0, read_groups: bool = False, column: str = "duplicates",
-    tmp: str | None = None, overwrite: bool = False, runner: Runner | None = None, memory: int | None = None,
-    progress: Progress = SILENT, command: str = "", **options: Any,
+    tmp: str | None = None, overwrite: bool = False, partition: Partition | None = None, runner: Runner | None = None,
+    memory: int | None = None, progress: Progress = SILENT, command: str = "", **options: Any,
 ) -> DedupReport:
     """Mark the duplicates of a dataset, in any order of its records.
 
@@ -104,6 +107,9 @@ def dedup(
         Local folder for temporary files. Default: beside a local dataset, the system's for remote ones.
     overwrite : bool
         Replace marks that are there, or a dataset at ``remove``.
+    partition : Partition, optional
+        Read this part of the chunks only, and store what the search needs of them;
+        :func:`agd.ops.finalise.finalise` searches and publishes when all parts are done.
     runner, memory, progress, command
         As in all operations.
     **options
@@ -121,7 +127,7 @@ def dedup(
         A parameter makes no sense.
     """
     begun = time.monotonic()
-    _check(dataset, column, overwrite or remove is not None, optical_distance)
+    _check(dataset, column, overwrite or remove is not None, optical_distance, partition, remove)
     libraries = Libraries.of(dataset.manifest.header, read_groups)
     extraction = Extraction.of(dataset.manifest, libraries, barcode_tag, optical_distance > 0)
     parameters = {"barcode_tag": barcode_tag, "optical_distance": optical_distance, "read_groups": read_groups}
@@ -129,13 +135,21 @@ def dedup(
     with contextlib.ExitStack() as stack:
         if runner is None:
             runner = stack.enter_context(ThreadRunner())
+        if partition is not None:
+            draft = begin_marks(dataset, column, parameters, overwrite)
+            about = {"column": column, "step": step, "metrics": metrics}
+            records, written = set_aside_extracts(
+                dataset, draft, extraction, partition, about, overwrite, runner, memory, progress
+            )
+            return DedupReport(records, 0, (), written, 0, "", round(time.monotonic() - begun, 3))
         finder = _find(dataset, extraction, optical_distance, runner, memory, progress, stack, tmp)
         if remove is None:
             written = _publish(dataset, finder, column, parameters, step, overwrite, runner)
         else:
             written = remove_duplicates(
-                dataset, finder.marks, os.fspath(remove), parameters, step, overwrite, runner, memory, progress, options
-            )
+                dataset, finder.marks, os.fspath(remove), parameters, step, overwrite, local_runner(runner), memory,
+                progress, options,
+            )  # fmt: skip
         found = finder.metrics()
         if metrics is not None:
             write_text(metrics, picard_file(found, command))
@@ -145,7 +159,9 @@ def dedup(
     )  # fmt: skip
 
 
-def _check(dataset: Dataset, column: str, overwrite: bool, optical_distance: int) -> None:
+def _check(
+    dataset: Dataset, column: str, overwrite: bool, optical_distance: int, partition: Partition | None, remove: object
+) -> None:
     if "results" not in dataset.columns:
         raise ColumnError(f"{dataset.url}: there are no alignments", "align the reads first with 'agd align'")
     spec = dataset.manifest.columns.get(column)
@@ -155,6 +171,8 @@ def _check(dataset: Dataset, column: str, overwrite: bool, optical_distance: int
         raise ColumnError(f"{dataset.url}: duplicates are marked already", "use --overwrite to mark them again")
     if "metadata" not in dataset.columns and (is_lines(dataset.manifest) or optical_distance):
         raise ColumnError(f"{dataset.url}: there is no column 'metadata'", "names are needed to find mates, or places")
+    if partition is not None and remove is not None:
+        raise UsageError("parts mark duplicates only", "run with --remove, and without --partition, after that")
     if optical_distance < 0:
         raise UsageError("the optical distance is negative", "give 100 (or 2500 for patterned flow cells)")
 
@@ -163,24 +181,53 @@ def _find(
     dataset: Dataset, extraction: Extraction, distance: int, runner: Runner, memory: int | None, progress: Progress,
     stack: contextlib.ExitStack, tmp: str | None,
 ) -> Finder:
-    memory = memory or default_memory()
     loader = Loader(dataset, extraction)
+    finder, ahead = make_finder(loader, distance, runner, memory, stack, tmp)
+    progress.begin("reading", len(dataset))
+    if local_runner(runner) is runner:
+
+        def work(extract: tuple[Chunk, Extract]) -> Chunk:
+            finder.take(extract[0].first, extract[1])  # on all threads at one time
+            return extract[0]
+
+        for chunk in extracts(loader, dataset.chunks, work, runner, ahead):
+            progress.advance(chunk.count)
+    else:
+        handover = Handover.of(runner, dataset.storage)
+
+        def give(extract: tuple[Chunk, Extract]) -> tuple[Chunk, Arrays | str]:
+            return extract[0], handover.give(extract[0].first, extract[1].arrays())
+
+        for chunk, given in extracts(loader, dataset.chunks, give, runner, ahead):
+            finder.take(chunk.first, Extract.from_arrays(handover.take(given)))
+            progress.advance(chunk.count)
+    progress.end()
+    local = local_runner(runner)
+    finder.find(lambda ordinals: loader.names(ordinals, local), local, progress)
+    return finder
+
+
+def make_finder(
+    loader: Loader, distance: int, runner: Runner, memory: int | None, stack: contextlib.ExitStack, tmp: str | None,
+) -> tuple[Finder, int]:
+    """A search within its memory, and the chunks that may be in flight."""
+    memory, workers = memory_of(runner, memory), local_runner(runner).workers
+    dataset, extraction = loader.dataset, loader.extraction
     item = chunk_bytes(dataset, [*loader.columns, *loader.alignments])
     fixed = _BYTES_PER_RECORD * len(dataset)
     everything = fixed + bytes_per_read(extraction) * len(dataset)
     # Two chunks for every worker, and everything, or what the largest parts take while they are worked on.
-    spill = everything + 2 * runner.workers * item + BASE > memory
-    fixed = fixed + 2 * runner.workers * everything // PARTITIONS if spill else everything
-    ahead = items_in_flight(memory, item, runner.workers, fixed=fixed)
+    spill = everything + 2 * workers * item + BASE > memory
+    fixed = fixed + 2 * workers * everything // PARTITIONS if spill else everything
+    ahead = in_flight(runner, memory, item, fixed=fixed)
     folder = stack.enter_context(spill_folder(tmp or default_folder(dataset.url))) if spill else None
-    finder = Finder(len(dataset), extraction, distance, folder)
-    progress.begin("reading", len(dataset))
-    fetched = runner.map(loader.fetch, dataset.chunks, on="io", ahead=ahead)
-    for count in runner.map(lambda item: finder.add(loader.decode(*item)), fetched, on="cpu", ahead=ahead):
-        progress.advance(count)
-    progress.end()
-    finder.find(lambda ordinals: loader.names(ordinals, runner), runner, progress)
-    return finder
+    return Finder(len(dataset), extraction, distance, folder), ahead
+
+
+def begin_marks(dataset: Dataset, column: str, parameters: Mapping[str, Any], overwrite: bool) -> Draft:
+    """Draft of the column of marks."""
+    plan = {"operation": "dedup", "results": dataset.manifest.columns["results"].key, **parameters}
+    return Draft.extend(dataset, {column: marks_spec(column)}, plan, replace=overwrite)
 
 
 def _publish(
@@ -188,17 +235,41 @@ def _publish(
     overwrite: bool, runner: Runner,
 ) -> int:
     """Store the marks as a column of the dataset; returns the bytes written."""
-    plan = {"operation": "dedup", "results": dataset.manifest.columns["results"].key, **parameters}
-    draft = Draft.extend(dataset, {column: marks_spec(column)}, plan, replace=overwrite)
+    draft = begin_marks(dataset, column, parameters, overwrite)
+    runner = local_runner(runner)  # the marks are here, and small
     try:
         chunks = store_marks(draft, column, finder, dataset.chunks, runner)
         draft.commit(chunks, steps=(step,))
-    except Exception as error:
-        # What a full disk or a lost network has stopped is taken up when this is run again.
-        if not isinstance(error, StorageError):
-            draft.abandon(draft.key(column, chunk.first) for chunk in dataset.chunks)
+    except BaseException as error:
+        draft.failed(error)
         raise
     return sum(chunk.cells[column].bytes for chunk in chunks)
+
+
+def finish_dedup(joining: Joining) -> Dataset:
+    """Search and publish what parts have prepared."""
+    latest, about = joining.latest, joining.parts[0].fields
+    assert latest is not None
+    dataset, plan, column = Dataset(joining.storage, latest), joining.parts[0].plan, about["column"]
+    parameters = {name: plan[name] for name in ("barcode_tag", "optical_distance", "read_groups")}
+    libraries = Libraries.of(latest.header, parameters["read_groups"])
+    extraction = Extraction.of(latest, libraries, parameters["barcode_tag"], parameters["optical_distance"] > 0)
+    spec, runner = joining.parts[0].columns[column], local_runner(joining.runner)
+    with contextlib.ExitStack() as stack:
+        loader = Loader(dataset, extraction)
+        finder, ahead = make_finder(loader, parameters["optical_distance"], runner, joining.memory, stack, None)
+
+        def take(chunk: Chunk) -> None:
+            key = object_key(latest.name, chunk.first, spec.key)
+            finder.take(chunk.first, Extract.from_arrays(unpack(joining.storage.get(key))))
+
+        for _ in runner.map(take, joining.chunks, on="io", ahead=ahead):
+            pass
+        finder.find(lambda ordinals: loader.names(ordinals, runner), runner, joining.progress)
+        _publish(dataset, finder, column, parameters, about["step"], joining.parts[0].replace, runner)
+        if about["metrics"] is not None:
+            write_text(about["metrics"], picard_file(finder.metrics(), about["step"]["command"]))
+    return Dataset(dataset.storage, load_manifest(dataset.storage))
 
 
 def clear_duplicates(dataset: Dataset, *, column: str = "duplicates", command: str = "") -> Dataset:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agd.batch import I64, U8, U16, Alignments, Batch, Bool, Column
 from agd.cell import flag_counts
@@ -18,6 +19,7 @@ from agd.ops.dedup_ends import Extraction
 from agd.ops.dedup_groups import beside_pairs, choose, optical, sign
 from agd.ops.dedup_metrics import LibraryMetrics
 from agd.ops.dedup_shuffle import PARTITIONS, Shuffle
+from agd.ops.handover import Arrays
 from agd.ops.lines import secondary_columns
 from agd.run import Progress, Runner
 from agd.types import Flag
@@ -67,6 +69,47 @@ class FlagsOfChunk:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """What the search needs of the records of a chunk.
+
+    Attributes
+    ----------
+    rows : ndarray of :attr:`Extraction.dtype`
+    counts : ndarray of int64, shape (libraries, 2)
+        See :meth:`Extraction.ends`.
+    flags : FlagsOfChunk
+    """
+
+    rows: Rows
+    counts: I64
+    flags: FlagsOfChunk
+
+    @staticmethod
+    def of(batch: Batch, extraction: Extraction) -> Extract:
+        """From the columns of a chunk."""
+        return Extract(*extraction.ends(batch), _flags_of(batch))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """As arrays to be stored; :meth:`from_arrays` turns them back."""
+        found: dict[str, NDArray[Any]] = {"rows": self.rows, "counts": self.counts, "flags": self.flags.results}
+        if self.flags.valid is not None:
+            found["valid"] = self.flags.valid
+        for name, (at, flag) in self.flags.further.items():
+            found |= {f"{name}.at": at, f"{name}.flag": flag}
+        return found
+
+    @staticmethod
+    def from_arrays(arrays: Arrays) -> Extract:
+        """From :meth:`arrays`."""
+        further = {
+            name.removesuffix(".at"): (at, arrays[name.removesuffix(".at") + ".flag"])
+            for name, at in arrays.items() if name.endswith(".at")
+        }  # fmt: skip
+        flags = FlagsOfChunk(arrays["flags"], arrays.get("valid"), further)
+        return Extract(arrays["rows"], arrays["counts"], flags)
+
+
 def _fold(flag: U16, marks: U8) -> U16:
     duplicate = np.where(marks & DUPLICATE, np.uint16(Flag.DUPLICATE), np.uint16(0))
     return (flag & np.uint16(0xFFFF ^ Flag.DUPLICATE)) | duplicate
@@ -104,16 +147,18 @@ class Finder:
 
     def add(self, batch: Batch) -> int:
         """Take the records of a chunk (see :meth:`Extraction.columns`); returns their number."""
-        rows, counts = self.extraction.ends(batch)
-        flags = _flags_of(batch)
-        with self._lock:
-            self.counts[:, [_FURTHER, _UNMAPPED]] += counts
-            self.flags[batch.first] = flags
-        if self.extraction.lines:
-            self._ends.add(rows)
-        else:
-            self._sign(rows)
+        self.take(batch.first, Extract.of(batch, self.extraction))
         return len(batch)
+
+    def take(self, first: int, found: Extract) -> None:
+        """Take what was extracted of the chunk that begins at the ordinal ``first``."""
+        with self._lock:
+            self.counts[:, [_FURTHER, _UNMAPPED]] += found.counts
+            self.flags[first] = found.flags
+        if self.extraction.lines:
+            self._ends.add(found.rows)
+        else:
+            self._sign(found.rows)
 
     def _sign(self, rows: Rows) -> None:
         signatures = sign(rows)

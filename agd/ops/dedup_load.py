@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,9 +15,12 @@ from agd.kernels import copy_spans
 from agd.kernels.ragged import concat
 from agd.manifest import Chunk
 from agd.ops.dedup_ends import FIELDS, Extraction
+from agd.ops.dedup_find import Extract
 from agd.ops.fields import decode_fields
 from agd.ops.lines import read_names, secondary_columns
 from agd.run import Runner
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,17 @@ class Loader:
         chunk, records = part
         metadata = self.dataset.read(chunk, ["metadata"]).ragged("metadata")
         return names_of(metadata, self.extraction, records)
+
+
+def extracts(
+    loader: Loader, chunks: Iterable[Chunk], then: Callable[[tuple[Chunk, Extract]], T], runner: Runner, ahead: int
+) -> Iterator[T]:
+    """On the workers: what the search needs of some chunks, and ``then`` of that."""
+
+    def extract(fetched: tuple[Chunk, dict[str, bytes]]) -> T:
+        return then((fetched[0], Extract.of(loader.decode(*fetched), loader.extraction)))
+
+    return runner.map(extract, runner.map(loader.fetch, chunks, on="io", ahead=ahead), on="cpu", ahead=ahead)
 
 
 def names_of(metadata: Column, extraction: Extraction, records: I64) -> Column:

@@ -53,7 +53,6 @@ class MergedDuplicates:
         draft = sorting.draft
         self.finder.find(lambda ordinals: self._names(ordinals, sorting, runs), sorting.runner, sorting.progress)
         draft.declare("duplicates", marks_spec("duplicates"))
-        sorting.stored += [draft.key("duplicates", chunk.first) for chunk in chunks]
         marked = store_marks(draft, "duplicates", self.finder, chunks, sorting.runner)
         return [Chunk(c.first, c.count, {**c.cells, **m.cells}) for c, m in zip(chunks, marked, strict=True)]
 

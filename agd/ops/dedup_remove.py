@@ -11,13 +11,13 @@ from agd.batch import U8, Batch
 from agd.cell import independent_codecs
 from agd.dataset import Dataset
 from agd.draft import Draft
-from agd.errors import StorageError, UsageError
+from agd.errors import UsageError
 from agd.kernels.ragged import take_batch
 from agd.manifest import Cell, Chunk, ColumnSpec
 from agd.ops.digest import Digest, digest_records
 from agd.ops.lines import to_lines, to_records
 from agd.ops.scan import chunk_bytes
-from agd.run import Progress, Runner, default_memory, items_in_flight
+from agd.run import Progress, Runner, in_flight
 from agd.types import Flag
 
 
@@ -47,7 +47,7 @@ def remove_duplicates(
     if manifest.pairing == "interleaved":
         kept = np.repeat(kept[0::2] & kept[1::2], 2)
     starts = np.concatenate([[0], np.cumsum(kept)])
-    ahead = items_in_flight(memory or default_memory(), 3 * chunk_bytes(dataset), runner.workers, fixed=10 * len(kept))
+    ahead = in_flight(runner, memory, 3 * chunk_bytes(dataset), fixed=10 * len(kept))
 
     def fetch(chunk: Chunk) -> tuple[Chunk, dict[str, bytes]]:
         return chunk, dataset.fetch(chunk, names)
@@ -84,10 +84,8 @@ def remove_duplicates(
             header=manifest.header, references=manifest.references, steps=(*manifest.steps, step),
             sources=manifest.sources, digest=total.to_json(),
         )  # fmt: skip
-    except Exception as error:
-        # What a full disk or a lost network has stopped is taken up when this is run again.
-        if not isinstance(error, StorageError):
-            draft.abandon(draft.key(name, chunk.first) for chunk in chunks for name in names)
+    except BaseException as error:
+        draft.failed(error)
         raise
     finally:
         progress.end()

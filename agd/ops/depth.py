@@ -11,9 +11,10 @@ from agd import kernels
 from agd.batch import I32, I64, Alignments, Batch
 from agd.dataset import Dataset
 from agd.manifest import Chunk
+from agd.ops.handover import Arrays, Handover
 from agd.ops.scan import chunk_bytes, scan
 from agd.ops.select import Region, Selection
-from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight, local_runner, memory_of
 from agd.run.memory import BASE
 
 #: Records that do not count, as in samtools depth and coverage: unmapped, secondary, failed, duplicates.
@@ -166,16 +167,17 @@ def depths(
         In the order of the regions. The arrays are only lent: they change when the next one is asked for.
     """
     runner = runner or ThreadRunner()
-    memory = memory or default_memory()
+    memory = memory_of(runner, memory)
     item = chunk_bytes(dataset, columns)
-    room = memory - BASE - 2 * runner.workers * item
+    room = memory - BASE - 2 * local_runner(runner).workers * item
     budget = max(1, min(_MOST_POSITIONS, room // _BYTES_PER_POSITION))
     needed = [(region, occupied(dataset, region)) for region in regions]
     largest = max((part.end - part.start for _, part in needed), default=0)
     total = sum(part.end - part.start for _, part in needed)
     fixed = _BYTES_PER_POSITION * min(total, max(budget, largest))
-    ahead = items_in_flight(memory, item, runner.workers, fixed=fixed)
+    ahead = in_flight(runner, memory, item, fixed=fixed)
     selection = Selection(require=require, exclude=exclude, min_mapq=min_mapq)
+    handover = Handover.of(runner, dataset.storage)
     for group in passes(needed, budget):
         parts = [part for _, part in group]
         layout = Layout.of(parts, len(dataset.manifest.references))
@@ -183,18 +185,20 @@ def depths(
         filled = [part for part in parts if part.end > part.start]
         chosen = [chunk for chunk in dataset.chunks if touches(chunk, filled)]
 
-        def count(lines: Batch, layout: Layout = layout) -> tuple[I64, I64, int, I64 | None]:
-            spans = blocks(lines.alignments(), layout)
-            return *spans, len(lines), work(lines, layout) if work else None
+        def count(lines: Batch, layout: Layout = layout) -> tuple[Arrays | str, int]:
+            starts, ends = blocks(lines.alignments(), layout)
+            found = {"starts": starts, "ends": ends} | ({"counts": work(lines, layout)} if work else {})
+            return handover.give(lines.first, found), len(lines)
 
         counts: I64 | None = None
         progress.begin("depth", sum(c.count for c in chosen), "records")
-        for starts, ends, records, result in scan(
+        for given, records in scan(
             dataset, count, runner=runner, ahead=ahead, columns=columns, selection=selection, only=chosen
         ):
-            kernels.add_spans(starts, ends, differences)
-            if result is not None:
-                counts = result if counts is None else counts + result
+            found = handover.take(given)
+            kernels.add_spans(found["starts"], found["ends"], differences)
+            if work is not None:
+                counts = found["counts"] if counts is None else counts + found["counts"]
             progress.advance(records)
         progress.end()
         yield from _stretches([region for region, _ in group], layout, differences, counts)

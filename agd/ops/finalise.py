@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from agd.claim import claim_key
 from agd.dataset import Dataset, is_dataset, load_manifest
 from agd.draft import Draft
 from agd.errors import AgdError, UsageError
 from agd.manifest import Chunk, ColumnSpec, Manifest, object_key
+from agd.ops.dedup import finish_dedup
 from agd.ops.digest import Digest
-from agd.ops.partition import Part, load_parts
-from agd.run import Runner, ThreadRunner
+from agd.ops.partition import INTERMEDIATE, Joining, Part, load_parts
+from agd.run import SILENT, Progress, Runner, ThreadRunner, local_runner
 from agd.storage import Storage
 
 
@@ -51,15 +52,26 @@ class FinaliseReport:
         return asdict(self)
 
 
-def finalise(storage: Storage, *, runner: Runner | None = None) -> FinaliseReport:
+#: Makes the whole of the parts of a step, and publishes it.
+Joiner: TypeAlias = Callable[[Joining], Dataset]
+
+
+def finalise(
+    storage: Storage, *, joiners: Mapping[str, Joiner] | None = None, runner: Runner | None = None,
+    memory: int | None = None, progress: Progress = SILENT,
+) -> FinaliseReport:
     """Publish the step whose parts are done; running it again changes nothing.
 
     Parameters
     ----------
     storage : Storage
         Of the dataset, or of the one that is being made.
+    joiners : mapping of str to callable, optional
+        By operation, for those whose parts are not chunks that only have to be published.
     runner : Runner, optional
-        Looks whether the objects are all there.
+        Looks whether the objects are all there, and joins.
+    memory, progress
+        As in all operations.
 
     Raises
     ------
@@ -82,18 +94,25 @@ def finalise(storage: Storage, *, runner: Runner | None = None) -> FinaliseRepor
                 "remove them with 'agd gc --drafts' and run the parts again, all with equal options",
             )
     latest = load_manifest(storage) if is_dataset(storage) else None
+    operation = str(first.plan.get("operation", ""))
     published = latest is not None and _is_published(first, latest)
     if not published:
-        chunks = _whole(storage, parts, latest, runner or ThreadRunner(1))
-        latest = _commit(storage, parts, chunks, latest).manifest
+        runner = runner or ThreadRunner(1)
+        chunks = _whole(storage, parts, latest, local_runner(runner))
+        joining = Joining(storage, tuple(parts), tuple(chunks), latest, runner, memory, progress)
+        latest = {"dedup": finish_dedup, **(joiners or {})}.get(operation, _commit)(joining).manifest
     assert latest is not None
     for part in parts:
         for name in part.columns:
             # Those of columns that no chunk needed in the end, too.
             storage.delete(claim_key(name))
+        for chunk in part.chunks:
+            for name in chunk.cells:
+                if part.columns[name].key.endswith(INTERMEDIATE):
+                    storage.delete(object_key(part.name, chunk.first, part.columns[name].key))
         storage.delete(part.key)
     return FinaliseReport(
-        str(first.plan.get("operation", "")), len(parts), len(latest.chunks), latest.records, latest.generation,
+        operation, len(parts), len(latest.chunks), latest.records, latest.generation,
         not published, round(time.monotonic() - started, 3),
     )  # fmt: skip
 
@@ -101,7 +120,8 @@ def finalise(storage: Storage, *, runner: Runner | None = None) -> FinaliseRepor
 def _is_published(part: Part, latest: Manifest) -> bool:
     if part.new:
         return part.identity == latest.id
-    return all(name in latest.columns and latest.columns[name].key == spec.key for name, spec in part.columns.items())
+    keys = {name: spec.key.removesuffix(INTERMEDIATE) for name, spec in part.columns.items()}
+    return all(name in latest.columns and latest.columns[name].key == key for name, key in keys.items())
 
 
 def _whole(storage: Storage, parts: Sequence[Part], latest: Manifest | None, runner: Runner) -> list[Chunk]:
@@ -146,7 +166,8 @@ def _gaps(storage: Storage, parts: Sequence[Part], gaps: list[tuple[int, int]], 
     )
 
 
-def _commit(storage: Storage, parts: Sequence[Part], chunks: list[Chunk], latest: Manifest | None) -> Dataset:
+def _commit(joining: Joining) -> Dataset:
+    storage, parts, chunks, latest = joining.storage, joining.parts, joining.chunks, joining.latest
     first = parts[0]
     columns: dict[str, ColumnSpec] = {name: spec for part in parts for name, spec in part.columns.items()}
     # A column that may turn out to be needed, and was not, is not published.

@@ -171,20 +171,21 @@ def _flagstat_of_data(
 
     from agd.batch import Batch
     from agd.cell import distant_mates
+    from agd.ops.handover import add_sparse, sparse
     from agd.ops.scan import chunk_bytes, scan
-    from agd.run import SILENT, ThreadRunner, default_memory, items_in_flight
+    from agd.run import SILENT, ThreadRunner, in_flight
 
     def count(lines: Batch) -> tuple[Any, list[int], int]:
         alignments = lines.alignments()
-        return np.bincount(alignments.flag, minlength=1 << 16), distant_mates(alignments), len(lines)
+        return sparse(np.bincount(alignments.flag)), distant_mates(alignments), len(lines)
 
     runner = runner or ThreadRunner()
-    ahead = items_in_flight(memory or default_memory(), chunk_bytes(dataset, []), runner.workers)
+    ahead = in_flight(runner, memory, chunk_bytes(dataset, []))
     counts, distant = np.zeros(1 << 16, np.int64), [0, 0, 0, 0]
     progress = progress or SILENT
     progress.begin("counting", len(dataset), "records")
     for part, far, lines in scan(dataset, count, runner=runner, ahead=ahead, columns=[], selection=selection):
-        counts += part
+        add_sparse(counts, part)
         distant = [a + b for a, b in zip(distant, far, strict=True)]
         progress.advance(lines)
     progress.end()

@@ -12,7 +12,7 @@ from agd.dataset import load_manifest
 from agd.draft import OWN_KEYS
 from agd.errors import DatasetNotFoundError, ObjectNotFoundError
 from agd.manifest import MANIFEST_KEY, Manifest, generation_key
-from agd.ops.partition import PREFIX
+from agd.ops.partition import INTERMEDIATE, PREFIX
 from agd.storage import TEMPORARY_PREFIX, Storage, is_stale
 
 
@@ -100,7 +100,7 @@ def _is_over(storage: Storage, key: str, latest: Manifest) -> bool:
     if not isinstance(record, dict) or "id" not in record:
         return False
     if key.startswith(PREFIX):
-        names = {name: c[2] for name, c in record.get("columns", {}).items()}
+        names = {name: c[2].removesuffix(INTERMEDIATE) for name, c in record.get("columns", {}).items()}
         return all(name in latest.columns and latest.columns[name].key == value for name, value in names.items())
     column = key.removeprefix("draft-column-").removesuffix(".json")
     now = latest.columns[column].key if column in latest.columns else None

@@ -9,8 +9,9 @@ import numpy as np
 
 from agd.batch import I64, Batch
 from agd.dataset import Dataset
+from agd.ops.handover import add_sparse, sparse
 from agd.ops.scan import chunk_bytes, scan
-from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
 from agd.types import Flag, Reference
 
 
@@ -64,18 +65,18 @@ def idxstats(
     """
     references = len(dataset.manifest.references)
 
-    def count(lines: Batch) -> tuple[I64, int]:
+    def count(lines: Batch) -> tuple[tuple[I64, I64], int]:
         alignments = lines.alignments()
         place = np.where(alignments.reference < 0, references, alignments.reference).astype(np.int64)
         unmapped = (alignments.flag & Flag.UNMAPPED) != 0
-        return np.bincount(place * 2 + unmapped, minlength=2 * references + 2), len(lines)
+        return sparse(np.bincount(place * 2 + unmapped)), len(lines)
 
     runner = runner or ThreadRunner()
-    ahead = items_in_flight(memory or default_memory(), chunk_bytes(dataset, []), runner.workers)
+    ahead = in_flight(runner, memory, chunk_bytes(dataset, []))
     total = np.zeros(2 * references + 2, np.int64)
     progress.begin("counting", len(dataset), "records")
     for counts, records in scan(dataset, count, runner=runner, ahead=ahead, columns=[]):
-        total += counts
+        add_sparse(total, counts)
         progress.advance(records)
     progress.end()
     return IdxstatsReport(dataset.manifest.references, total[0::2], total[1::2])

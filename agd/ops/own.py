@@ -82,8 +82,8 @@ def append_column(
     draft = Draft.extend(dataset, {name: spec}, {"operation": "append column", **parameters}, replace=replace)
     try:
         written = _write(draft, name, zip(chunks, parts, strict=True), runner, progress, len(dataset))
-    except BaseException:
-        draft.abandon([draft.key(name, chunk.first) for chunk in chunks])
+    except BaseException as error:
+        draft.failed(error)
         raise
     step = {"program": "agd append", "version": agd.__version__, "command": command, "parameters": parameters}
     return draft.commit(written, steps=(step,))

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 from agd.draft import Draft
 from agd.errors import FormatError, ObjectNotFoundError, UsageError
-from agd.manifest import Cell, Chunk, ColumnSpec
+from agd.manifest import Cell, Chunk, ColumnSpec, Manifest
+from agd.run import SILENT, Progress, Runner
 from agd.storage import Storage
 from agd.types import Orientation, RecordType, Reference, SortOrder
 
@@ -22,6 +23,9 @@ T = TypeVar("T")
 
 #: Keys of the records of finished parts.
 PREFIX = "draft-part-"
+
+#: End of the keys of objects that parts leave for the finalise, and that it removes.
+INTERMEDIATE = ".part"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +147,35 @@ class Part:
             raise FormatError(where, "part", f"the record is damaged: {error}", "run this part again") from error
 
 
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """What a step whose parts are all done is made a whole from.
+
+    Attributes
+    ----------
+    storage : Storage
+    parts : tuple of Part
+        At least one; of one plan.
+    chunks : tuple of Chunk
+        Of all parts, without gaps.
+    latest : Manifest or None
+        The newest generation, if there is one.
+    runner, memory, progress
+        As in all operations.
+    """
+
+    storage: Storage
+    parts: tuple[Part, ...]
+    chunks: tuple[Chunk, ...]
+    latest: Manifest | None
+    runner: Runner
+    memory: int | None = None
+    progress: Progress = SILENT
+
+
 def set_aside(
     draft: Draft, partition: Partition, chunks: Sequence[Chunk], total: int, *, replace: bool = False,
-    drop: Sequence[str] = (), part_digest: Mapping[str, Any] | None = None, **fields: Any,
+    drop: Sequence[str] = (), intermediate: bool = False, part_digest: Mapping[str, Any] | None = None, **fields: Any,
 ) -> Part:
     """Note that a part is done; takes the place of :meth:`agd.draft.Draft.commit` when a step is run in parts.
 
@@ -155,6 +185,8 @@ def set_aside(
         Those of this part.
     total : int
         Records of all parts.
+    intermediate : bool
+        The objects of the part are not those of the columns yet; their keys end with :data:`INTERMEDIATE`.
     drop, **fields
         As :meth:`agd.draft.Draft.commit` takes them; equal for all parts.
     part_digest : mapping, optional
@@ -162,6 +194,8 @@ def set_aside(
     """
     used = {name for chunk in chunks for name in chunk.cells} | set(draft.columns)
     columns = {name: spec for name, spec in draft.columns.items() if name in used}
+    if intermediate:
+        columns = {n: ColumnSpec(s.type, s.codecs, s.key + INTERMEDIATE, s.dtype) for n, s in columns.items()}
     part = Part(
         partition, draft.plan, draft.base is None, draft.id, draft.name, draft.orientation, columns, replace,
         tuple(chunks), total, tuple(drop), fields, dict(part_digest or {}),

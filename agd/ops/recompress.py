@@ -16,7 +16,7 @@ from agd.draft import Draft
 from agd.errors import CodecError, ColumnError, ReferenceNotFoundError, UsageError
 from agd.manifest import Cell, Chunk, ColumnSpec
 from agd.ops.embed import embed_reference
-from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def recompress(
         )
     dataset = Dataset(dataset.storage, dataset.manifest, reference)
     for name in names:
-        job = _Job(dataset, name, profile, chosen.get(name), runner, memory or default_memory(), progress)
+        job = _Job(dataset, name, profile, chosen.get(name), runner, memory, progress)
         report.before[name] = _stored(dataset, name)
         dataset = job.run(command)
         report.after[name] = _stored(dataset, name)
@@ -121,7 +121,7 @@ class _Job:
     """The recompression of one column."""
 
     def __init__(
-        self, dataset: Dataset, name: str, profile: str, codecs: Config | None, runner: Runner, memory: int,
+        self, dataset: Dataset, name: str, profile: str, codecs: Config | None, runner: Runner, memory: int | None,
         progress: Progress,
     ) -> None:
         self.dataset = dataset
@@ -183,14 +183,12 @@ class _Job:
         draft = Draft.extend(self.dataset, {self.name: self.spec}, plan, replace=True, same_records=True)
         chunks = [chunk for chunk in self.dataset.chunks if self.name in chunk.cells]
         largest = max((c.count * 400 + 12 * c.cells[self.name].bytes for c in chunks), default=1)
-        ahead = items_in_flight(self.memory, largest, self.runner.workers)
+        ahead = in_flight(self.runner, self.memory, largest)
         self.progress.begin(f"recompress {self.name}", sum(c.count for c in chunks), "records")
         cells: dict[int, Cell] = {}
-        keys: list[str] = []
         try:
             for first, count, cell in self._stored(draft, chunks, ahead):
                 cells[first] = cell
-                keys.append(draft.key(self.name, first))
                 self.progress.advance(count)
             parameters["key"] = draft.columns[self.name].key
             step = {"program": "agd recompress", "version": __version__, "command": command, "parameters": parameters}
@@ -199,8 +197,8 @@ class _Job:
                  for c in self.dataset.chunks],
                 steps=(step,),
             )  # fmt: skip
-        except Exception:
-            draft.abandon(keys)
+        except BaseException as error:
+            draft.failed(error)
             raise
         finally:
             self.progress.end()

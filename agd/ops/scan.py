@@ -63,7 +63,7 @@ def scan(
         if not selection.everything:
             mask = selection.mask(lines)
             if not mask.all():
-                lines = take_batch(lines, np.flatnonzero(mask))
+                lines = take_batch(lines, np.flatnonzero(mask), lines.first)
         return fn(lines)
 
     chunks = selection.chunks(dataset) if only is None else only

@@ -14,9 +14,10 @@ from agd.cell import default_spec, independent_codecs
 from agd.codecs import Chain
 from agd.dataset import Dataset
 from agd.draft import Draft
-from agd.errors import StorageError, UsageError
+from agd.errors import UsageError
 from agd.manifest import Chunk, ColumnSpec
 from agd.ops.partition import Partition, set_aside
+from agd.ops.sort_files import Place, place, stored_folder
 from agd.ops.sort_keys import Ordering
 from agd.ops.sort_load import Fetched, Loader
 from agd.ops.sort_merge import Merged, Run, Watch, merge_runs, merge_window
@@ -24,7 +25,7 @@ from agd.ops.sort_plan import STORING, SortPlan, plan
 from agd.ops.sort_runs import MemoryRun, SpilledRun
 from agd.ops.sort_spill import default_folder, spill_folder
 from agd.ops.sort_split import Window, windows
-from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory
+from agd.run import SILENT, Progress, Runner, ThreadRunner, local_runner, memory_of
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Orientation
 
 T = TypeVar("T")
@@ -142,14 +143,14 @@ def sort(
     with contextlib.ExitStack() as stack:
         if runner is None:
             runner = stack.enter_context(ThreadRunner())
-        layout = plan(dataset, ordering, runner.workers, memory or default_memory(), chunk_records, chunk_bytes)
+        layout = plan(dataset, ordering, runner, memory_of(runner, memory), chunk_records, chunk_bytes)
         parameters = {"by": by, "chunk_records": chunk_records, "chunk_bytes": chunk_bytes}
         draft = Draft.create(
             url, specs, _plan(dataset, specs, parameters), orientation=Orientation.SEQ, overwrite=overwrite, **options,
         )  # fmt: skip
         sorting = Sorting(loader.columns, draft, layout, runner, progress, chunk_records, chunk_bytes, partition)
         try:
-            chunks = sorting.run(loader, stack, tmp or default_folder(url))
+            chunks = sorting.run(loader, stack, tmp, default_folder(url))
             manifest = dataset.manifest
             done = {"program": "agd sort", "parameters": parameters, **(step or {})}
             done |= {"version": agd.__version__, "command": command}
@@ -162,10 +163,8 @@ def sort(
                 set_aside(draft, partition, chunks, sorting.total, **fields)
             else:
                 draft.commit(chunks, **fields)
-        except Exception as error:
-            # What a full disk or a lost network has stopped is taken up when the sort is run again.
-            if not partition and not isinstance(error, StorageError):
-                draft.abandon(sorting.stored)
+        except BaseException as error:
+            draft.failed(error, part=partition is not None)
             raise
     return SortReport(
         output=url, by=by, records=sum(c.count for c in chunks), chunks=len(chunks), runs=len(layout.groups),
@@ -210,8 +209,6 @@ class Sorting:
         Looks at the chunks of the output.
     windows : list of Window
         How the output was merged.
-    stored : list of str
-        Keys of the objects that were stored.
     passes, spilled, kept : int
         As in :class:`SortReport`.
     """
@@ -225,14 +222,17 @@ class Sorting:
         self.chunk_records, self.chunk_bytes = chunk_records, chunk_bytes
         self.watch: Watch | None = None
         self.windows: list[Window] = []
-        self.stored: list[str] = []
         self.passes, self.spilled, self.kept = 1, 0, 0
 
-    def run(self, loader: Loader, stack: contextlib.ExitStack, tmp: str) -> list[Chunk]:
+    def run(self, loader: Loader, stack: contextlib.ExitStack, tmp: str | None, default: str) -> list[Chunk]:
         """Sort a dataset; the chunks of the output."""
         runs: Sequence[Run]
         if self.layout.spill:
-            folder = stack.enter_context(spill_folder(tmp))
+            folder: Place
+            if tmp is None and local_runner(self.runner) is not self.runner:
+                folder = stack.enter_context(stored_folder(self.draft.storage))  # what all machines see
+            else:
+                folder = stack.enter_context(spill_folder(tmp or default))
             runs = self.fewer(self._spill(loader, folder), folder)
         else:
             runs = self._load(loader)
@@ -265,25 +265,26 @@ class Sorting:
             return [[Fetched(chunk) for chunk in group] for group in self.layout.groups]
         return self.runner.map(loader.fetch, self.layout.groups, on="io", ahead=self.layout.loaders)
 
-    def _spill(self, loader: Loader, folder: str) -> list[SpilledRun]:
+    def _spill(self, loader: Loader, folder: Place) -> list[SpilledRun]:
+        block = self.layout.block
+
         def work(group: list[Fetched]) -> SpilledRun:
-            path = os.path.join(folder, f"run-{group[0].chunk.first:012d}")
-            return loader.spilled_run(group, path, self.layout.block)
+            return loader.spilled_run(group, place(folder, f"run-{group[0].chunk.first:012d}"), block)
 
         made = self.runner.map(work, self._fetched(loader), on="cpu", ahead=self._ahead("loaders"))
         runs = self._collect("sort", len(loader.dataset), made, len)
         self.spilled += sum(run.nbytes for run in runs)
         return runs
 
-    def fewer(self, runs: list[SpilledRun], folder: str) -> list[SpilledRun]:
+    def fewer(self, runs: list[SpilledRun], folder: Place) -> list[SpilledRun]:
         """Merge consecutive runs until so few are left as can be merged at one time."""
-        fan_in = self.layout.fan_in
+        fan_in, block, window, columns = self.layout.fan_in, self.layout.block, self.layout.window, self.columns
         while len(runs) > fan_in:
             groups = [runs[i : i + fan_in] for i in range(0, len(runs), fan_in)]
 
-            def work(item: tuple[int, list[SpilledRun]]) -> SpilledRun:
-                path = os.path.join(folder, f"pass-{self.passes}-{item[0]:06d}")
-                return merge_runs(item[1], self.columns, path, self.layout.block, self.layout.window)
+            def work(item: tuple[int, list[SpilledRun]], passes: int = self.passes) -> SpilledRun:
+                file = place(folder, f"pass-{passes}-{item[0]:06d}")
+                return merge_runs(item[1], columns, file, block, window)
 
             made = self.runner.map(work, enumerate(groups), on="cpu", ahead=self._ahead("mergers"))
             total = sum(len(run) for run in runs)
@@ -294,17 +295,24 @@ class Sorting:
 
     def merge(self, runs: Sequence[Run]) -> list[Chunk]:
         """Merge runs into the chunks of the output."""
-        columns = self.columns
+        columns, draft, watch = self.columns, self.draft, self.watch
+
+        def store(merged: Merged) -> tuple[list[Chunk], int]:
+            for name, first, data in merged.objects:
+                draft.store(name, first, data)
+            return merged.chunks, merged.kept
+
         cuts = self._windows(runs, columns)
         merged = self.runner.map(
-            lambda window: merge_window(self.draft, runs, window, self.watch), cuts, on="cpu",
-            ahead=self._ahead("mergers"), ordered=False,
+            lambda window: merge_window(draft, runs, window, watch), cuts, on="cpu", ahead=self._ahead("mergers"),
+            ordered=False,
         )  # fmt: skip
-        stored = self.runner.map(self._store, merged, on="io", ahead=STORING, ordered=False)
+        stored = self.runner.map(store, merged, on="io", ahead=STORING, ordered=False)
         total = sum(len(run) for run in runs)
         self.total = total
-        found = self._collect("merge", total, stored, lambda chunks: sum(c.count for c in chunks))
-        return sorted((chunk for chunks in found for chunk in chunks), key=lambda c: c.first)
+        found = self._collect("merge", total, stored, lambda done: sum(c.count for c in done[0]))
+        self.kept += sum(kept for _, kept in found)
+        return sorted((chunk for chunks, _ in found for chunk in chunks), key=lambda c: c.first)
 
     def _windows(self, runs: Sequence[Run], columns: Sequence[str]) -> Iterator[Window]:
         """What is merged by one task each. In a part chunk by chunk: which ones are its own must not hang on memory."""
@@ -316,13 +324,6 @@ class Sorting:
         for index, window in enumerate(windows(runs, self.chunk_records, self.chunk_bytes, columns, 0)):
             if self.partition.has(index):
                 yield window
-
-    def _store(self, merged: Merged) -> list[Chunk]:
-        self.kept += merged.kept
-        self.stored += [self.draft.key(name, chunk.first) for chunk in merged.chunks for name in chunk.cells]
-        for name, first, data in merged.objects:
-            self.draft.store(name, first, data)
-        return merged.chunks
 
     def _ahead(self, stage: str) -> int:
         """One item waits beside those at work, unless memory allows no more than fewer than there are workers."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +13,7 @@ from agd.kernels import alignments as structured
 from agd.kernels.ragged import concat, take
 from agd.manifest import Chunk
 from agd.ops.lines import alignment_lines, secondary_columns, seq_spans, to_lines
+from agd.ops.sort_files import Place, remove_file
 from agd.ops.sort_gather import Part
 from agd.ops.sort_keys import Ordering, argsort
 from agd.ops.sort_runs import KEYS, MemoryRun, RunWriter, SpilledRun, pieces
@@ -140,7 +139,7 @@ class Loader:
         parts = {name: self.part(fetched, lines, name) for name in self.columns}
         return MemoryRun(take(lines.keys, order), order, parts)
 
-    def spilled_run(self, chunks: Sequence[Fetched], path: str, block: int) -> SpilledRun:
+    def spilled_run(self, chunks: Sequence[Fetched], path: Place, block: int) -> SpilledRun:
         """Sorted run of these chunks, in a file; one column is in memory at a time, besides the alignments."""
         lines = [self.lines(chunk) for chunk in chunks]
         order = argsort(concat([each.keys for each in lines]))
@@ -154,6 +153,5 @@ class Loader:
                     release()
                 return writer.finish()
         except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
+            remove_file(path)
             raise

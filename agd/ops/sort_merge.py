@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -11,6 +10,7 @@ from agd.batch import AnyColumn, Batch, Column
 from agd.draft import Draft
 from agd.kernels import alignments as structured
 from agd.manifest import Cell, Chunk
+from agd.ops.sort_files import Place, remove_file
 from agd.ops.sort_gather import Part, gather
 from agd.ops.sort_runs import KEYS, MemoryRun, RunWriter, SpilledRun
 from agd.ops.sort_split import Window, merge_order, windows
@@ -88,7 +88,7 @@ def unpack(column: Column, kind: RecordType) -> AnyColumn:
     return structured.decode(column) if kind is RecordType.STRUCTURED else column
 
 
-def merge_runs(runs: Sequence[SpilledRun], columns: Sequence[str], path: str, block: int, window: int) -> SpilledRun:
+def merge_runs(runs: Sequence[SpilledRun], columns: Sequence[str], path: Place, block: int, window: int) -> SpilledRun:
     """One run from several consecutive ones, which are removed."""
     size = -(-window // block) * block
     cuts = list(windows(runs, size, 1 << 62, (), 0))
@@ -98,7 +98,7 @@ def merge_runs(runs: Sequence[SpilledRun], columns: Sequence[str], path: str, bl
                 writer.add(name, merged_pieces(runs, cuts, name, block))
             merged = writer.finish()
     except BaseException:
-        os.unlink(path)
+        remove_file(path)
         raise
     for run in runs:
         run.remove()

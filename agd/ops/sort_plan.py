@@ -12,7 +12,7 @@ from agd.kernels import alignments as structured
 from agd.manifest import Chunk
 from agd.ops.lines import secondary_columns
 from agd.ops.sort_keys import Ordering
-from agd.run import items_in_flight
+from agd.run import Runner, items_in_flight, local_runner
 from agd.run.memory import BASE
 from agd.storage import LocalStorage
 
@@ -128,16 +128,17 @@ def decoded_size(dataset: Dataset, name: str) -> float:
 
 
 def plan(
-    dataset: Dataset, ordering: Ordering, workers: int, memory: int, chunk_records: int, chunk_bytes: int
+    dataset: Dataset, ordering: Ordering, runner: Runner, memory: int, chunk_records: int, chunk_bytes: int
 ) -> SortPlan:
-    """Choose how to sort within ``memory`` bytes of peak resident set.
+    """Choose how to sort within ``memory`` bytes of peak resident set of each process at work.
 
     Raises
     ------
     UsageError
         It is too little for even one chunk.
     """
-    chunks = dataset.chunks
+    chunks, shared = dataset.chunks, local_runner(runner) is not runner
+    workers, everywhere = getattr(runner, "threads_each", runner.workers), runner.workers
     w, records = weigh(dataset, ordering), len(dataset)
     chunk = max((c.count for c in chunks), default=0)
     target = max(chunk_records, WINDOW)
@@ -147,15 +148,17 @@ def plan(
     load = int(chunk * (2.5 * w.total + w.alignments + w.keys + 2 * w.stored))
     merge = int(target * (3.5 * w.widest + (1 + STORING) * w.stored + 3 * w.keys))
     held = int(records * (w.total + w.keys) * 1.05)
-    if BASE + held + workers * max(load, merge) <= memory:
+    if not shared and BASE + held + workers * max(load, merge) <= memory:
         return SortPlan(False, tuple((c,) for c in chunks), MAX_BLOCK, 1 << 30, workers, workers, WINDOW, True)
     # Of a run only the alignments, the keys and one column are in memory; of a chunk this column twice, when it turns.
     prefetch = not isinstance(dataset.storage, LocalStorage)
     each = w.widest + w.alignments + w.keys * 2 + (2 * w.stored if prefetch else 0)
+    if shared:
+        each += 2 * w.total  # a run of a store is in memory as a whole before it is stored
     first = int(chunk * (each + 2 * w.widest))
     loaders = min(workers, items_in_flight(memory, first, workers))
     room = (memory - BASE) // loaders - first
-    most = max(chunk, int(min(chunk + room / each, -(-records // workers))))
+    most = max(chunk, int(min(chunk + room / each, -(-records // everywhere))))
     groups = tuple(group(chunks, most))
     mergers = min(workers, items_in_flight(memory, merge, workers))
     # Blocks that are read at the two ends of each slice for little more than their middle cost memory, too.

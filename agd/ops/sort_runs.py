@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect as python_bisect
 import errno
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ from agd.batch import I64, Column
 from agd.codecs import Chain
 from agd.errors import StorageError
 from agd.kernels.ragged import concat
+from agd.ops.sort_files import Place, begin_file, end_file, read_range, remove_file
 from agd.ops.sort_gather import Part, gather
 from agd.ops.sort_keys import Key, bisect, key_at
 
@@ -86,11 +86,12 @@ class _Blocks:
 class SpilledRun:
     """A run in a file: the keys, then one column after the other, each in blocks of equally many records.
 
-    Nothing is kept open, and in memory there are only the places of the blocks and the first key of each.
+    Nothing is kept open, and in memory there are only the places of the blocks and the first key of each. A copy in
+    another process reads the same file.
     """
 
     def __init__(
-        self, path: str, block: int, records: int, blocks: Mapping[str, _Blocks], firsts: Sequence[Key]
+        self, path: Place, block: int, records: int, blocks: Mapping[str, _Blocks], firsts: Sequence[Key]
     ) -> None:
         self.path, self._block, self._records, self._blocks, self._firsts = path, block, records, blocks, firsts
         self._cached: tuple[int, Column] | None = None
@@ -135,10 +136,9 @@ class SpilledRun:
         if blocks.dtype:
             return np.ones(stop - start, np.int64)
         parts = []
-        with open(self.path, "rb", buffering=0) as file:
-            for i in range(first, last):
-                data = os.pread(file.fileno(), blocks.sizes_bytes[i], blocks.offsets[i])
-                parts.append(np.frombuffer(data, np.uint32).astype(np.int64))
+        for i in range(first, last):
+            data = read_range(self.path, blocks.offsets[i], blocks.offsets[i] + blocks.sizes_bytes[i])
+            parts.append(np.frombuffer(data, np.uint32).astype(np.int64))
         return np.concatenate(parts)[start - first * self._block : stop - first * self._block]
 
     def widest(self, column: str) -> int:
@@ -158,11 +158,10 @@ class SpilledRun:
         """Blocks ``first`` to ``last`` of a column, in one read."""
         blocks = self._blocks[column]
         start, stop = blocks.offsets[first], blocks.offsets[last]
-        with open(self.path, "rb", buffering=0) as file:
-            data = os.pread(file.fileno(), stop - start, start)
+        data = read_range(self.path, start, stop)
         if len(data) != stop - start:
             raise StorageError(f"{self.path}: a temporary file was cut off", "run the same command again")
-        view, chain = memoryview(data), Chain.from_json(blocks.codecs, self.path)
+        view, chain = memoryview(data), Chain.from_json(blocks.codecs, str(self.path))
         parts = []
         for i in range(first, last):
             at, end = blocks.offsets[i] - start, blocks.offsets[i + 1] - start
@@ -179,7 +178,7 @@ class SpilledRun:
 
     def remove(self) -> None:
         """Remove the file."""
-        os.unlink(self.path)
+        remove_file(self.path)
 
 
 class RunWriter:
@@ -187,14 +186,14 @@ class RunWriter:
 
     Parameters
     ----------
-    path : str
+    path : Place
     block : int
         Records in a block.
     """
 
-    def __init__(self, path: str, block: int) -> None:
+    def __init__(self, path: Place, block: int) -> None:
         self._path, self._block = path, block
-        self._file = open(path, "xb", buffering=1 << 20)  # noqa: SIM115
+        self._file = begin_file(path)
         self._at = 0
         self._blocks: dict[str, _Blocks] = {}
         self._firsts: list[Key] = []
@@ -219,7 +218,7 @@ class RunWriter:
             self._write(blocks, piece)
 
     def _write(self, blocks: _Blocks, piece: Column) -> None:
-        encoded = Chain.from_json(blocks.codecs, self._path).encode(piece)
+        encoded = Chain.from_json(blocks.codecs, str(self._path)).encode(piece)
         sizes = b""
         if not blocks.dtype and encoded.sizes is not None:
             blocks.widest = max(blocks.widest, int(encoded.sizes.max(initial=0)))
@@ -238,7 +237,7 @@ class RunWriter:
 
     def finish(self) -> SpilledRun:
         """Close the file; the run that was written."""
-        self._file.close()
+        end_file(self._path, self._file)
         return SpilledRun(self._path, self._block, self._records, self._blocks, self._firsts)
 
 

@@ -12,10 +12,11 @@ import numpy as np
 from agd import kernels
 from agd.batch import I64, Alignments, Batch, Bool
 from agd.dataset import Dataset
+from agd.ops.handover import add_sparse, sparse
 from agd.ops.lines import all_tags
 from agd.ops.scan import chunk_bytes, scan
 from agd.ops.select import Selection
-from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
 
 #: Greatest insert size that is told apart from greater ones, as in samtools.
 MAX_INSERT = 8000
@@ -148,7 +149,7 @@ class _Part:
 
     counts: dict[str, int]
     longest: tuple[int, int, int]
-    inserts: I64
+    inserts: tuple[I64, I64]  # sparse
     is_sorted: bool
     edges: tuple[tuple[int, int], tuple[int, int]] | None  # reference and position of the first and last mapped record
     records: int
@@ -175,7 +176,7 @@ def stats(
     """
     columns = ["bases", "qualities", "tags"]
     runner = runner or ThreadRunner()
-    ahead = items_in_flight(memory or default_memory(), 2 * chunk_bytes(dataset, columns), runner.workers)
+    ahead = in_flight(runner, memory, 2 * chunk_bytes(dataset, columns))
     counts, longest = dict.fromkeys(COUNTS, 0), [0, 0, 0]
     inserts = np.zeros((3, MAX_INSERT + 1), np.int64)
     is_sorted, last = True, (-1, -1)
@@ -184,7 +185,7 @@ def stats(
         for name, number in part.counts.items():
             counts[name] += number
         longest = [max(a, b) for a, b in zip(longest, part.longest, strict=True)]
-        inserts += part.inserts
+        add_sparse(inserts, part.inserts)
         if part.edges is not None:
             first, end = part.edges
             is_sorted &= part.is_sorted and not (first[0] == last[0] and first[1] < last[1])
@@ -233,7 +234,7 @@ def _count(lines: Batch) -> _Part:
     if len(placed):
         edges = (int(reference[0]), int(position[0])), (int(reference[-1]), int(position[-1]))
     assert len(longest) == 3
-    return _Part(counts, longest, insert_sizes(a, original & both), is_sorted, edges, len(lines))
+    return _Part(counts, longest, sparse(insert_sizes(a, original & both)), is_sorted, edges, len(lines))
 
 
 def _sum(values: I64 | Bool, chosen: Bool | None = None) -> int:

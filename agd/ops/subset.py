@@ -22,7 +22,7 @@ from agd.ops.digest import Digest, digest_records
 from agd.ops.lines import is_lines, read_names, to_records
 from agd.ops.scan import chunk_bytes, scan
 from agd.ops.select import Selection
-from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
 from agd.types import DEFAULT_CHUNK_RECORDS, Flag, Orientation
 
 #: Columns of what is written, as far as the input has them.
@@ -135,9 +135,8 @@ def subset(
     steps = {"operation": "subset", "id": manifest.id, "generation": manifest.generation,
              "chunk_records": chunk_records, **(plan or {})}  # fmt: skip
     draft = Draft.create(output, columns_of(names), steps, orientation=manifest.orientation, overwrite=overwrite)
-    ahead = items_in_flight(memory or default_memory(), 6 * chunk_bytes(dataset), runner.workers)
+    ahead = in_flight(runner, memory, 6 * chunk_bytes(dataset))
     chunks: list[Chunk] = []
-    written: list[str] = []
     digest = Digest()
 
     def encode(part: Batch) -> tuple[Chunk, dict[str, bytes], Digest]:
@@ -149,7 +148,6 @@ def subset(
     def store(done: tuple[Chunk, dict[str, bytes], Digest]) -> tuple[Chunk, Digest]:
         chunk, blobs, found = done
         for name, data in blobs.items():
-            written.append(draft.key(name, chunk.first))
             draft.store(name, chunk.first, data)
         return chunk, found
 
@@ -167,8 +165,8 @@ def subset(
             header=manifest.header, references=manifest.references, steps=(*manifest.steps, step),
             digest=digest.to_json(),
         )  # fmt: skip
-    except Exception:
-        draft.abandon(written)
+    except BaseException as error:
+        draft.failed(error)
         raise
     finally:
         progress.end()

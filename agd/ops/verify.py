@@ -16,11 +16,12 @@ from agd.dataset import Dataset, embedded_reference
 from agd.errors import AgdError, FormatError, KernelError, ObjectNotFoundError
 from agd.manifest import Chunk
 from agd.ops.digest import Digest, differences, digest_records
+from agd.ops.handover import Arrays, Handover
 from agd.ops.lines import to_lines, to_records
 from agd.ops.mates import MateCheck
 from agd.ops.scan import chunk_bytes
 from agd.ops.sort_keys import Ordering, key_at
-from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight, memory_of
 from agd.types import Flag, Orientation, RecordType, SortOrder
 
 #: No more problems than this are listed.
@@ -81,7 +82,7 @@ class _Checked:
     digest: Digest
     first_key: Any = None
     last_key: Any = None
-    mates: Any = None
+    mates: Arrays | str | None = None
 
 
 def verify(
@@ -157,9 +158,9 @@ def _shallow(dataset: Dataset, chunk: Chunk) -> list[Problem]:
 def _deep(
     dataset: Dataset, runner: Runner, memory: int | None, progress: Progress
 ) -> tuple[list[Problem], list[str]]:
-    memory = memory or default_memory()
-    ahead = items_in_flight(memory, 6 * chunk_bytes(dataset), runner.workers)
-    check = _Check(dataset, MateCheck(len(dataset), memory // 8))
+    ahead = in_flight(runner, memory, 6 * chunk_bytes(dataset))
+    mates = MateCheck(len(dataset), memory_of(runner, memory) // 8)
+    check = _Check(dataset, mates, Handover.of(runner, dataset.storage))
     problems: list[Problem] = []
     total, last = Digest(), None
     fetched = runner.map(check.fetch, dataset.chunks, on="io", ahead=ahead)
@@ -169,7 +170,8 @@ def _deep(
         if last is not None and done.first_key is not None and done.first_key < last:
             problems.append(Problem("its first record sorts before the last one of the chunk before", done.chunk.first))
         last = done.last_key if done.last_key is not None else last
-        check.mates.add(done.mates)
+        if done.mates is not None:
+            check.mates.add(check.handover.take(done.mates)["rows"])
         progress.advance(done.chunk.count)
     notes: list[str] = []
     if not problems:  # else the sums are of what is left
@@ -186,9 +188,10 @@ def _deep(
 class _Check:
     """Reads and checks chunks, on any thread."""
 
-    def __init__(self, dataset: Dataset, mates: MateCheck) -> None:
+    def __init__(self, dataset: Dataset, mates: MateCheck, handover: Handover) -> None:
         self.dataset = dataset
         self.mates = mates
+        self.handover = handover
         self.ordering = _ordering(dataset)
 
     def fetch(self, chunk: Chunk) -> tuple[Chunk, dict[str, bytes], list[Problem]]:
@@ -278,8 +281,8 @@ class _Check:
             done.problems.append(Problem(text, first, "results"))
             return
         done.digest = digest_records(to_records(lines, manifest.names), alignments="records" in manifest.digest)
-        paired = {"results", "metadata"} <= set(self.dataset.columns)
-        done.mates = self.mates.of(lines, manifest.names) if paired else None
+        if {"results", "metadata"} <= set(self.dataset.columns):
+            done.mates = self.handover.give(first, {"rows": self.mates.of(lines, manifest.names)})
         keys = self.ordering(lines) if self.ordering is not None else None
         if keys is not None and len(keys):
             fall = _first_fall(keys)

@@ -1,6 +1,6 @@
 """Runners: one primitive, a ``map`` that runs a bounded number of items ahead (:class:`agd.run.Runner`)."""
 
-from agd.run.memory import default_memory, items_in_flight
+from agd.run.memory import default_memory, in_flight, items_in_flight, memory_of
 from agd.run.progress import SILENT, Progress
 from agd.run.runner import Runner, Stage, available_cpus, local_runner
 from agd.run.serial import SerialRunner
@@ -8,5 +8,5 @@ from agd.run.threads import ThreadRunner, bounded_map
 
 __all__ = [
     "SILENT", "Progress", "Runner", "SerialRunner", "Stage", "ThreadRunner", "available_cpus", "bounded_map",
-    "default_memory", "items_in_flight", "local_runner",
+    "default_memory", "in_flight", "items_in_flight", "local_runner", "memory_of",
 ]  # fmt: skip

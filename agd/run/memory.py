@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import cast
 
 from agd.errors import UsageError
+from agd.run.runner import Runner
 from agd.units import format_size
 
 #: Of the memory that this process could have, the share that it takes unless the user says otherwise.
@@ -62,6 +63,17 @@ def items_in_flight(memory: int, item: int, workers: int, *, fixed: int = 0) -> 
             f"give at least --memory {-(-(BASE + fixed + item) >> 20)}M",
         )
     return int(max(1, min(room, 3 * workers)))
+
+
+def memory_of(runner: Runner, memory: int | None) -> int:
+    """Bytes that each process at work may use: what the user says, or a fair share of what there is."""
+    return memory or getattr(runner, "memory_each", None) or default_memory()
+
+
+def in_flight(runner: Runner, memory: int | None, item: int, *, fixed: int = 0) -> int:
+    """Items that may be in memory at one time in each process at work; see :func:`items_in_flight`."""
+    threads: int = getattr(runner, "threads_each", runner.workers)
+    return items_in_flight(memory_of(runner, memory), item, threads, fixed=fixed)
 
 
 def release() -> None:

@@ -8,6 +8,10 @@
 from agd.testing.content import content_digest
 from agd.testing.faults import Fault, FaultyStorage, Rule, fail_at, kill_at
 from agd.testing.latency import LatencyStorage
+from agd.testing.pickling import PicklingRunner
 from agd.testing.wrapped import wrapped
 
-__all__ = ["Fault", "FaultyStorage", "LatencyStorage", "Rule", "content_digest", "fail_at", "kill_at", "wrapped"]
+__all__ = [
+    "Fault", "FaultyStorage", "LatencyStorage", "PicklingRunner", "Rule", "content_digest", "fail_at", "kill_at",
+    "wrapped",
+]  # fmt: skip

@@ -368,7 +368,7 @@ def test_the_same_column_by_two_equal_runs_is_published_once(url: str) -> None:
     add(dataset, "score", one)
     with pytest.raises(ConflictError, match="'score'"):
         two.commit(chunks)
-    two.abandon([two.key("score", first) for first in FIRSTS])
+    two.abandon()
     assert text(Dataset.open(url)[:]["score"]) == [i % 2 for i in range(COUNT)]
 
 
@@ -687,7 +687,7 @@ def test_giving_up_leaves_nothing_of_the_draft(url: str, published: bool) -> Non
     if published:
         twin = Draft.create(url, columns_of(["metadata", "bases"]), PLAN, orientation=Orientation.READ)
         twin.commit(chunks)
-    draft.abandon([draft.key(name, first) for name in draft.columns for first in FIRSTS])
+    draft.abandon()
     if published:
         assert text(Dataset.open(url)[:]["bases"]) == BASES
     else:
@@ -700,9 +700,9 @@ def test_giving_up_a_column_leaves_the_dataset(url: str) -> None:
     before = keys(dataset)
     draft = Draft.extend(dataset, spec("score"), {})
     cells(dataset, draft, "score")
-    draft.abandon([draft.key("score", first) for first in FIRSTS])
+    draft.abandon()
     assert keys(dataset) == before
-    draft.abandon(["no such object"])
+    draft.abandon()
 
 
 def test_a_killed_process_leaves_no_dataset_and_can_be_run_again(tmp_path: Path) -> None:

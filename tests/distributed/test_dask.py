@@ -25,10 +25,9 @@ from agd.storage import open_storage
 from agd.testing import Fault, FaultyStorage, content_digest
 
 
-@pytest.fixture(scope="module")
-def runner() -> Iterator[DaskRunner]:
-    with DaskRunner("local:2") as made:
-        yield made
+@pytest.fixture
+def runner(dask: DaskRunner) -> DaskRunner:
+    return dask
 
 
 def where(item: int) -> tuple[int, int]:

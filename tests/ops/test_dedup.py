@@ -168,7 +168,7 @@ def test_result_depends_on_nothing_but_the_records(
     other = from_sam("memory://dedup-other.agd", split(text)[0] + "".join(shuffled), chunk=chunk)
     if spill:
         monkeypatch.setattr("agd.ops.dedup_find._BYTES_PER_READ", 1 << 44)
-        monkeypatch.setattr(module, "items_in_flight", lambda *args, **kwargs: 2)
+        monkeypatch.setattr(module, "in_flight", lambda *args, **kwargs: 2)
     with ThreadRunner(workers) as runner:
         report = dedup(other, runner=runner, tmp=str(tmp_path), optical_distance=30)
     assert bool(report.spilled_bytes) == spill

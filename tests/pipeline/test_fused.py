@@ -12,7 +12,7 @@ import agd
 from agd.aligners.align import align
 from agd.aligners.fused import FusedReport, align_dataset_sorted
 from agd.chunkfile import unframe
-from agd.errors import StorageError
+from agd.errors import StorageError, VerificationError
 from agd.ops.digest import Digest, differences
 from agd.pipeline import align_sorted, pipeline
 from agd.run import ThreadRunner
@@ -158,10 +158,10 @@ def test_what_a_full_disk_stopped_goes_on(
 
 def test_what_cannot_go_on_leaves_nothing(tied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
-        raise ValueError("broken")
+        raise VerificationError("broken")
 
     monkeypatch.setattr("agd.ops.dedup_find.Finder.find", broken)
-    with pytest.raises(ValueError, match="broken"):
+    with pytest.raises(VerificationError, match="broken"):
         align_sorted(
             agd.open(str(tied / "ts.agd")), str(tied / "ref.fa"), tmp_path / "f.agd", chunk_records=50, dedup=True
         )

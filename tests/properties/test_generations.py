@@ -85,7 +85,7 @@ class Generations(RuleBasedStateMachine):
         except ConflictError:
             return
         if data.draw(st.booleans()):
-            draft.abandon([draft.key(name, first) for first in FIRSTS])
+            draft.abandon()
 
     @precondition(lambda self: self.drafts)
     @rule(data=st.data(), drop=st.lists(NAMES, max_size=2), stop=st.booleans())
