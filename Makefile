@@ -1,5 +1,6 @@
 # make demo    a tour on simulated reads, or on your own: make demo R1=… R2=… REF=…
 # make test    lint, types, import layers and tests
+# make docs    the site, in site/
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -7,15 +8,15 @@ BIN := $(VENV)/bin
 FILES := $(shell find agd cli schemas -name '*.py' | sort | cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.installed-$(FILES)
 
-.PHONY: demo test lint pytest bench kill-campaign scale-out remote ceph sanitize sanitize-payloads sanitized corruption \
-	fuzz clean
+.PHONY: demo test lint pytest docs try-docs bench kill-campaign scale-out remote ceph sanitize \
+	sanitize-payloads sanitized corruption fuzz clean
 
 # The environment is made again when what it is made from changes.
 $(STAMP): pyproject.toml $(wildcard agd/kernels/native/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "scikit-build-core>=1.1" "nanobind>=3.1" "cmake>=3.24" ninja
-	$(BIN)/python -m pip install --quiet --no-build-isolation -e ".[test,lint,bench]"
+	$(BIN)/python -m pip install --quiet --no-build-isolation -e ".[test,lint,bench,docs,notebooks]"
 	rm -f $(VENV)/.installed-* && touch $@
 
 demo: $(STAMP)
@@ -30,6 +31,14 @@ lint: $(STAMP)
 
 pytest: $(STAMP)
 	$(BIN)/python -m pytest -n 2
+
+# The site, any warning an error; begin at site/index.html. Nothing is fetched, now or when it is read.
+docs: $(STAMP)
+	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees -c docs . site
+
+# Every block of README and docs as a newcomer meets it: a fresh environment that holds the wheel and the extras named there.
+try-docs: $(STAMP)
+	$(BIN)/python -m tests.docs.newcomer
 
 # Our commands next to their peers: make bench SIZE=1M, or R1=… R2=… REF=… for real reads.
 bench: $(STAMP)

@@ -42,11 +42,11 @@ def command(
     overwrite: bool, sort: bool, dedup: bool, output: str | None, bam: str | None, partition: Any, as_json: bool,
     runner: Any, memory: int | None, progress: Any, quiet: bool,
 ) -> None:
-    r"""Align the reads of DATASET; adds the column "results" and rewrites nothing.
+    """Align the reads of DATASET; adds the column "results" and rewrites nothing.
 
     \b
     Examples:
-      agd align s.agd --reference ref.fa --read-group '@RG\tID:s\tSM:s\tPL:ILLUMINA'
+      agd align s.agd --reference ref.fa --read-group '@RG\\tID:s\\tSM:s\\tPL:ILLUMINA'
       agd align s.agd --reference ref.fa --aligner bwa --threads 8
       agd align s.agd --reference ref.fa --sort --dedup -o sorted.agd --bam out.bam
       agd align s.agd --reference ref.fa --partition 3/40
@@ -62,7 +62,7 @@ def command(
         raise click.UsageError("--partition does the aligning alone: run 'agd sort' after 'agd finalise'")
     if sort:
         from agd.dataset import Dataset
-        from agd.pipeline import align_sorted
+        from agd.pipelines import align_sorted
 
         done = align_sorted(
             Dataset.open(dataset), reference, str(output), dedup=dedup, bam=bam, aligner=aligner,

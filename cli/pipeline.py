@@ -30,14 +30,14 @@ def command(
     reads1: str, reads2: str | None, reference: str, bam: str | None, dataset: str | None, codec: tuple[str, ...],
     as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool, **options: Any,
 ) -> None:
-    r"""Import, align, sort and mark duplicates in one go; aligned chunks go straight into the sort.
+    """Import, align, sort and mark duplicates in one go; aligned chunks go straight into the sort.
 
     \b
     Examples:
       agd pipeline R1.fq.gz R2.fq.gz --reference ref.fa -o out.bam
-      agd pipeline R1.fq.gz R2.fq.gz -r ref.fa --dataset s3://bucket/s.agd -R '@RG\tID:s\tSM:s'
+      agd pipeline R1.fq.gz R2.fq.gz -r ref.fa --dataset s3://bucket/s.agd -R '@RG\\tID:s\\tSM:s'
     """
-    from agd.pipeline import pipeline
+    from agd.pipelines import pipeline
 
     done = pipeline(
         reads1, reads2, reference=reference, bam=bam, dataset=dataset, codecs=codec_options(codec), runner=runner,

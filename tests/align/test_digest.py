@@ -21,7 +21,7 @@ from agd.manifest import Chunk
 from agd.ops.digest import Digest, differences
 from agd.ops.edit import drop_column, rename_column
 from agd.ops.verify import verify
-from agd.pipeline import align_sorted
+from agd.pipelines import align_sorted
 from agd.run import SerialRunner, ThreadRunner
 from tests.support.reads import Read
 

@@ -344,7 +344,7 @@ def test_reads_in_the_order_of_the_sequencer(chunk: int, simulated: Path, tmp_pa
 
 def test_all_that_is_written_is_less_than_a_fiftieth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from agd.ops.simulate import simulate
-    from agd.pipeline import pipeline
+    from agd.pipelines import pipeline
 
     paths = [str(tmp_path / name) for name in ("1.fq", "2.fq", "ref.fa")]
     simulate(*paths[:2], pairs=6000, genome=paths[2], genome_length=100_000, profile="hiseq")

@@ -14,7 +14,7 @@ from agd.aligners.fused import FusedReport, align_dataset_sorted
 from agd.chunkfile import unframe
 from agd.errors import StorageError, VerificationError
 from agd.ops.digest import Digest, differences
-from agd.pipeline import align_sorted, pipeline
+from agd.pipelines import align_sorted, pipeline
 from agd.run import ThreadRunner
 from agd.storage import LocalStorage
 from agd.testing import content_digest
