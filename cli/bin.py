@@ -33,7 +33,7 @@ def command(
     """
     from agd.dataset import Dataset
     from agd.ops.binning import bin_qualities
-    from agd.run import format_size
+    from agd.units import format_size
 
     done = bin_qualities(
         Dataset.open(dataset), scheme, runner=runner, memory=memory, progress=progress, command=command_line()
