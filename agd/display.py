@@ -3,37 +3,62 @@
 from __future__ import annotations
 
 import html
+from dataclasses import dataclass
+from typing import Any
 
 from agd.manifest import ColumnSpec, Manifest
-from agd.units import format_size
+from agd.units import format_ratio, format_size
 
 #: References that are named; the rest is counted.
 _NAMED = 4
 
 
-def facts(manifest: Manifest) -> dict[str, str]:
-    """Records, order, references and size, in words."""
-    m = manifest
-    pairs = f" ({m.records // 2:,} pairs)" if m.pairing == "interleaved" else ""
-    result = {
-        "records": f"{m.records:,}{pairs} in {len(m.chunks):,} chunks",
-        "generation": str(m.generation),
-        "order": m.sort_order.value,
-        "size": format_size(m.stored_bytes),
-    }
-    if m.references:
-        more = f" and {len(m.references) - _NAMED:,} more" if len(m.references) > _NAMED else ""
-        result["references"] = ", ".join(f"{r.name} ({r.length:,})" for r in m.references[:_NAMED]) + more
-    return result
+@dataclass(frozen=True, slots=True)
+class ColumnSize:
+    """What is known about a column without reading it.
+
+    Attributes
+    ----------
+    name, type : str
+        The type as of :func:`type_name`.
+    codecs : list of dict
+        The codec chain.
+    bytes : int
+        Stored.
+    decoded : int or None
+        Bytes of all values once decoded, where the statistics in the manifest tell.
+    """
+
+    name: str
+    type: str
+    codecs: list[dict[str, Any]]
+    bytes: int
+    decoded: int | None
+
+    @property
+    def chain(self) -> str:
+        """The codec chain in words: ``base2(1) → zstd(3)``."""
+        return " → ".join(_codec(config) for config in self.codecs) or "none"
+
+    @property
+    def ratio(self) -> str:
+        """How many times smaller the stored bytes are; "–" where that is not known."""
+        return (format_ratio(self.decoded, self.bytes) if self.decoded else "") or "–"
 
 
-def rows(manifest: Manifest) -> list[tuple[str, str, int]]:
-    """Name, type and stored bytes of each column."""
-    sizes = dict.fromkeys(manifest.columns, 0)
-    for chunk in manifest.chunks:
-        for name, cell in chunk.cells.items():
-            sizes[name] += cell.bytes
-    return [(name, type_name(spec), sizes[name]) for name, spec in manifest.columns.items()]
+def column_sizes(manifest: Manifest) -> list[ColumnSize]:
+    """The columns in order."""
+    found = []
+    for name, spec in manifest.columns.items():
+        cells = [chunk.cells[name] for chunk in manifest.chunks if name in chunk.cells]
+        decoded = [int(cell.statistics["total"]) for cell in cells if "total" in cell.statistics]
+        if spec.dtype:
+            decoded = [chunk.count * int(spec.dtype[2:]) for chunk in manifest.chunks if name in chunk.cells]
+        found.append(ColumnSize(
+            name, type_name(spec), [dict(config) for config in spec.codecs], sum(cell.bytes for cell in cells),
+            sum(decoded) if decoded and len(decoded) == len(cells) else None,
+        ))  # fmt: skip
+    return found
 
 
 def type_name(spec: ColumnSpec) -> str:
@@ -44,6 +69,28 @@ def type_name(spec: ColumnSpec) -> str:
     return "bool" if kind == "b" else {"f": "float", "i": "int", "u": "uint"}[kind] + str(8 * size)
 
 
+def _codec(config: dict[str, Any]) -> str:
+    settings = [str(value) for key, value in config.items() if key not in ("name", "version")]
+    return str(config["name"]) + (f"({','.join(settings)})" if settings else "")
+
+
+def facts(manifest: Manifest) -> dict[str, str]:
+    """Records, order, references and size, in words."""
+    m = manifest
+    pairs = f" ({m.records // 2:,} pairs)" if m.pairing == "interleaved" else ""
+    each = f", {m.stored_bytes / m.records:.1f} bytes a record" if m.records else ""
+    result = {
+        "records": f"{m.records:,}{pairs} in {len(m.chunks):,} chunks",
+        "generation": str(m.generation),
+        "order": m.sort_order.value,
+        "size": format_size(m.stored_bytes) + each,
+    }
+    if m.references:
+        more = f" and {len(m.references) - _NAMED:,} more" if len(m.references) > _NAMED else ""
+        result["references"] = ", ".join(f"{r.name} ({r.length:,})" for r in m.references[:_NAMED]) + more
+    return result
+
+
 def as_text(url: str, manifest: Manifest) -> str:
     """For the prompt."""
     lines = [f"<agd.Dataset {url}"]
@@ -51,8 +98,8 @@ def as_text(url: str, manifest: Manifest) -> str:
     total = max(1, manifest.stored_bytes)
     width = max([len(name) for name in manifest.columns] + [10])
     lines += [
-        f"  {name:<{width}} {kind:<10} {format_size(size):>9} {size / total:>6.1%}"
-        for name, kind, size in rows(manifest)
+        f"  {c.name:<{width}} {c.type:<10} {format_size(c.bytes):>9} {c.bytes / total:>6.1%}"
+        for c in column_sizes(manifest)
     ]
     return "\n".join(lines) + ">"
 
@@ -65,11 +112,14 @@ def as_html(url: str, manifest: Manifest) -> str:
         for key, value in facts(manifest).items()
     )
     body = "".join(
-        f"<tr><td>{html.escape(name)}</td><td>{html.escape(kind)}</td><td>{format_size(size)}</td>"
-        f"<td>{size / total:.1%}</td><td><meter min='0' max='1' value='{size / total:.4f}'></meter></td></tr>"
-        for name, kind, size in rows(manifest)
+        f"<tr><td>{html.escape(c.name)}</td><td>{html.escape(c.type)}</td><td>{format_size(c.bytes)}</td>"
+        f"<td>{c.ratio}</td><td>{c.bytes / total:.1%}</td>"
+        f"<td><meter min='0' max='1' value='{c.bytes / total:.4f}'></meter></td>"
+        f"<td style='text-align:left'>{html.escape(c.chain)}</td></tr>"
+        for c in column_sizes(manifest)
     )
+    heads = "".join(f"<th>{name}</th>" for name in ("column", "type", "size", "ratio", "share", "", "codecs"))
     return (
         f"<p><b>agd.Dataset</b> <code>{html.escape(url)}</code></p><table>{listed}</table>"
-        f"<table><tr><th>column</th><th>type</th><th>size</th><th>share</th><th></th></tr>{body}</table>"
+        f"<table><tr>{heads}</tr>{body}</table>"
     )

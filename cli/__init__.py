@@ -41,9 +41,22 @@ VERBS = {
     "checkout": ("agd.cli.checkout", "Go back to an older generation."),
     "gc": ("agd.cli.gc", "Remove what is not needed any more."),
     "simulate": ("agd.cli.simulate", "Simulate a genome and read pairs."),
+    "completion": ("agd.cli.completion", "Complete verbs and options in a shell."),
 }
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+class Place(click.ParamType):
+    """A path or url: shells complete names of files."""
+
+    name = "text"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """Leave it to the shell."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
 
 
 class LazyGroup(click.Group):
@@ -61,12 +74,31 @@ class LazyGroup(click.Group):
 
         command: click.Command = importlib.import_module(VERBS[name][0]).command
         _add_storage_option(command)
+        if "_AGD_COMPLETE" in os.environ:
+            _complete_places(command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Verbs and options, without importing the verbs."""
+        from click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [CompletionItem(name, help=text) for name, (_, text) in VERBS.items() if name.startswith(incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing them."""
         with formatter.section("Verbs"):
             formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+
+def _complete_places(command: click.Command) -> None:
+    """Let what is free text be completed as a file, unless the verb knows better."""
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        _complete_places(below)
+    for param in command.params:
+        if param.type is click.STRING and param.name != "column":
+            param.type = Place()
 
 
 def _add_storage_option(command: click.Command) -> None:
@@ -139,7 +171,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except MemoryError:
-        click.echo("agd: error: out of memory\n  remedy: use fewer --threads or a smaller --memory", err=True)
+        _complain("out of memory", "use fewer --threads or a smaller --memory")
         return 1
     except Exception as error:
         return _explain(error)
@@ -151,10 +183,17 @@ def _explain(error: Exception) -> int:
     from agd.errors import AgdError, UsageError
 
     if isinstance(error, AgdError):
-        click.echo(f"agd: error: {error}", err=True)
+        _complain(error.message, error.remedy)
         return 2 if isinstance(error, UsageError) else 1
     if isinstance(error, OSError) and error.strerror:
-        place = f"{error.filename}: " if error.filename else ""
-        click.echo(f"agd: error: {place}{error.strerror}", err=True)
+        _complain(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
         return 1
     raise error
+
+
+def _complain(message: str, remedy: str = "") -> None:
+    from agd.cli.terminal import say
+
+    head = click.style("error:", fg="red", bold=True)
+    hint = f"\n  {click.style('remedy:', fg='green', bold=True)} {remedy}" if remedy else ""
+    say(f"agd: {head} {message}{hint}", err=True)

@@ -10,7 +10,25 @@ from agd.cli.common import command_line
 
 @click.group("column", context_settings=CONTEXT)
 def command() -> None:
-    """List, drop and rename columns; only the manifest changes."""
+    """List, drop and rename columns; only the manifest changes.
+
+    \b
+    Examples:
+      agd column list s.agd
+      agd column drop s.agd duplicates
+    """
+
+
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of the columns of the dataset that was given before."""
+    from agd.dataset import Dataset
+    from agd.errors import AgdError
+
+    try:
+        columns = Dataset.open(ctx.params["dataset"]).columns
+    except (KeyError, AgdError, OSError):
+        return []
+    return [name for name in columns if name.startswith(incomplete)]
 
 
 @command.command("list")
@@ -30,7 +48,7 @@ def list_columns(dataset: str) -> None:
 
 @command.command("drop")
 @click.argument("dataset")
-@click.argument("column")
+@click.argument("column", shell_complete=_complete)
 def drop(dataset: str, column: str) -> None:
     """Take COLUMN out of DATASET; older generations keep it until "agd gc --keep".
 
@@ -46,7 +64,7 @@ def drop(dataset: str, column: str) -> None:
 
 @command.command("rename")
 @click.argument("dataset")
-@click.argument("column")
+@click.argument("column", shell_complete=_complete)
 @click.argument("name")
 def rename(dataset: str, column: str, name: str) -> None:
     """Give COLUMN of DATASET another name.

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from agd.cli.terminal import colour
 from agd.units import format_seconds as seconds  # noqa: F401
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -132,10 +133,10 @@ class TqdmProgress:
         from tqdm import tqdm
 
         self.end()
-        colour = None if os.environ.get("NO_COLOR") else "green"
+        shown = "green" if colour(sys.stderr) else None
         self._bar = tqdm(
             total=total, desc=label, unit=f" {unit}", unit_scale=True, dynamic_ncols=True, file=sys.stderr,
-            leave=False, colour=colour, smoothing=0.1,
+            leave=False, colour=shown, smoothing=0.1,
         )  # fmt: skip
 
     def advance(self, amount: int) -> None:

@@ -14,7 +14,13 @@ from agd.units import format_seconds
 
 @click.group("export", context_settings=CONTEXT)
 def command() -> None:
-    """Write BAM, SAM, CRAM or FASTQ."""
+    """Write BAM, SAM, CRAM or FASTQ.
+
+    \b
+    Examples:
+      agd export bam sorted.agd -o out.bam
+      agd export fastq s.agd -o R1.fastq.gz -2 R2.fastq.gz
+    """
 
 
 @command.command("fastq")

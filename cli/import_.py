@@ -13,7 +13,13 @@ from agd.units import format_seconds
 
 @click.group("import", context_settings=CONTEXT)
 def command() -> None:
-    """Make a dataset from FASTQ, SAM, BAM or CRAM."""
+    """Make a dataset from FASTQ, SAM, BAM or CRAM.
+
+    \b
+    Examples:
+      agd import fastq R1.fastq.gz R2.fastq.gz -o s.agd
+      agd import bam in.bam -o s.agd
+    """
 
 
 def _report(result: Any, output: str, as_json: bool, quiet: bool) -> None:

@@ -8,6 +8,11 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
+from agd.cli.terminal import fit, say, width
+from agd.units import bar, format_size
+
+#: Columns of the terminal from which on the bars, and the codec chains, have room.
+_ROOM_FOR_BARS, _ROOM_FOR_CODECS = 64, 84
 
 
 @click.command("info", context_settings=CONTEXT)
@@ -15,6 +20,8 @@ from agd.cli import CONTEXT
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(dataset: str, as_json: bool) -> None:
     """Show the columns, sizes, references and history of DATASET; reads the manifest only.
+
+    The ratio is that of decoded to stored bytes, where the manifest tells the decoded ones.
 
     \b
     Examples:
@@ -24,13 +31,17 @@ def command(dataset: str, as_json: bool) -> None:
     from agd.dataset import Dataset
 
     ds = Dataset.open(dataset)
-    click.echo(json.dumps(summary(ds), indent=2) if as_json else describe(ds))
+    if as_json:
+        click.echo(json.dumps(summary(ds), indent=2))
+    else:
+        say(describe(ds, width()))
 
 
 def summary(ds: Any) -> dict[str, Any]:
     """What the manifest tells about a dataset."""
+    from agd.display import column_sizes
+
     m = ds.manifest
-    sizes = column_sizes(ds)
     return {
         "url": ds.url,
         "name": m.name,
@@ -43,8 +54,8 @@ def summary(ds: Any) -> dict[str, Any]:
         "orientation": m.orientation.name.lower(),
         "bytes": m.stored_bytes,
         "columns": {
-            name: {"type": c.type.name.lower(), "codecs": c.codecs, "bytes": sizes[name]}
-            for name, c in m.columns.items()
+            c.name: {"type": c.type, "codecs": c.codecs, "bytes": c.bytes, "decoded_bytes": c.decoded}
+            for c in column_sizes(m)
         },
         "references": [{"name": r.name, "length": r.length, "md5": r.md5} for r in m.references],
         "read_groups": [line["ID"] for line in _read_groups(m.header) if "ID" in line],
@@ -60,56 +71,44 @@ def _read_groups(header: str) -> list[dict[str, str]]:
     return lines_of(header, "RG")
 
 
-def column_sizes(ds: Any) -> dict[str, int]:
-    """Stored bytes of each column."""
-    sizes = dict.fromkeys(ds.columns, 0)
-    for chunk in ds.chunks:
-        for name, cell in chunk.cells.items():
-            sizes[name] += cell.bytes
-    return sizes
-
-
-def describe(ds: Any) -> str:
-    """The summary for people."""
-    from agd.units import format_size
+def describe(ds: Any, columns: int | None = None) -> str:
+    """The summary for people, in lines of so many columns (None: as long as they are)."""
+    from agd.display import facts
 
     m = ds.manifest
-    sizes = column_sizes(ds)
-    total = max(1, sum(sizes.values()))
-    pairs = f" ({m.records // 2:,} pairs)" if m.pairing == "interleaved" else ""
-    lines = [
-        f"{ds.url}",
-        f"  records     {m.records:,}{pairs} in {len(m.chunks):,} chunks, generation {m.generation}",
-        f"  order       {m.sort_order.value}",
-        f"  size        {format_size(m.stored_bytes)}"
-        + (f", {m.stored_bytes / m.records:.1f} bytes a record" if m.records else ""),
-    ]
+    told = facts(m)
     if m.references:
-        bases = sum(r.length for r in m.references)
-        lines.append(f"  references  {len(m.references):,} ({bases:,} bases): {_some([r.name for r in m.references])}")
+        total = sum(r.length for r in m.references)
+        told["references"] = f"{len(m.references):,} ({total:,} bases): {_some([r.name for r in m.references])}"
     groups = [g.get("ID", "?") for g in _read_groups(m.header)]
     if groups:
-        lines.append(f"  read groups {_some(groups)}")
-    lines.append("")
-    width = max([len(name) for name in ds.columns] + [6])
-    lines.append(f"  {'column':<{width}}  {'type':<10} {'size':>9} {'share':>6}  {'':20}  codecs")
-    for name, spec in m.columns.items():
-        share = sizes[name] / total
-        bar = "█" * round(20 * share)
-        codecs = " → ".join(_codec(c) for c in spec.codecs) or "none"
-        lines.append(
-            f"  {name:<{width}}  {spec.type.name.lower():<10} {format_size(sizes[name]):>9} {share:>6.1%}  "
-            f"{bar:<20}  {codecs}"
-        )
+        told["read groups"] = _some(groups)
+    lines = [click.style(fit(ds.url, columns), bold=True)]
+    lines += [fit(f"  {key:<11} {value}", columns) for key, value in told.items()]
+    lines += ["", *_table(m, columns)]
     if m.steps:
-        lines.append("")
-        lines += [f"  step        {s.get('command') or s.get('program', '')}" for s in m.steps]
+        lines += ["", *(fit(f"  step        {s.get('command') or s.get('program', '')}", columns) for s in m.steps)]
     return "\n".join(lines)
 
 
-def _codec(config: dict[str, Any]) -> str:
-    settings = [str(v) for k, v in config.items() if k not in ("name", "version")]
-    return config["name"] + (f"({','.join(settings)})" if settings else "")
+def _table(manifest: Any, columns: int | None) -> list[str]:
+    """A line for each column: type, size, ratio, share with a bar, codecs; what has no room is left out."""
+    from agd.display import column_sizes
+
+    total = max(1, manifest.stored_bytes)
+    longest = max([len(name) for name in manifest.columns] + [6])
+    room = 1000 if columns is None else columns - max(0, longest - 10)
+    heads = f"  {'column':<{longest}}  {'type':<10} {'size':>9} {'ratio':>6} {'share':>6}"
+    lines = [click.style(heads + (f"  {'':12}  codecs" if room >= _ROOM_FOR_CODECS else ""), dim=True)]
+    for c in column_sizes(manifest):
+        share = c.bytes / total
+        line = f"  {c.name:<{longest}}  {c.type:<10} {format_size(c.bytes):>9} {c.ratio:>6} {share:>6.1%}"
+        if room >= _ROOM_FOR_BARS:
+            line += "  " + click.style(f"{bar(share):<12}", fg="blue")
+        if room >= _ROOM_FOR_CODECS:
+            line += "  " + fit(c.chain, None if columns is None else max(8, columns - longest - 54))
+        lines.append(line.rstrip())
+    return lines
 
 
 def _some(names: list[str], most: int = 6) -> str:

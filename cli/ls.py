@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
+from agd.cli.terminal import fit, say, width
 
 
 @click.command("ls", context_settings=CONTEXT)
@@ -29,14 +30,20 @@ def command(url: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_entry(place, ds) for place, ds in found], indent=2))
         return
-    width = max([len(place) for place, _ in found], default=0)
+    rows = [("url", "records", "size", "order", "columns")]
     for place, ds in found:
         if isinstance(ds, Dataset):
             m = ds.manifest
-            facts = f"{m.records:>15,}  {format_size(m.stored_bytes):>9}  {m.sort_order.value:<10}"
-            click.echo(f"{place:<{width}}  {facts}  {' '.join(ds.columns)}")
+            size = format_size(m.stored_bytes)
+            rows.append((place, f"{m.records:,}", size, m.sort_order.value, " ".join(ds.columns)))
         else:
-            click.echo(f"{place:<{width}}  damaged: {str(ds).splitlines()[0]}")
+            rows.append((place, "", "", "", f"damaged: {str(ds).splitlines()[0]}"))
+    sizes = [max(len(row[i]) for row in rows) for i in range(4)]
+    room = width()
+    for i, (place, *rest) in enumerate(rows):
+        facts = f"{rest[0]:>{sizes[1]}}  {rest[1]:>{sizes[2]}}  {rest[2]:<{sizes[3]}}  {rest[3]}"
+        line = fit(f"{place:<{sizes[0]}}  {facts}", room)
+        say(line if i else click.style(line, dim=True))
 
 
 def _entry(place: str, ds: Any) -> dict[str, Any]:

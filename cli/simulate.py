@@ -18,16 +18,16 @@ from agd.units import format_seconds
 @click.option("--reference", help="FASTA to draw from. [default: a made-up genome]")
 @click.option("--genome", help="Where to write the genome.")
 @click.option("--truth", help="Where to write the true places, as a table.")
-@click.option("--genome-length", type=Count(), default="5M", show_default=True)
-@click.option("--contigs", type=click.IntRange(1), default=3, show_default=True)
-@click.option("--read-length", type=click.IntRange(1), default=150, show_default=True)
-@click.option("--insert-mean", type=float, default=400, show_default=True)
-@click.option("--insert-sd", type=float, default=80, show_default=True)
+@click.option("--genome-length", type=Count(), default="5M", show_default=True, help="Bases of the made-up genome.")
+@click.option("--contigs", type=click.IntRange(1), default=3, show_default=True, help="Contigs of it.")
+@click.option("--read-length", type=click.IntRange(1), default=150, show_default=True, help="Bases of a read.")
+@click.option("--insert-mean", type=float, default=400, show_default=True, help="Mean length of the fragments.")
+@click.option("--insert-sd", type=float, default=80, show_default=True, help="Its standard deviation.")
 @click.option("--profile", type=click.Choice(["hiseq", "binned8", "novaseq"]), default="novaseq", show_default=True,
               help="Quality model: 38, 8 or 4 levels.")
-@click.option("--snp-rate", type=float, default=0.001, show_default=True)
+@click.option("--snp-rate", type=float, default=0.001, show_default=True, help="Variants for each base of the genome.")
 @click.option("--duplicates", type=float, default=0.08, show_default=True, help="Share of pairs that are duplicates.")
-@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same reads.")
 @json_option
 @resources
 def command(

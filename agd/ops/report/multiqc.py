@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import agd
+from agd.display import column_sizes
 from agd.ops.report.adapters import ADAPTERS
-from agd.ops.report.numbers import column_rows, insert_sizes
+from agd.ops.report.numbers import insert_sizes
 from agd.ops.report.quality import LEVELS, QUALITY_STATISTICS, ReadQuality
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _contents(report: Report, sample: str) -> Iterable[tuple[str, dict[str, Any]
     yield "columns", {
         **_about("agd_columns", "Column sizes", "Stored bytes of each column of the dataset."), "plot_type": "bargraph",
         "pconfig": {"id": "agd_columns_plot", "title": "AGD: column sizes", "ylab": "bytes"},
-        "data": {sample: {row["column"]: row["bytes"] for row in column_rows(report)}},
+        "data": {sample: {c.name: c.bytes for c in column_sizes(m)}},
     }  # fmt: skip
     a = report.alignments
     if a is None:

@@ -9,7 +9,7 @@ import numpy as np
 
 import agd
 from agd.batch import I64
-from agd.display import type_name
+from agd.display import column_sizes
 from agd.ops.stats import INWARD, OTHER, OUTWARD
 
 if TYPE_CHECKING:
@@ -61,21 +61,6 @@ def insert_sizes(report: Report) -> InsertSizes | None:
     return InsertSizes(table, pairs, median, mean, deviation, min(len(pairs) - 1, max(10, last + last // 10)))
 
 
-def column_rows(report: Report) -> list[dict[str, Any]]:
-    """Name, type, codecs, stored and decoded bytes of each column."""
-    m = report.manifest
-    rows = []
-    for name, spec in m.columns.items():
-        cells = [chunk.cells[name] for chunk in m.chunks if name in chunk.cells]
-        raw = [int(cell.statistics["total"]) for cell in cells if "total" in cell.statistics]
-        rows.append({
-            "column": name, "type": type_name(spec),
-            "codecs": [config["name"] for config in spec.codecs], "bytes": sum(cell.bytes for cell in cells),
-            "decoded_bytes": sum(raw) if raw and len(raw) == len(cells) else None,
-        })  # fmt: skip
-    return rows
-
-
 def coverage_rows(report: Report) -> list[dict[str, Any]]:
     """Length, mapped lines and mean depth of each reference."""
     a, bins = report.alignments, report.bins
@@ -99,7 +84,12 @@ def numbers(report: Report) -> dict[str, Any]:
     found: dict[str, Any] = {
         "agd": agd.__version__, "url": report.url, "name": m.name, "id": m.id, "generation": m.generation,
         "records": m.records, "chunks": len(m.chunks), "sort_order": m.sort_order.value, "pairing": m.pairing,
-        "bytes": m.stored_bytes, "columns": column_rows(report), "steps": list(m.steps), "sources": list(m.sources),
+        "bytes": m.stored_bytes,
+        "columns": [
+            {"column": c.name, "type": c.type, "codecs": c.codecs, "bytes": c.bytes, "decoded_bytes": c.decoded}
+            for c in column_sizes(m)
+        ],
+        "steps": list(m.steps), "sources": list(m.sources),
         "reads": [q.to_json() for q in report.reads], "alignments": None,
     }  # fmt: skip
     a, flags, bins = report.alignments, report.flags, report.bins

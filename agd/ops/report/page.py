@@ -6,12 +6,13 @@ import html
 from typing import TYPE_CHECKING, Any
 
 import agd
+from agd.display import column_sizes
 from agd.ops.report.alignment_sections import alignment_sections
 from agd.ops.report.elements import Section, code, meter, table
-from agd.ops.report.numbers import column_rows, insert_sizes
+from agd.ops.report.numbers import insert_sizes
 from agd.ops.report.read_sections import read_sections
 from agd.ops.report.style import STYLE
-from agd.units import format_ratio, format_share, format_short, format_size
+from agd.units import format_share, format_short, format_size
 
 if TYPE_CHECKING:
     from agd.ops.report.report import Report
@@ -92,11 +93,9 @@ def _storage(report: Report) -> Section:
     m = report.manifest
     total = max(1, m.stored_bytes)
     rows = [
-        [code(row["column"]), row["type"], format_size(row["bytes"]),
-         f"{8 * row['bytes'] / m.records:,.1f}" if m.records else "–",
-         format_ratio(row["decoded_bytes"], row["bytes"]) if row["decoded_bytes"] else "–",
-         format_share(row["bytes"], total), meter(row["bytes"] / total), " → ".join(row["codecs"]) or "none"]
-        for row in column_rows(report)
+        [code(c.name), c.type, format_size(c.bytes), f"{8 * c.bytes / m.records:,.1f}" if m.records else "–", c.ratio,
+         format_share(c.bytes, total), meter(c.bytes / total), c.chain]
+        for c in column_sizes(m)
     ]  # fmt: skip
     head = ["column", "type", "stored", "bits a record", "ratio", "share", "", "codecs"]
     text = (f"{format_size(m.stored_bytes)} in {len(m.chunks):,} chunks. The ratio is that of decoded to stored bytes, "
