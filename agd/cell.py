@@ -171,7 +171,7 @@ def statistics(kind: RecordType, column: AnyColumn) -> dict[str, Any]:
     if kind is RecordType.BASES and len(column):
         lengths = column.lengths
         return {"total": int(lengths.sum()), "min_length": int(lengths.min()), "max_length": int(lengths.max())}
-    return {} if kind is RecordType.NUMBER else {"total": int(column.lengths.sum())}
+    return {} if kind is RecordType.NUMBER or not len(column) else {"total": int(column.lengths.sum())}
 
 
 def alignment_statistics(alignments: Alignments) -> dict[str, Any]:

@@ -262,6 +262,11 @@ def test_lengths_of_bases_are_noted() -> None:
     assert encode(Column.empty(), "bases")[1].statistics == {}
 
 
+def test_bytes_of_text_are_noted() -> None:
+    column = Column.from_list([b"one", b"", b"three"])
+    assert [encode(column, name)[1].statistics for name in ("qualities", "metadata")] == [{"total": 8}] * 2
+
+
 SAM = """@HD\tVN:1.6
 @SQ\tSN:one\tLN:1000
 @SQ\tSN:two\tLN:1000
