@@ -8,16 +8,19 @@ import re
 import threading
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from agd import cell as cells
 from agd import claim
 from agd.batch import AnyColumn
 from agd.codecs import Chain, Context, needed_columns
+from agd.codecs.profile import Config, choose, independent
 from agd.dataset import EMBEDDED, Dataset, is_dataset, load_manifest
 from agd.errors import (
     AgdError,
     AlignerError,
+    CodecError,
     ConflictError,
     DatasetExistsError,
     DatasetNotFoundError,
@@ -61,6 +64,7 @@ class Draft:
     def __init__(
         self, storage: Storage, identity: str, name: str, orientation: Orientation, columns: Mapping[str, ColumnSpec],
         base: Manifest | None, plan: Mapping[str, Any], resumed: bool,
+        choices: Mapping[str, Sequence[Config]] | None = None,
     ) -> None:
         self.storage = storage
         self.id = identity
@@ -70,13 +74,15 @@ class Draft:
         self.base = base
         self.resumed = resumed
         self.plan = dict(plan)
+        self.choices = dict(choices or {})
         self._claims = {claim.NEW} if base is None else {claim.claim_key(column) for column in columns}
         self._late: set[str] = set()
 
     @staticmethod
     def create(
         url: str | os.PathLike[str], columns: Mapping[str, ColumnSpec], plan: Mapping[str, Any], *,
-        orientation: Orientation, name: str | None = None, overwrite: bool = False, **options: Any,
+        orientation: Orientation, name: str | None = None, overwrite: bool = False, profile: str | None = None,
+        chosen: Collection[str] = (), **options: Any,
     ) -> Draft:
         """Begin a new dataset.
 
@@ -94,14 +100,26 @@ class Draft:
             First part of the object names. Default: from the url.
         overwrite : bool
             Remove a dataset, or an unfinished one, that is there.
+        profile : str, optional
+            Columns are stored with the codecs of a profile (:mod:`agd.codecs.profile`), which are chosen on a sample of
+            every chunk. Default: with those of ``columns``.
+        chosen : collection of str
+            Columns that the profile leaves alone.
 
         Raises
         ------
+        UsageError
+            There is no such profile.
         DatasetExistsError
             There is one already.
         ConflictError
             There is an unfinished one with another plan.
         """
+        choices: dict[str, list[Config]] = {}
+        if profile is not None:
+            choices = {n: independent(profile, n, c.type) for n, c in columns.items() if n not in chosen}
+            columns = {n: replace(c, codecs=choices[n][0]) if n in choices else c for n, c in columns.items()}
+            plan = {**plan, "profile": profile}
         storage = open_storage(url, create=True, **options)
         name = name or name_of(os.fspath(url))
         if overwrite:
@@ -114,7 +132,7 @@ class Draft:
             # Another writer has published, and removed its claim, since the look above.
             storage.delete(claim.NEW)
             raise DatasetExistsError(f"{storage.url}: another writer has just made a dataset here")
-        return Draft(storage, record["id"], record["name"], orientation, columns, None, plan, resumed)
+        return Draft(storage, record["id"], record["name"], orientation, columns, None, plan, resumed, choices)
 
     @staticmethod
     def extend(
@@ -178,21 +196,35 @@ class Draft:
         return object_key(self.name, first, self.columns[column].key)
 
     def encode(
-        self, column: str, first: int, values: AnyColumn, *, codecs: list[dict[str, Any]] | None = None,
+        self, column: str, first: int, values: AnyColumn, *, chains: Sequence[Config] = (),
         context: Context | None = None,
     ) -> tuple[bytes, Cell]:
         """The object of a column of a chunk: CPU work; :meth:`store` puts it where it belongs.
 
         Parameters
         ----------
-        codecs : list of dict, optional
-            Codec chain of this chunk. Default: that of the column.
+        chains : sequence of codec chains, optional
+            One of them is chosen on a sample. Default: those of the profile, or else the chain of the column.
         context : Context, optional
             For codecs that need other columns of the chunk.
         """
+        chains = chains or self.choices.get(column, ())
         spec = self.columns[column]
-        if codecs is not None:
-            spec = ColumnSpec(spec.type, codecs, spec.key, spec.dtype)
+        if len(chains) == 1:
+            spec = replace(spec, codecs=chains[0])
+        elif chains:
+            spec = replace(spec, codecs=choose(chains, values, context))
+        try:
+            return self._encode(column, first, values, spec, context)
+        except CodecError:
+            if not chains or spec.codecs == chains[0]:
+                raise
+            # The sample did not show what this codec is not made for; the first takes any records.
+            return self._encode(column, first, values, replace(spec, codecs=chains[0]), context)
+
+    def _encode(
+        self, column: str, first: int, values: AnyColumn, spec: ColumnSpec, context: Context | None
+    ) -> tuple[bytes, Cell]:
         return cells.encode_cell(
             values, column, spec, first=first, dataset_id=self.id, dataset_name=self.name,
             orientation=self.orientation, context=context,
@@ -247,7 +279,8 @@ class Draft:
         except FormatError:
             return None
         spec = self.columns[column]
-        codecs = [Chain.from_json(chain, key).to_json() for chain in (spec.codecs, *chains)]
+        possible = (spec.codecs, *chains, *self.choices.get(column, ()))
+        codecs = [Chain.from_json(chain, key).to_json() for chain in possible]
         expected = (self.id, spec.key.split("~")[0], first, spec.type, spec.dtype)
         h = header
         if (h.dataset_id, h.column, h.first, h.record_type, h.dtype) != expected or h.codecs not in codecs:

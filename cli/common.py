@@ -199,13 +199,23 @@ def codec_options(values: tuple[str, ...]) -> dict[str, list[dict[str, Any]]] | 
 
 
 def dataset_options(function: F) -> F:
-    """Options of every verb that writes a dataset: chunk size, codecs, overwriting."""
-    for option in (
-        click.option("--overwrite", is_flag=True, help="Replace what is there."),
-        click.option("--codec", "codec", multiple=True, metavar="COLUMN=CODECS",
-                     help="Codec chain of a column, such as qualities=zstd:3; may be repeated."),
-        click.option("--chunk-records", "-c", type=Count(), default="100k", show_default=True, metavar="N",
-                     help="Records in a chunk."),
-    ):  # fmt: skip
-        function = option(function)
-    return function
+    """Options of every verb that writes a dataset: how it is stored; the verb gets them as a dict, ``storing``."""
+
+    @click.option("--chunk-records", "-c", type=Count(), default="100k", show_default=True, metavar="N",
+                  help="Records in a chunk.")
+    @click.option("--profile", type=click.Choice(["fast", "balanced", "small"]),
+                  help="Codecs to choose from on a sample of every chunk; 'small' takes longest. "
+                  "[default: fast ones, without a choice]")
+    @click.option("--codec", "codec", multiple=True, metavar="COLUMN=CODECS",
+                  help="Codec chain of a column, such as qualities=zstd:3; may be repeated.")
+    @click.option("--overwrite", is_flag=True, help="Replace what is there.")
+    @functools.wraps(function)
+    def wrapper(
+        *args: Any, chunk_records: int, profile: str | None, codec: tuple[str, ...], overwrite: bool, **kwargs: Any
+    ) -> Any:
+        storing = {
+            "chunk_records": chunk_records, "profile": profile, "codecs": codec_options(codec), "overwrite": overwrite,
+        }  # fmt: skip
+        return function(*args, storing=storing, **kwargs)
+
+    return wrapper  # type: ignore[return-value]

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import codec_options, command_line, dataset_options, json_option, report, resources
+from agd.cli.common import command_line, dataset_options, json_option, report, resources
 from agd.units import format_seconds
 
 
@@ -39,9 +39,8 @@ def _report(result: Any, output: str, as_json: bool, quiet: bool) -> None:
 @json_option
 @resources
 def fastq(
-    reads1: str, reads2: str | None, output: str, interleaved: bool, name: str | None, overwrite: bool,
-    codec: tuple[str, ...], chunk_records: int, as_json: bool, runner: Any, memory: int | None, progress: Any,
-    quiet: bool,
+    reads1: str, reads2: str | None, output: str, interleaved: bool, name: str | None, storing: dict[str, Any],
+    as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
 ) -> None:
     """Import reads: one file, the two files of pairs, or one interleaved file.
 
@@ -57,9 +56,8 @@ def fastq(
     from agd.convert.fastq import import_fastq
 
     result = import_fastq(
-        reads1, reads2, output=output, interleaved=interleaved, name=name, overwrite=overwrite,
-        codecs=codec_options(codec), chunk_records=chunk_records, runner=runner, memory=memory, progress=progress,
-        command=command_line(),
+        reads1, reads2, output=output, interleaved=interleaved, name=name, runner=runner, memory=memory,
+        progress=progress, command=command_line(), **storing,
     )  # fmt: skip
     _report(result, output, as_json, quiet)
 
@@ -72,8 +70,8 @@ def fastq(
 @json_option
 @resources
 def bam(
-    source: str, output: str, name: str | None, overwrite: bool, codec: tuple[str, ...], chunk_records: int,
-    as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
+    source: str, output: str, name: str | None, storing: dict[str, Any], as_json: bool, runner: Any,
+    memory: int | None, progress: Any, quiet: bool,
 ) -> None:
     """Import BAM: every record, every tag in its order, the header.
 
@@ -85,8 +83,7 @@ def bam(
     from agd.convert.bam_in import import_bam
 
     result = import_bam(
-        source, output, name=name, overwrite=overwrite, codecs=codec_options(codec), chunk_records=chunk_records,
-        runner=runner, memory=memory, progress=progress, command=command_line(),
+        source, output, name=name, runner=runner, memory=memory, progress=progress, command=command_line(), **storing
     )  # fmt: skip
     _report(result, output, as_json, quiet)
 
@@ -99,8 +96,8 @@ def bam(
 @json_option
 @resources
 def sam(
-    source: str, output: str, name: str | None, overwrite: bool, codec: tuple[str, ...], chunk_records: int,
-    as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
+    source: str, output: str, name: str | None, storing: dict[str, Any], as_json: bool, runner: Any,
+    memory: int | None, progress: Any, quiet: bool,
 ) -> None:
     """Import SAM text: every record, every tag in its order, the header.
 
@@ -112,8 +109,7 @@ def sam(
     from agd.convert.sam_in import import_sam
 
     result = import_sam(
-        source, output, name=name, overwrite=overwrite, codecs=codec_options(codec), chunk_records=chunk_records,
-        runner=runner, memory=memory, progress=progress, command=command_line(),
+        source, output, name=name, runner=runner, memory=memory, progress=progress, command=command_line(), **storing
     )  # fmt: skip
     _report(result, output, as_json, quiet)
 
@@ -127,8 +123,8 @@ def sam(
 @json_option
 @resources
 def cram(
-    source: str, output: str, reference: str | None, name: str | None, overwrite: bool, codec: tuple[str, ...],
-    chunk_records: int, as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
+    source: str, output: str, reference: str | None, name: str | None, storing: dict[str, Any], as_json: bool,
+    runner: Any, memory: int | None, progress: Any, quiet: bool,
 ) -> None:
     """Import CRAM: every record, every tag in its order, the header.
 
@@ -139,7 +135,7 @@ def cram(
     from agd.convert.cram import import_cram
 
     result = import_cram(
-        source, output, reference=reference, name=name, overwrite=overwrite, codecs=codec_options(codec),
-        chunk_records=chunk_records, runner=runner, memory=memory, progress=progress, command=command_line(),
+        source, output, reference=reference, name=name, runner=runner, memory=memory, progress=progress,
+        command=command_line(), **storing,
     )  # fmt: skip
     _report(result, output, as_json, quiet)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import codec_options, command_line, dataset_options, json_option, report, resources
+from agd.cli.common import command_line, dataset_options, json_option, report, resources
 from agd.units import format_seconds
 
 
@@ -19,8 +19,8 @@ from agd.units import format_seconds
 @json_option
 @resources
 def command(
-    datasets: tuple[str, ...], output: str, tmp: str | None, overwrite: bool, codec: tuple[str, ...],
-    chunk_records: int, as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
+    datasets: tuple[str, ...], output: str, tmp: str | None, storing: dict[str, Any], as_json: bool, runner: Any,
+    memory: int | None, progress: Any, quiet: bool,
 ) -> None:
     """Merge DATASETS that are sorted in one way into one of that order, as samtools merge does.
 
@@ -36,8 +36,7 @@ def command(
     from agd.ops.merge import merge
 
     result = merge(
-        [Dataset.open(dataset) for dataset in datasets], output, tmp=tmp, overwrite=overwrite,
-        codecs=codec_options(codec), chunk_records=chunk_records, runner=runner, memory=memory, progress=progress,
-        command=command_line(),
+        [Dataset.open(dataset) for dataset in datasets], output, tmp=tmp, runner=runner, memory=memory,
+        progress=progress, command=command_line(), **storing,
     )  # fmt: skip
     report(result, as_json, quiet, f"{output}: {result.records:,} records in {format_seconds(result.seconds)}")

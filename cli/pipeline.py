@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import codec_options, command_line, dataset_options, json_option, report, resources
+from agd.cli.common import command_line, dataset_options, json_option, report, resources
 from agd.units import format_seconds
 
 
@@ -27,7 +27,7 @@ from agd.units import format_seconds
 @json_option
 @resources
 def command(
-    reads1: str, reads2: str | None, reference: str, bam: str | None, dataset: str | None, codec: tuple[str, ...],
+    reads1: str, reads2: str | None, reference: str, bam: str | None, dataset: str | None, storing: dict[str, Any],
     as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool, **options: Any,
 ) -> None:
     """Import, align, sort and mark duplicates in one go; aligned chunks go straight into the sort.
@@ -40,7 +40,7 @@ def command(
     from agd.pipelines import pipeline
 
     done = pipeline(
-        reads1, reads2, reference=reference, bam=bam, dataset=dataset, codecs=codec_options(codec), runner=runner,
-        memory=memory, progress=progress, command=command_line(), **options,
+        reads1, reads2, reference=reference, bam=bam, dataset=dataset, runner=runner, memory=memory, progress=progress,
+        command=command_line(), **storing, **options,
     )  # fmt: skip
     report(done, as_json, quiet, f"{bam or dataset}: {done.describe()} in {format_seconds(done.seconds)}")

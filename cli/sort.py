@@ -9,7 +9,6 @@ import click
 from agd.cli import CONTEXT
 from agd.cli.common import (
     cluster_option,
-    codec_options,
     command_line,
     dataset_options,
     json_option,
@@ -33,8 +32,8 @@ from agd.units import format_seconds
 @resources
 @cluster_option
 def command(
-    dataset: str, output: str, by: str, tmp: str | None, overwrite: bool, codec: tuple[str, ...], chunk_records: int,
-    partition: Any, as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
+    dataset: str, output: str, by: str, tmp: str | None, storing: dict[str, Any], partition: Any, as_json: bool,
+    runner: Any, memory: int | None, progress: Any, quiet: bool,
 ) -> None:
     """Sort DATASET into a new dataset with one record per alignment line.
 
@@ -50,9 +49,8 @@ def command(
     from agd.ops.sort import sort
 
     result = sort(
-        Dataset.open(dataset), output, by=by, tmp=tmp, overwrite=overwrite, codecs=codec_options(codec),
-        chunk_records=chunk_records, partition=partition, runner=runner, memory=memory, progress=progress,
-        command=command_line(),
+        Dataset.open(dataset), output, by=by, tmp=tmp, partition=partition, runner=runner, memory=memory,
+        progress=progress, command=command_line(), **storing,
     )  # fmt: skip
     if partition:
         report_part(result, partition, output, result.records, as_json, quiet)

@@ -139,8 +139,9 @@ def align_sorted(
     source: ReadSource, reference: str, output: str, *, by: str = "coordinate", dedup: bool = False,
     aligner: str = "minibwa", read_group: str | None = None, aligner_args: str = "",
     chunk_records: int = DEFAULT_CHUNK_RECORDS, chunk_bytes: int = DEFAULT_CHUNK_BYTES,
-    codecs: Mapping[str, list[dict[str, Any]]] | None = None, tmp: str | None = None, overwrite: bool = False,
-    runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT, command: str = "",
+    codecs: Mapping[str, list[dict[str, Any]]] | None = None, profile: str | None = None, tmp: str | None = None,
+    overwrite: bool = False, runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT,
+    command: str = "",
 ) -> FusedReport:
     """Align reads and write them sorted; the records are those of aligning and sorting one after the other.
 
@@ -177,7 +178,9 @@ def align_sorted(
             "read_group": line, "columns": {n: s.codecs for n, s in specs.items()}, "dedup": dedup, **parameters,
             **tool.plan(),
         }  # fmt: skip
-        draft = Draft.create(output, specs, plan, orientation=Orientation.SEQ, overwrite=overwrite)
+        draft = Draft.create(
+            output, specs, plan, orientation=Orientation.SEQ, overwrite=overwrite, profile=profile, chosen=codecs or ()
+        )
         layout = SortPlan(True, (), BLOCK, MAX_FAN_IN, runner.workers, runner.workers, WINDOW)
         sorting = Sorting(COLUMNS, draft, layout, runner, progress, chunk_records, chunk_bytes)
         job = _Fused(source, tool, genome, line, by, runner, ahead, progress)

@@ -9,7 +9,7 @@ from agd.batch import I64, U8, AnyColumn
 from agd.codecs.base import names
 from agd.codecs.chain import Chain
 from agd.codecs.context import Context, needed_columns
-from agd.errors import CodecError
+from agd.errors import CodecError, UsageError
 from agd.types import Orientation, RecordType
 
 Config = list[dict[str, Any]]
@@ -59,6 +59,19 @@ _CANDIDATES: dict[str, dict[str, list[Config]]] = {
         "number": [_zstd(9)],
     },
 }  # fmt: skip
+
+
+def independent(profile: str, column: str, kind: RecordType) -> list[Config]:
+    """The candidates that need no other column, and so can be used by a step that has no alignments or reference.
+
+    Raises
+    ------
+    UsageError
+        There is no such profile.
+    """
+    if profile not in PROFILES:
+        raise UsageError(f"there is no profile {profile!r}", f"there are: {', '.join(PROFILES)}")
+    return [chain for chain in candidates(profile, column, kind) if not needed_columns(chain)]
 
 
 def candidates(profile: str, column: str, kind: RecordType) -> list[Config]:

@@ -31,8 +31,8 @@ BLOCK = 8 << 20
 def import_bam(
     path: str, output: str, *, name: str | None = None, chunk_records: int = DEFAULT_CHUNK_RECORDS,
     chunk_bytes: int = DEFAULT_CHUNK_BYTES, codecs: Mapping[str, list[dict[str, Any]]] | None = None,
-    overwrite: bool = False, runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT,
-    command: str = "",
+    profile: str | None = None, overwrite: bool = False, runner: Runner | None = None, memory: int | None = None,
+    progress: Progress = SILENT, command: str = "",
 ) -> ImportReport:
     """Import a BAM file: every record, every tag, the header text.
 
@@ -44,6 +44,8 @@ def import_bam(
         Path or url of the new dataset.
     chunk_records, chunk_bytes : int
         A chunk ends after so many records, or so many bytes of uncompressed BAM.
+    codecs, profile
+        As for :func:`agd.import_fastq`.
 
     Raises
     ------
@@ -52,7 +54,7 @@ def import_bam(
     """
     return import_stream(
         "bam", BamReader, path, output, name=name, chunk_records=chunk_records, chunk_bytes=chunk_bytes, codecs=codecs,
-        overwrite=overwrite, runner=runner, memory=memory, progress=progress, command=command,
+        profile=profile, overwrite=overwrite, runner=runner, memory=memory, progress=progress, command=command,
     )  # fmt: skip
 
 

@@ -42,8 +42,8 @@ except pysam.SamtoolsError as error:
 def import_cram(
     path: str, output: str, *, reference: str | None = None, name: str | None = None,
     chunk_records: int = DEFAULT_CHUNK_RECORDS, chunk_bytes: int = DEFAULT_CHUNK_BYTES,
-    codecs: Mapping[str, list[dict[str, Any]]] | None = None, overwrite: bool = False, runner: Runner | None = None,
-    memory: int | None = None, progress: Progress = SILENT, command: str = "",
+    codecs: Mapping[str, list[dict[str, Any]]] | None = None, profile: str | None = None, overwrite: bool = False,
+    runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT, command: str = "",
 ) -> ImportReport:
     """Import a CRAM file; see :func:`agd.convert.bam_in.import_bam` for the other parameters.
 
@@ -69,10 +69,10 @@ def import_cram(
         plan = {
             "operation": "import cram", "source": path, "reference": reference or "", "chunk_records": chunk_records,
             "chunk_bytes": chunk_bytes, "codecs": dict(codecs or {}),
-        }  # fmt: skip
+        } | ({"profile": profile} if profile else {})  # fmt: skip
         return import_records(
-            source, output, plan=plan, name=name, codecs=codecs, overwrite=overwrite, runner=runner, ahead=ahead,
-            progress=progress, command=command,
+            source, output, plan=plan, name=name, codecs=codecs, profile=profile, overwrite=overwrite, runner=runner,
+            ahead=ahead, progress=progress, command=command,
         )
 
 

@@ -30,8 +30,8 @@ def import_fastq(
     reads1: str | os.PathLike[str], reads2: str | os.PathLike[str] | None = None, *, output: str | os.PathLike[str],
     interleaved: bool = False, name: str | None = None, chunk_records: int = DEFAULT_CHUNK_RECORDS,
     chunk_bytes: int = DEFAULT_CHUNK_BYTES, codecs: Mapping[str, list[dict[str, Any]]] | None = None,
-    overwrite: bool = False, runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT,
-    command: str = "",
+    profile: str | None = None, overwrite: bool = False, runner: Runner | None = None, memory: int | None = None,
+    progress: Progress = SILENT, command: str = "",
 ) -> ImportReport:
     """Make a dataset of one FASTQ file, or of the two files of paired reads.
 
@@ -53,6 +53,8 @@ def import_fastq(
         A chunk ends with the record (or pair) that brings one of its columns to this many decoded bytes.
     codecs : mapping of str to list of dict, optional
         Codec chains of columns that are to be stored in another way than by default.
+    profile : str, optional
+        "fast", "balanced" or "small": the other columns are stored with its codecs, chosen on a sample of every chunk.
     overwrite : bool
         Replace a dataset that is at ``output``.
     runner : Runner, optional
@@ -80,7 +82,9 @@ def import_fastq(
     )
     inputs = [describe_input(path) for path in paths]
     specs = _specs(codecs)
-    parameters = {"interleaved": interleaved, "chunk_records": chunk_records, "chunk_bytes": chunk_bytes}
+    parameters: dict[str, Any] = {
+        "interleaved": interleaved, "chunk_records": chunk_records, "chunk_bytes": chunk_bytes,
+    } | ({"profile": profile} if profile else {})  # fmt: skip
     plan = {
         "operation": "import fastq", "inputs": inputs, **parameters, "codecs": {n: s.codecs for n, s in specs.items()},
     }  # fmt: skip
@@ -92,7 +96,10 @@ def import_fastq(
         ))  # fmt: skip
         # The first chunk is read before anything that is to be replaced is gone.
         ahead = chunks_ahead(reads.head, memory, runner)
-        draft = Draft.create(output, specs, plan, orientation=Orientation.READ, name=name, overwrite=overwrite)
+        draft = Draft.create(
+            output, specs, plan, orientation=Orientation.READ, name=name, overwrite=overwrite, profile=profile,
+            chosen=codecs or (),
+        )  # fmt: skip
         identified = all(entry["version"] and entry["size"] is not None for entry in inputs)
         work = _Import(draft, reads, keep=identified)
         progress.begin("import", None)

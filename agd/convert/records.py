@@ -90,8 +90,8 @@ class RecordReader(Protocol):
 
 def import_stream(
     kind: str, reader: Callable[[str, InputStream], RecordReader], path: str, output: str, *, chunk_records: int,
-    chunk_bytes: int, codecs: Mapping[str, list[dict[str, Any]]] | None, runner: Runner | None, memory: int | None,
-    **options: Any,
+    chunk_bytes: int, codecs: Mapping[str, list[dict[str, Any]]] | None, profile: str | None, runner: Runner | None,
+    memory: int | None, **options: Any,
 ) -> ImportReport:
     """Import a file that is read front to back.
 
@@ -114,8 +114,10 @@ def import_stream(
         plan = {
             "operation": f"import {kind}", "source": path, "chunk_records": chunk_records, "chunk_bytes": chunk_bytes,
             "codecs": dict(codecs or {}),
-        }  # fmt: skip
-        return import_records(source, output, plan=plan, codecs=codecs, runner=runner, ahead=ahead, **options)
+        } | ({"profile": profile} if profile else {})  # fmt: skip
+        return import_records(
+            source, output, plan=plan, codecs=codecs, profile=profile, runner=runner, ahead=ahead, **options
+        )
 
 
 def column_specs(codecs: Mapping[str, list[dict[str, Any]]] | None) -> dict[str, ColumnSpec]:
@@ -137,14 +139,15 @@ def header_references(path: str, text: str) -> tuple[Reference, ...]:
 
 def import_records(
     source: Source, output: str, *, plan: Mapping[str, Any], name: str | None = None,
-    codecs: Mapping[str, list[dict[str, Any]]] | None = None, overwrite: bool = False, runner: Runner,
-    ahead: int | None, progress: Progress = SILENT, command: str = "", bytes_in: int = 0,
+    codecs: Mapping[str, list[dict[str, Any]]] | None = None, profile: str | None = None, overwrite: bool = False,
+    runner: Runner, ahead: int | None, progress: Progress = SILENT, command: str = "", bytes_in: int = 0,
 ) -> ImportReport:
     """Import records; nothing is visible before all of them are stored, and nothing is left when it fails."""
     start = time.perf_counter()
     draft = Draft.create(
-        output, column_specs(codecs), plan, orientation=Orientation.SEQ, name=name, overwrite=overwrite
-    )
+        output, column_specs(codecs), plan, orientation=Orientation.SEQ, name=name, overwrite=overwrite,
+        profile=profile, chosen=codecs or (),
+    )  # fmt: skip
 
     def work(raw: RawChunk) -> tuple[RawChunk, dict[str, tuple[bytes, Any]], Digest]:
         try:

@@ -25,8 +25,8 @@ NEWLINE = ord("\n")
 def import_sam(
     path: str, output: str, *, name: str | None = None, chunk_records: int = DEFAULT_CHUNK_RECORDS,
     chunk_bytes: int = DEFAULT_CHUNK_BYTES, codecs: Mapping[str, list[dict[str, Any]]] | None = None,
-    overwrite: bool = False, runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT,
-    command: str = "",
+    profile: str | None = None, overwrite: bool = False, runner: Runner | None = None, memory: int | None = None,
+    progress: Progress = SILENT, command: str = "",
 ) -> ImportReport:
     """Import SAM text, plain or compressed; see :func:`agd.convert.bam_in.import_bam` for the parameters.
 
@@ -37,7 +37,7 @@ def import_sam(
     """
     return import_stream(
         "sam", SamReader, path, output, name=name, chunk_records=chunk_records, chunk_bytes=chunk_bytes, codecs=codecs,
-        overwrite=overwrite, runner=runner, memory=memory, progress=progress, command=command,
+        profile=profile, overwrite=overwrite, runner=runner, memory=memory, progress=progress, command=command,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from agd.codecs import Context, needed_columns
 from agd.codecs.profile import PROFILES, Config, candidates, choose
 from agd.dataset import Dataset
 from agd.draft import Draft
-from agd.errors import CodecError, ColumnError, ReferenceNotFoundError, UsageError
+from agd.errors import ColumnError, ReferenceNotFoundError, UsageError
 from agd.manifest import Cell, Chunk, ColumnSpec
 from agd.ops.embed import embed_reference
 from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
@@ -215,14 +215,7 @@ class _Job:
                 return chunk, None, done
             values = self.dataset.decode_column(chunk, self.name, blobs)
             context = self.dataset.context(chunk, blobs)
-            chain = self.chains[0] if len(self.chains) == 1 else choose(self.chains, values, context)
-            try:
-                data, cell = draft.encode(self.name, chunk.first, values, codecs=chain, context=context)
-            except CodecError:
-                if chain == self.chains[0]:
-                    raise
-                # The sample did not show what this codec is not made for; the first takes any records.
-                data, cell = draft.encode(self.name, chunk.first, values, codecs=self.chains[0], context=context)
+            data, cell = draft.encode(self.name, chunk.first, values, chains=self.chains, context=context)
             return chunk, data, cell
 
         def store(item: tuple[Chunk, bytes | None, Cell]) -> tuple[int, int, Cell]:

@@ -75,7 +75,7 @@ class SortReport:
 def sort(
     dataset: Dataset, output: str | os.PathLike[str], *, by: str = "coordinate",
     chunk_records: int = DEFAULT_CHUNK_RECORDS, chunk_bytes: int = DEFAULT_CHUNK_BYTES, tmp: str | None = None,
-    codecs: Mapping[str, list[dict[str, Any]]] | None = None, overwrite: bool = False,
+    codecs: Mapping[str, list[dict[str, Any]]] | None = None, profile: str | None = None, overwrite: bool = False,
     partition: Partition | None = None, runner: Runner | None = None, memory: int | None = None,
     progress: Progress = SILENT, command: str = "", step: Mapping[str, Any] | None = None,
     **options: Any,
@@ -101,6 +101,9 @@ def sort(
         Local folder for temporary files. Default: beside a local output, the system's for remote ones.
     codecs : mapping of str to list of dict, optional
         Codec chain of some of the columns. Default: those of the input.
+    profile : str, optional
+        "fast", "balanced" or "small": the other columns are stored with its codecs, chosen on a sample of every chunk,
+        but for those that need a reference (:func:`agd.ops.recompress.recompress`).
     overwrite : bool
         Remove a dataset that is at ``output``.
     partition : Partition, optional
@@ -144,9 +147,12 @@ def sort(
         if runner is None:
             runner = stack.enter_context(ThreadRunner())
         layout = plan(dataset, ordering, runner, memory_of(runner, memory), chunk_records, chunk_bytes)
-        parameters = {"by": by, "chunk_records": chunk_records, "chunk_bytes": chunk_bytes}
+        parameters: dict[str, Any] = {"by": by, "chunk_records": chunk_records, "chunk_bytes": chunk_bytes}
+        if profile:
+            parameters["profile"] = profile
         draft = Draft.create(
-            url, specs, _plan(dataset, specs, parameters), orientation=Orientation.SEQ, overwrite=overwrite, **options,
+            url, specs, _plan(dataset, specs, parameters), orientation=Orientation.SEQ, overwrite=overwrite,
+            profile=profile, chosen=codecs or (), **options,
         )  # fmt: skip
         sorting = Sorting(loader.columns, draft, layout, runner, progress, chunk_records, chunk_bytes, partition)
         try:

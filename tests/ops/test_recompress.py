@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 
 import agd
+from agd.chunkfile import parse_header
+from agd.codecs import Chain
+from agd.codecs.profile import independent
 from agd.dataset import Dataset
 from agd.draft import Draft
-from agd.errors import ColumnError, ReferenceNotFoundError, UsageError
+from agd.errors import ColumnError, ReferenceNotFoundError, StorageError, UsageError
 from agd.ops.recompress import recompress
 from agd.run import SerialRunner, ThreadRunner
 from agd.storage import LocalStorage
+from agd.types import RecordType
 from tests.support.columns import assert_equal
 
 
@@ -160,3 +164,76 @@ def test_wrong_requests(dataset: Dataset) -> None:
     with pytest.raises(ColumnError, match="'nothing'"):
         recompress(dataset, codecs={"nothing": []})
     assert np.array_equal(Dataset.open(dataset.url).manifest.generation, dataset.manifest.generation)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("profile", ["fast", "balanced", "small"])
+def test_profiles_of_what_is_imported_and_sorted(
+    made: tuple[Path, Path, Path], tmp_path: Path, profile: str, workers: int
+) -> None:
+    """Each chunk is stored with one of the codecs of the profile, and the records are the same."""
+    runner = SerialRunner() if workers == 1 else ThreadRunner(workers)
+    folder, url = made[0].parent, str(tmp_path / "i.agd")
+    agd.import_fastq(
+        str(folder / "R1.fq"), str(folder / "R2.fq"), output=url, chunk_records=300, profile=profile, runner=runner,
+        codecs={"metadata": [{"name": "gzip", "level": 6}]},
+    )  # fmt: skip
+    imported = Dataset.open(url)
+    for name in ("bases", "qualities", "metadata"):
+        assert_equal(whole(imported)[name], whole(Dataset.open(str(made[0])))[name])
+    assert {codecs_of(imported, "metadata", chunk.first)[0]["name"] for chunk in imported.chunks} == {"gzip"}
+    possible = [Chain.from_json(c).to_json() for c in independent(profile, "qualities", RecordType.TEXT)]
+    assert all(codecs_of(imported, "qualities", chunk.first) in possible for chunk in imported.chunks)
+    assert imported.manifest.steps[0]["parameters"]["profile"] == profile
+    agd.sort(Dataset.open(str(made[0])), str(tmp_path / "s.agd"), chunk_records=300, profile=profile, runner=runner)
+    assert_same_records(Dataset.open(str(tmp_path / "s.agd")), whole(Dataset.open(str(made[1]))))
+    agd.export_bam(Dataset.open(str(made[1])), str(tmp_path / "s.bam"))
+    agd.import_bam(str(tmp_path / "s.bam"), str(tmp_path / "b.agd"), profile=profile, runner=runner)
+    assert_equal(whole(Dataset.open(str(tmp_path / "b.agd")))["bases"], whole(Dataset.open(str(made[1])))["bases"])
+
+
+def codecs_of(dataset: Dataset, name: str, first: int) -> list[dict[str, Any]]:
+    """What the object itself says of its codecs."""
+    key = dataset.manifest.object_key(name, first)
+    return parse_header(dataset.storage.get(key), key).codecs
+
+
+def test_profiles_make_it_smaller(made: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    sizes = []
+    for profile in (None, "balanced", "small"):
+        url = str(tmp_path / f"{profile}.agd")
+        agd.sort(Dataset.open(str(made[0])), url, profile=profile)
+        sizes.append(Dataset.open(url).manifest.stored_bytes)
+    assert sizes == sorted(sizes, reverse=True)
+    with pytest.raises(UsageError, match="no profile 'tiny'"):
+        agd.sort(Dataset.open(str(made[0])), str(tmp_path / "t.agd"), profile="tiny")
+    assert not (tmp_path / "t.agd").exists()
+
+
+def test_a_stopped_import_keeps_what_its_profile_chose(
+    made: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, url = made[0].parent, str(tmp_path / "i.agd")
+    put, stored = LocalStorage.put, list[str]()
+
+    def run() -> None:
+        agd.import_fastq(
+            str(folder / "R1.fq"), str(folder / "R2.fq"), output=url, chunk_records=100, profile="small",
+            runner=SerialRunner(),
+        )  # fmt: skip
+
+    def full(self: LocalStorage, key: str, data: Any, **options: Any) -> Any:
+        if len(stored) == 7:
+            raise StorageError("the disk is full")
+        stored.append(key)
+        return put(self, key, data, **options)
+
+    monkeypatch.setattr(LocalStorage, "put", full)
+    with pytest.raises(StorageError):
+        run()
+    before = {p.name: p.stat().st_mtime_ns for p in Path(url).iterdir() if not p.name.startswith(("draft", "."))}
+    assert len(before) == 6
+    monkeypatch.setattr(LocalStorage, "put", put)
+    run()
+    after = {p.name: p.stat().st_mtime_ns for p in Path(url).iterdir()}
+    assert all(after[name] == time for name, time in before.items())
