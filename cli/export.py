@@ -7,7 +7,15 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import command_line, json_option, report, resources
+from agd.cli.common import (
+    cluster_option,
+    command_line,
+    json_option,
+    partition_option,
+    report,
+    report_part,
+    resources,
+)
 from agd.cli.view import make_selection, selection_options
 from agd.units import format_seconds
 
@@ -28,11 +36,13 @@ def command() -> None:
 @click.option("-o", "--output", default="-", show_default=True, help="File of the first reads (or of all).")
 @click.option("-2", "--output2", help="File of the second reads.")
 @click.option("--singletons", help="File of reads without a mate, for alignment datasets.")
+@partition_option
 @json_option
 @resources
+@cluster_option
 def fastq(
-    dataset: str, output: str, output2: str | None, singletons: str | None, as_json: bool, runner: Any,
-    memory: int | None, progress: Any, quiet: bool,
+    dataset: str, output: str, output2: str | None, singletons: str | None, partition: Any, as_json: bool,
+    runner: Any, memory: int | None, progress: Any, quiet: bool,
 ) -> None:
     """Write the reads of DATASET as FASTQ; without -2 pairs are written interleaved.
 
@@ -47,8 +57,12 @@ def fastq(
     from agd.dataset import Dataset
 
     result = export_fastq(
-        Dataset.open(dataset), output, output2, singletons=singletons, runner=runner, memory=memory, progress=progress
-    )
+        Dataset.open(dataset), output, output2, singletons=singletons, partition=partition, runner=runner,
+        memory=memory, progress=progress,
+    )  # fmt: skip
+    if partition:
+        report_part(result, partition, output, result.records, as_json, quiet)
+        return
     report(result, as_json, quiet, f"{output}: {result.records:,} reads in {format_seconds(result.seconds)}")
 
 
@@ -59,17 +73,20 @@ def fastq(
 @click.option("-l", "--level", type=click.IntRange(0, 12), default=6, show_default=True, help="Compression level.")
 @click.option("--index/--no-index", default=None, help="Write an index beside it. [default: if sorted by coordinate]")
 @selection_options
+@partition_option
 @json_option
 @resources
+@cluster_option
 def bam(
-    dataset: str, regions: tuple[str, ...], output: str, level: int, index: bool | None, as_json: bool, runner: Any,
-    memory: int | None, progress: Any, quiet: bool, **conditions: Any,
+    dataset: str, regions: tuple[str, ...], output: str, level: int, index: bool | None, partition: Any, as_json: bool,
+    runner: Any, memory: int | None, progress: Any, quiet: bool, **conditions: Any,
 ) -> None:
     """Write DATASET, or what overlaps REGIONS of it, as BAM, with an index where it is sorted by coordinate.
 
     \b
     Examples:
       agd export bam sorted.agd -o out.bam
+      agd export bam sorted.agd -o s3://bucket/out.bam --partition 3/40
       agd export bam sorted.agd chr20:10,000,000-10,100,000 -o - | samtools flagstat -
     """
     from agd.convert.bam_out import export_bam
@@ -77,9 +94,12 @@ def bam(
 
     ds = Dataset.open(dataset)
     result = export_bam(
-        ds, output, level=level, index=index, selection=make_selection(ds, regions, **conditions), runner=runner,
-        memory=memory, progress=progress, command=command_line(),
+        ds, output, level=level, index=index, selection=make_selection(ds, regions, **conditions),
+        partition=partition, runner=runner, memory=memory, progress=progress, command=command_line(),
     )  # fmt: skip
+    if partition:
+        report_part(result, partition, output, result.records, as_json, quiet)
+        return
     extra = f" and {result.index}" if result.index else ""
     report(result, as_json and output != "-", quiet or output == "-",
            f"{output}{extra}: {result.records:,} records in {format_seconds(result.seconds)}")  # fmt: skip

@@ -18,15 +18,18 @@ from agd.units import format_seconds
 def command(dataset: str, as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool) -> None:
     """Publish the step of DATASET whose parts (--partition) are all done, or name those that are missing.
 
+    DATASET is the file where the parts are of an export.
+
     \b
     Examples:
       for i in 1 2 3 4; do agd align s.agd -r ref.fa --partition $i/4; done; agd finalise s.agd
       parallel agd align s.agd -r ref.fa --partition {}/4 ::: 1 2 3 4 && agd finalise s.agd
+      agd finalise out.bam
     """
-    from agd.ops.finalise import finalise
-    from agd.storage import open_storage
+    from agd.convert.finalise import finalise
 
-    result = finalise(open_storage(dataset), runner=runner)
+    result = finalise(dataset, runner=runner, memory=memory, progress=progress)
     what = "published" if result.published else "had been published already"
+    place = f" (generation {result.generation})" if result.generation else ""
     report(result, as_json, quiet, f"{dataset}: {result.operation} of {result.records:,} records in {result.parts} "
-           f"parts {what} (generation {result.generation}) in {format_seconds(result.seconds)}")  # fmt: skip
+           f"parts {what}{place} in {format_seconds(result.seconds)}")  # fmt: skip

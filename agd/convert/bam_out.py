@@ -6,6 +6,7 @@ import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,22 @@ from agd.convert import bgzf
 from agd.convert.header import output_header
 from agd.convert.index import IndexBuilder
 from agd.convert.outputs import open_output
+from agd.convert.pieces import SUFFIX, Piece, absolute, pieces, source_of, totals, write_pieces
 from agd.convert.reports import ExportReport
 from agd.dataset import Dataset
 from agd.errors import UsageError
 from agd.ops.digest import Digest, check_digest, digest_records
-from agd.ops.lines import to_records
-from agd.ops.scan import chunk_bytes, scan
+from agd.ops.finalise import finalise
+from agd.ops.lines import to_lines, to_records
+from agd.ops.partition import Joining, Partition
+from agd.ops.scan import chunk_bytes, line_columns, scan
 from agd.ops.select import Selection, is_coordinate_sorted
-from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
+from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight, local_runner
+from agd.storage import open_storage
 from agd.types import Reference
+
+#: Name of the export in plans.
+OPERATION = "export bam"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,8 @@ def encode_records(batch: Batch, names: str) -> tuple[Any, I64, Any]:
 
 def export_bam(
     dataset: Dataset, output: str, *, level: int = 6, index: bool | None = None, selection: Selection | None = None,
-    runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT, command: str = "",
+    partition: Partition | None = None, runner: Runner | None = None, memory: int | None = None,
+    progress: Progress = SILENT, command: str = "",
 ) -> ExportReport:
     """Write a BAM file.
 
@@ -81,6 +90,9 @@ def export_bam(
         and the output is a file.
     selection : Selection, optional
         Records wanted. Default: all.
+    partition : Partition, optional
+        Write the pieces of this part of the chunks beside the output; :func:`agd.convert.finalise.finalise` joins them
+        when all parts are done. On a runner of other processes this happens by itself.
 
     Raises
     ------
@@ -93,6 +105,23 @@ def export_bam(
     if index and (not ordered or output == "-"):
         raise UsageError(f"{output}: only a file in coordinate order can be indexed", "sort the dataset first")
     index = (ordered and output != "-") if index is None else index
+    if partition is not None or local_runner(runner) is not runner:
+        if selection is not None and not selection.everything:
+            raise UsageError("a selection of records is exported by one process", "leave --partition or --cluster out")
+        part = write_pieces(
+            dataset, [output], {"operation": OPERATION, "level": level, "index": index}, line_columns(dataset),
+            partial(_piece, dataset, level), partition or Partition(1, 1), runner,
+            in_flight(runner, memory, 4 * chunk_bytes(dataset)), progress,
+            header=output_header(dataset, "agd export bam", command),
+        )  # fmt: skip
+        where = ""
+        if partition is None:
+            finalise(
+                open_storage(absolute(output) + SUFFIX), joiners={OPERATION: join_bam}, runner=runner, progress=progress
+            )
+            where = output + IndexBuilder([r.length for r in dataset.manifest.references]).suffix if index else ""
+        (records,), (size,), bases = totals(part, 1)
+        return ExportReport(records, {output: records}, bases, size, time.perf_counter() - start, where)
     stream = BamStream(
         dataset, level=level, index=index, selection=selection, runner=runner, memory=memory, progress=progress,
         program="agd export bam", command=command,
@@ -108,6 +137,52 @@ def export_bam(
     return ExportReport(
         stream.records, {output: stream.records}, stream.bases, stream.size, time.perf_counter() - start, where
     )
+
+
+def _piece(dataset: Dataset, level: int, batch: Batch) -> Piece:
+    """On a worker: the records of a chunk, and what the index needs of them."""
+    lines = to_lines(batch, dataset.orientation, dataset.manifest.pairing == "interleaved")
+    part = _encode(lines, dataset.manifest.names, level, True)
+    names = ("reference", "position", "end", "flag")
+    arrays: dict[str, Any] = {"starts": part.starts, **dict(zip(names, part.index, strict=True))}
+    return Piece((part.data,), (part.count,), (len(part.data),), part.bases, part.digest, arrays)
+
+
+def join_bam(joining: Joining) -> None:
+    """Make a BAM file, and its index, of its pieces."""
+    dataset, plan = source_of(joining), joining.parts[0].plan
+    builder = IndexBuilder([r.length for r in dataset.manifest.references]) if plan["index"] else None
+    output, digest = plan["outputs"][0], Digest()
+    head, _ = bgzf.deflate_blocks(
+        bam_header(joining.parts[0].fields["header"], dataset.manifest.references), plan["level"]
+    )
+    with open_output(output, compression="none") as out:
+        out.write(head)
+        size = len(head)
+        for piece in pieces(joining):
+            if builder is not None:
+                a, places = piece.arrays, piece.arrays["starts"] + (size << 16)
+                builder.add(a["reference"], a["position"], a["end"], a["flag"], places[:-1], places[1:])
+            out.write(piece.files[0])
+            size += len(piece.files[0])
+            digest.add(piece.digest)
+        out.write(bgzf.EOF)
+        check_digest(dataset, digest)
+    if builder is not None:
+        with open_output(output + builder.suffix, compression="none") as file:
+            file.write(builder.to_bytes())
+
+
+def _encode(lines: Batch, names: str, level: int, whole: bool) -> _Part:
+    data, offsets, records = encode_records(lines, names)
+    blocks, sizes = bgzf.deflate_blocks(data, level)
+    places = bgzf.virtual_offsets(offsets, sizes)
+    a = lines.alignments()
+    end = a.position + np.maximum(reference_lengths(a.cigar), 1)
+    return _Part(
+        blocks, len(lines), len(records.bases), places, (a.reference, a.position, end, a.flag),
+        digest_records(records) if whole else Digest(),
+    )  # fmt: skip
 
 
 class BamStream:
@@ -165,12 +240,4 @@ class BamStream:
         return data
 
     def _encode(self, lines: Batch) -> _Part:
-        data, offsets, records = encode_records(lines, self._dataset.manifest.names)
-        blocks, sizes = bgzf.deflate_blocks(data, self._level)
-        places = bgzf.virtual_offsets(offsets, sizes)
-        a = lines.alignments()
-        end = a.position + np.maximum(reference_lengths(a.cigar), 1)
-        return _Part(
-            blocks, len(lines), len(records.bases), places, (a.reference, a.position, end, a.flag),
-            digest_records(records) if self._whole else Digest(),
-        )  # fmt: skip
+        return _encode(lines, self._dataset.manifest.names, self._level, self._whole)

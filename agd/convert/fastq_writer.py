@@ -7,19 +7,34 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from agd import kernels
 from agd.batch import I64, U8, U16, Batch, Bool, Column
+from agd.convert.pieces import (
+    SUFFIX,
+    Piece,
+    absolute,
+    compress,
+    compression_of,
+    end_of,
+    pieces,
+    totals,
+    write_pieces,
+)  # fmt: skip
 from agd.convert.reports import ExportReport
 from agd.convert.streams import OutputStream, open_output
 from agd.dataset import Dataset
 from agd.errors import KernelError, UsageError
 from agd.kernels.ragged import concat_batches
 from agd.manifest import Manifest
-from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
+from agd.ops.finalise import finalise
+from agd.ops.partition import Joining, Partition
+from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight, local_runner
+from agd.storage import open_storage
 from agd.types import Flag, Orientation, SortOrder
 
 COLUMNS = ["bases", "qualities", "metadata"]
@@ -38,8 +53,9 @@ _NOT_BESIDE = "sort the dataset by name first (agd sort --by queryname)"
 
 def export_fastq(
     dataset: Dataset, output: str | os.PathLike[str], output2: str | os.PathLike[str] | None = None, *,
-    singletons: str | os.PathLike[str] | None = None, interleaved: bool = False, runner: Runner | None = None,
-    memory: int | None = None, progress: Progress = SILENT,
+    singletons: str | os.PathLike[str] | None = None, interleaved: bool = False,
+    partition: Partition | None = None, runner: Runner | None = None, memory: int | None = None,
+    progress: Progress = SILENT,
 ) -> ExportReport:
     """Write the reads of a dataset as FASTQ.
 
@@ -63,6 +79,9 @@ def export_fastq(
         Reads that have no mate, or that do not say which end they are.
     interleaved : bool
         Of alignments: write pairs only to ``output``, first and second reads in turn.
+    partition : Partition, optional
+        Write the pieces of this part of the chunks beside the output; :func:`agd.convert.finalise.finalise` joins them
+        when all parts are done. On a runner of other processes this happens by itself.
     runner : Runner, optional
         Default: threads, one for each processor.
     memory : int, optional
@@ -88,6 +107,8 @@ def export_fastq(
         if runner is None:
             runner = stack.enter_context(ThreadRunner())
         ahead = in_flight(runner, memory, _chunk_bytes(dataset), fixed=32 << 20)
+        if partition is not None or local_runner(runner) is not runner:
+            return _in_parts(dataset, plan, paths, partition, runner, ahead, progress)
         targets = [
             None if path is None else _Target(stack.enter_context(open_output(path, runner=runner)), layout)
             for path, layout in zip((output, output2, singletons), plan.layouts, strict=True)
@@ -112,6 +133,57 @@ def export_fastq(
     )  # fmt: skip
 
 
+#: Name of the export in plans.
+OPERATION = "export fastq"
+
+
+def _in_parts(
+    dataset: Dataset, plan: _Reads | _Lines, paths: list[str], partition: Partition | None, runner: Runner, ahead: int,
+    progress: Progress,
+) -> ExportReport:
+    begun = time.perf_counter()
+    if isinstance(plan, _Lines) and plan.match:
+        raise UsageError(
+            "mates are matched by one process: two that belong together may be in two parts",
+            "leave --partition or --cluster out",
+        )
+    columns = COLUMNS if isinstance(plan, _Reads) else plan.columns
+    part = write_pieces(
+        dataset, paths, {"operation": OPERATION}, columns, partial(_piece, plan, paths), partition or Partition(1, 1),
+        runner, ahead, progress,
+    )  # fmt: skip
+    if partition is None:
+        finalise(open_storage(absolute(paths[0]) + SUFFIX), joiners={OPERATION: join_fastq}, progress=progress)
+    written, sizes, bases = totals(part, len(paths))
+    files = dict(zip(paths, written, strict=True))
+    return ExportReport(sum(written), files, bases, sum(sizes), time.perf_counter() - begun)
+
+
+def _piece(plan: _Reads | _Lines, paths: list[str], batch: Batch) -> Piece:
+    """On a worker: the text of a chunk, compressed; that of the last one ends as the imported files did."""
+    part = plan.format(batch)
+    texts = []
+    for pieces_, layout, _ in zip(part.texts, plan.layouts, paths, strict=False):
+        text = b"".join(piece.tobytes() for piece in pieces_)
+        if batch.first + len(batch) == len(plan.dataset):
+            text = layout.ended(text)
+        texts.append(text)
+    files = tuple(compress(text, compression_of(path)) for text, path in zip(texts, paths, strict=True))
+    return Piece(files, part.counts[: len(paths)], tuple(map(len, texts)), part.bases)
+
+
+def join_fastq(joining: Joining) -> None:
+    """Make FASTQ files of their pieces; they become visible together, once all are whole."""
+    paths = joining.parts[0].plan["outputs"]
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(open_output(path, compression="none")) for path in paths]
+        for piece in pieces(joining):
+            for file, data in zip(files, piece.files, strict=True):
+                file.write(data)
+        for file, path in zip(files, paths, strict=True):
+            file.write(end_of(compression_of(path)))
+
+
 @dataclass(frozen=True, slots=True)
 class _Layout:
     """How a file ends its lines, and itself."""
@@ -119,6 +191,11 @@ class _Layout:
     crlf: bool = False
     final_newline: bool = True
     trailer: str = ""
+
+    def ended(self, text: bytes) -> bytes:
+        """The last text of the file as it is to be."""
+        cut = 0 if self.final_newline or not text else 2 if self.crlf else 1
+        return text[: len(text) - cut] + self.trailer.encode()
 
     @staticmethod
     def of(source: Mapping[str, Any]) -> _Layout:
@@ -186,9 +263,10 @@ class _Reads:
 
     def parts(self, runner: Runner, ahead: int) -> Iterator[_Part]:
         """The text of every chunk."""
-        return _map_chunks(self.dataset, COLUMNS, self._format, runner, ahead)
+        return _map_chunks(self.dataset, COLUMNS, self.format, runner, ahead)
 
-    def _format(self, batch: Batch) -> _Part:
+    def format(self, batch: Batch) -> _Part:
+        """The text of a batch."""
         count = len(batch)
         if self.two:
             first = np.arange(batch.first % 2, count, 2)
@@ -214,11 +292,12 @@ class _Lines:
     def parts(self, runner: Runner, ahead: int) -> Iterator[_Part]:
         """The text of every chunk, or of whole runs of reads of one name."""
         if not self.match:
-            return _map_chunks(self.dataset, self.columns, self._format, runner, ahead)
+            return _map_chunks(self.dataset, self.columns, self.format, runner, ahead)
         batches = self.dataset.batches(self.columns, runner=runner, ahead=max(1, ahead // 2))
-        return runner.map(self._format, _whole_names(batches, self.header), on="cpu", ahead=max(1, ahead // 2))
+        return runner.map(self.format, _whole_names(batches, self.header), on="cpu", ahead=max(1, ahead // 2))
 
-    def _format(self, batch: Batch) -> _Part:
+    def format(self, batch: Batch) -> _Part:
+        """The text of a batch."""
         flag = _flags(batch)
         primary = np.flatnonzero((flag & _FURTHER) == 0)
         routes = self._match(batch, flag, primary) if self.match else (primary, _NONE, _NONE)

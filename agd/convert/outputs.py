@@ -100,7 +100,7 @@ class _MemberWriter:
 
     def __init__(self, sink: Sink, compression: Compression, level: int, runner: Runner | None) -> None:
         self._sink = sink
-        compress = _compress_zstd if compression is Compression.ZSTD else bz2.compress
+        compress = compress_zstd if compression is Compression.ZSTD else bz2.compress
         self._pump: Pump[memoryview, bytes] = Pump(lambda data: compress(data, level), sink.write, runner)
         self._pieces = Pieces(_PIECE_BYTES[compression], self._pump.put)
 
@@ -124,7 +124,8 @@ class _MemberWriter:
         self._sink.abort()
 
 
-def _compress_zstd(data: memoryview, level: int) -> bytes:
+def compress_zstd(data: memoryview, level: int) -> bytes:
+    """A frame with a checksum."""
     frame: bytes = zstandard.ZstdCompressor(level=level, write_checksum=True).compress(data)
     return frame
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
-from agd.claim import claim_key
+from agd.claim import NEW, claim_key
 from agd.dataset import Dataset, is_dataset, load_manifest
 from agd.draft import Draft
 from agd.errors import AgdError, UsageError
@@ -52,8 +54,8 @@ class FinaliseReport:
         return asdict(self)
 
 
-#: Makes the whole of the parts of a step, and publishes it.
-Joiner: TypeAlias = Callable[[Joining], Dataset]
+#: Makes the whole of the parts of a step, and publishes it; gives None if that is no dataset.
+Joiner: TypeAlias = Callable[[Joining], Dataset | None]
 
 
 def finalise(
@@ -100,8 +102,24 @@ def finalise(
         runner = runner or ThreadRunner(1)
         chunks = _whole(storage, parts, latest, local_runner(runner))
         joining = Joining(storage, tuple(parts), tuple(chunks), latest, runner, memory, progress)
-        latest = {"dedup": finish_dedup, **(joiners or {})}.get(operation, _commit)(joining).manifest
-    assert latest is not None
+        done = {"dedup": finish_dedup, **(joiners or {})}.get(operation, _commit)(joining)
+        latest = None if done is None else done.manifest
+    chunks_done, records, generation = sum(len(part.chunks) for part in parts), first.total, 0
+    if latest is not None:
+        chunks_done, records, generation = len(latest.chunks), latest.records, latest.generation
+    _clean(storage, parts, latest is not None)
+    return FinaliseReport(
+        operation, len(parts), chunks_done, records, generation, not published, round(time.monotonic() - started, 3),
+    )  # fmt: skip
+
+
+def _clean(storage: Storage, parts: Sequence[Part], dataset: bool) -> None:
+    """Remove claims, records of parts and what they left for this."""
+    if not dataset:
+        # Of a file nobody can tell later whether it was joined: without records nobody tries again.
+        for part in parts:
+            storage.delete(part.key)
+        storage.delete(NEW)
     for part in parts:
         for name in part.columns:
             # Those of columns that no chunk needed in the end, too.
@@ -111,10 +129,9 @@ def finalise(
                 if part.columns[name].key.endswith(INTERMEDIATE):
                     storage.delete(object_key(part.name, chunk.first, part.columns[name].key))
         storage.delete(part.key)
-    return FinaliseReport(
-        operation, len(parts), len(latest.chunks), latest.records, latest.generation,
-        not published, round(time.monotonic() - started, 3),
-    )  # fmt: skip
+    if not dataset:
+        with contextlib.suppress(OSError):
+            os.rmdir(storage.url)
 
 
 def _is_published(part: Part, latest: Manifest) -> bool:

@@ -8,16 +8,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pysam
 import pytest
 
 pytest.importorskip("distributed")
 
 import agd
 from agd.aligners.align import align
+from agd.cli import run
+from agd.convert.finalise import finalise as finalise_url
 from agd.convert.sam_out import count_records
+from agd.convert.streams import open_input
 from agd.dataset import Dataset
+from agd.errors import UsageError
 from agd.ops.depth import depths, runs, whole_references
-from agd.ops.finalise import finalise
+from agd.ops.finalise import GapsError, finalise
 from agd.ops.partition import Partition
 from agd.ops.recompress import recompress
 from agd.ops.select import Selection
@@ -119,6 +124,83 @@ def test_dedup_in_parts(inputs: Path, tmp_path: Path, count: int) -> None:
     same(url, inputs / "marked.agd")
     assert "PERCENT_DUPLICATION" in (tmp_path / "m.txt").read_text()
     assert sorted(open_storage(url).keys()) == sorted(open_storage(inputs / "marked.agd").keys())
+
+
+def bam_text(path: Path) -> str:
+    """Records, header but for the command lines, and a look through the index."""
+    header = [line for line in pysam.samtools.view("-H", str(path)).splitlines() if not line.startswith("@PG")]
+    first = pysam.AlignmentFile(str(path)).references[0]
+    return "\n".join(header) + pysam.samtools.view(str(path)) + pysam.samtools.view(str(path), first)
+
+
+def test_export_bam(runner: Runner, inputs: Path, tmp_path: Path) -> None:
+    dataset = agd.open(str(inputs / "marked.agd"))
+    report = agd.export_bam(dataset, str(tmp_path / "a.bam"), runner=runner)
+    expected = agd.export_bam(dataset, str(tmp_path / "b.bam"), runner=SerialRunner())
+    assert (report.records, report.bases) == (expected.records, expected.bases)
+    assert (tmp_path / "a.bam").read_bytes() == (tmp_path / "b.bam").read_bytes()
+    assert (tmp_path / "a.bam.bai").read_bytes() == (tmp_path / "b.bam.bai").read_bytes()
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_export_bam_in_parts(inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset, out = agd.open(str(inputs / "marked.agd")), tmp_path / "a.bam"
+    for part in shuffled_parts(4)[:-1]:
+        agd.export_bam(dataset, str(out), partition=part)
+    missing = shuffled_parts(4)[-1]
+    with pytest.raises(GapsError, match=f"1 of 4 parts are not done: {missing.number} "):
+        finalise_url(str(out))
+    with pytest.raises(agd.AgdError, match="other inputs or parameters"):
+        agd.export_bam(dataset, str(out), level=1, partition=missing)
+    # A piece that is torn, of a part that is done.
+    torn = sorted((tmp_path / "a.bam.parts").glob("piece-*"))[0]
+    torn.write_bytes(torn.read_bytes()[:100])
+    agd.export_bam(dataset, str(out), partition=missing)
+    with pytest.raises(GapsError, match="1 of 4"):
+        finalise_url(str(out))
+    for part in shuffled_parts(4):
+        agd.export_bam(dataset, str(out), partition=part)
+    assert run(["finalise", str(out), "--json"]) == 0
+    assert '"operation": "export bam"' in capsys.readouterr().out
+    agd.export_bam(dataset, str(tmp_path / "b.bam"))
+    assert bam_text(out) == bam_text(tmp_path / "b.bam")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.bam", "a.bam.bai", "b.bam", "b.bam.bai"]
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst", ".bz2"])
+def test_export_fastq(inputs: Path, tmp_path: Path, suffix: str) -> None:
+    dataset = agd.open(str(inputs / "reads.agd"))
+    one, two = (str(tmp_path / f"R{i}.fq{suffix}") for i in (1, 2))
+    for part in shuffled_parts(3):
+        agd.export_fastq(dataset, one, two, partition=part)
+    assert finalise_url(one).records == len(dataset)
+    for made, given in ((one, "R1.fq"), (two, "R2.fq")):
+        with open_input(made) as stream:
+            assert b"".join(iter(lambda s=stream: bytes(s.read()), b"")) == (inputs / given).read_bytes()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_export_fastq_on_runners(runner: Runner, inputs: Path, tmp_path: Path) -> None:
+    one, two = (str(tmp_path / f"R{i}.fq") for i in (1, 2))
+    report = agd.export_fastq(agd.open(str(inputs / "aligned.agd")), one, two, runner=runner)
+    assert report.records == 2400
+    assert [Path(path).read_bytes() for path in (one, two)] == [
+        (inputs / name).read_bytes() for name in ("R1.fq", "R2.fq")
+    ]
+    agd.export_fastq(agd.open(str(inputs / "sorted.agd")), one, runner=runner)
+    assert Path(one).read_bytes().count(b"\n") == 4 * 2400
+
+
+def test_what_cannot_be_exported_in_parts(inputs: Path, tmp_path: Path) -> None:
+    by_name = str(tmp_path / "n.agd")
+    agd.sort(agd.open(str(inputs / "aligned.agd")), by_name, by="queryname")
+    part = Partition(1, 2)
+    with pytest.raises(UsageError, match="mates are matched by one process"):
+        agd.export_fastq(agd.open(by_name), str(tmp_path / "1.fq"), str(tmp_path / "2.fq"), partition=part)
+    with pytest.raises(UsageError, match="standard output"):
+        agd.export_bam(agd.open(by_name), "-", partition=part)
+    with pytest.raises(UsageError, match="a selection"):
+        agd.export_bam(agd.open(by_name), str(tmp_path / "x.bam"), selection=Selection(min_mapq=3), partition=part)
 
 
 def stretches(dataset: Dataset, runner: Runner) -> list[list[int]]:
