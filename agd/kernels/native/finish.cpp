@@ -1,5 +1,6 @@
 // From the bare hits of an aligner to SAM records: flags, mates, clips, tags.
 #include "hits.hpp"
+#include "simd.hpp"
 
 #include <array>
 #include <cmath>
@@ -72,7 +73,7 @@ class Finisher {
         found.resize((size_t)h.count);
         primary.assign((size_t)h.reads, -1);
         for (int64_t r = 0; r < h.reads; r++) {
-            for (int64_t i = h.offsets[r]; i < h.offsets[r + 1]; i++) examine(r, i);
+            for (int64_t i = h.offsets[r]; i < h.offsets[r + 1]; i++) fetch(i + AHEAD), examine(r, i);
             primary[(size_t)r] = choose(r);
             relate(r);
         }
@@ -131,6 +132,16 @@ class Finisher {
         }
     }
 
+    // Hits lie anywhere in the genome, which no cache holds: what is compared soon is asked for now.
+    static constexpr int64_t AHEAD = 8;
+    void fetch(int64_t i) const {
+        if (i >= h.count || h.reference[i] < 0 || h.reference[i] >= contigs || h.start[i] < 0) return;
+        const int64_t *contig = genome.offsets + h.reference[i];
+        if (h.start[i] >= contig[1] - contig[0]) return;
+        const uint8_t *from = genome.values + contig[0] + h.start[i];
+        for (int line = 0; line < 4; line++) __builtin_prefetch(from + 64 * line);
+    }
+
     // Checks a hit and compares its bases with the reference.
     void examine(int64_t r, int64_t i) {
         const int64_t length = read_length(r), from = h.query_start[i], to = h.query_end[i];
@@ -162,7 +173,9 @@ class Finisher {
             read = turned.data();
         }
         Walk walk{read, read + query, ref + h.start[i], ref + contig_length, md.data() + begin};
-        for (int64_t k = h.cigar_offsets[i]; k < h.cigar_offsets[i + 1]; k++) walk.step(h.cigar[k]);
+        vectorised([&]() AGD_INLINED {
+            for (int64_t k = h.cigar_offsets[i]; k < h.cigar_offsets[i + 1]; k++) walk.step(h.cigar[k]);
+        });
         walk.count();
         md.resize((size_t)(walk.out - md.data()));
         const int64_t score = scoring.match * walk.matches - scoring.ambiguous * walk.ambiguous -
