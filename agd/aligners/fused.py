@@ -181,6 +181,8 @@ def align_sorted(
         draft = Draft.create(
             output, specs, plan, orientation=Orientation.SEQ, overwrite=overwrite, profile=profile, chosen=codecs or ()
         )
+        if not isinstance(tool, ChunkAligner):
+            draft.resumed = False  # programs need not print the same twice: what they gave is not mixed
         layout = SortPlan(True, (), BLOCK, MAX_FAN_IN, runner.workers, runner.workers, WINDOW)
         sorting = Sorting(COLUMNS, draft, layout, runner, progress, chunk_records, chunk_bytes)
         job = _Fused(source, tool, genome, line, by, runner, ahead, progress)

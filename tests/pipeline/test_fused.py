@@ -156,6 +156,40 @@ def test_what_a_full_disk_stopped_goes_on(
     assert {name: (tmp_path / "f.agd" / name).stat().st_ino for name in kept} == kept
 
 
+def test_what_programs_print_is_not_mixed_with_an_earlier_run(
+    tied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("bwa") is None:
+        pytest.skip("bwa is not installed")
+    put, left = LocalStorage.put, [5]
+
+    def full(self: LocalStorage, key: str, data: bytes, *, exclusive: bool = False) -> None:
+        left[0] -= key.endswith("results")
+        if left[0] < 0:
+            raise StorageError(f"{key}: No space left on device")
+        put(self, key, data, exclusive=exclusive)
+
+    def work() -> FusedReport:
+        return align_dataset_sorted(
+            agd.open(str(tied / "ts.agd")), str(tied / "ref.fa"), tmp_path / "f.agd", read_group=READ_GROUP,
+            aligner="bwa", chunk_records=50, dedup=True,
+        )  # fmt: skip
+
+    monkeypatch.setattr(LocalStorage, "put", full)
+    with pytest.raises(StorageError, match="No space left"):
+        work()
+    monkeypatch.undo()
+    assert work().kept == 0
+    shutil.copytree(tied / "ts.agd", tmp_path / "a.agd")
+    align(agd.open(str(tmp_path / "a.agd")), str(tied / "ref.fa"), read_group=READ_GROUP, aligner="bwa")
+    agd.sort(agd.open(str(tmp_path / "a.agd")), str(tmp_path / "s.agd"), chunk_records=50)
+    agd.dedup(agd.open(str(tmp_path / "s.agd")))
+    fused, steps = agd.open(str(tmp_path / "f.agd")), agd.open(str(tmp_path / "s.agd"))
+    assert text(fused, tmp_path / "f.sam") == text(steps, tmp_path / "s.sam")
+    ours, theirs = (ds.manifest.digest["records"] for ds in (fused, steps))
+    assert theirs.items() <= ours.items()  # bwa is given no names and no qualities, so that step knows less
+
+
 def test_what_cannot_go_on_leaves_nothing(tied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise VerificationError("broken")
