@@ -37,7 +37,9 @@ DELIMITERS = (b":", b" ", b"\t", b"\n", b"/", b"#")
 #: Numbers of a name that are taken out; what follows them is text.
 MAX_NUMBERS = 64
 
-_POWERS = 10 ** np.arange(1, 10, dtype=np.int64)
+#: A text (bytes, offsets, which entry each name has; or one for all, or one for each), or numbers and how many digits
+#: they have (0: as many as it takes), as :func:`agd.kernels.write_names` takes them.
+_Piece = tuple[U8, I64, I64 | None] | tuple[U32, int]
 
 
 @register
@@ -164,15 +166,12 @@ def _read_links(reader: StreamReader, count: int) -> _Links:
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """The text before a number, or after the last: entries, and for each row which of them it has (None: its own)."""
+    """The text before a number, or after the last: entries, and for each row which of them it has (None: its own, or
+    the only one).
+    """
 
     entries: Column
     ids: I64 | None
-
-    @property
-    def lengths(self) -> I64:
-        lengths = self.entries.lengths
-        return lengths if self.ids is None else lengths[self.ids]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +185,7 @@ class _Part:
     kinds : list of int
         Of each number: 1, or how many digits it has where zeros may lead.
     numbers : list of ndarray of uint32, shape (rows,)
+        Of stride 0 where all are one number.
     texts : list of _Text
         One more than numbers.
     """
@@ -363,7 +363,7 @@ def _read_numbers(reader: StreamReader, name: str, rows: int, way: Any) -> U32:
     if type(way) is int:
         if not 0 <= way <= LARGEST:
             reader.fail(name, f"a number beyond {LARGEST}")
-        return np.full(rows, way, np.uint32)
+        return np.broadcast_to(np.uint32(way), rows)
     if way == "plain":
         values = reader.numbers(name, rows, LARGEST)
     elif way == "steps":
@@ -381,7 +381,7 @@ def _read_numbers(reader: StreamReader, name: str, rows: int, way: Any) -> U32:
 
 def _read_text(reader: StreamReader, name: str, rows: int, way: Any) -> _Text:
     if isinstance(way, str):
-        return _Text(Column.from_list([way.encode("latin-1")]), np.zeros(rows, np.int64))
+        return _Text(Column.from_list([way.encode("latin-1")]), None)
     if "each" in way:
         return _Text(_read_entries(reader, name, rows), None)
     distinct = way["listed"]
@@ -403,46 +403,49 @@ def _read_entries(reader: StreamReader, name: str, count: int) -> Column:
     return Column.from_lengths(reader.exactly(name, _total(reader, lengths)), lengths)
 
 
-def _digits(numbers: U32, kind: int) -> I64:
-    """How many digits each number is written with."""
-    if kind > 1:
-        return np.full(len(numbers), kind, np.int64)
-    return np.searchsorted(_POWERS, numbers.astype(np.int64), side="right") + 1
+def _pieces(part: _Part) -> list[_Piece]:
+    """What names consist of; what is the same in all of them is joined."""
+    pieces: list[_Piece] = []
+    fixed = b""
+    for j, text in enumerate(part.texts):
+        if len(text.entries) == 1:
+            fixed += text.entries[0]
+        else:
+            assert text.entries.offsets is not None
+            pieces += [*_fixed(fixed), (text.entries.values, text.entries.offsets, text.ids)]
+            fixed = b""
+        if j == len(part.numbers):
+            break
+        numbers, width = part.numbers[j], part.kinds[j] if part.kinds[j] > 1 else 0
+        if len(numbers) and numbers.strides == (0,):
+            fixed += b"%0*d" % (width, numbers[0])
+            if 0 < width < len(b"%d" % numbers[0]):
+                raise CodecError("names", "layout", f"{numbers[0]} has more than {width} digits")
+        else:
+            pieces += [*_fixed(fixed), (np.ascontiguousarray(numbers), width)]
+            fixed = b""
+    return pieces + _fixed(fixed)
+
+
+def _fixed(text: bytes) -> list[_Piece]:
+    return [(np.frombuffer(text, np.uint8), np.array([0, len(text)]), None)] if text else []
 
 
 def _join(parts: list[_Part]) -> Column:
     """Names from their parts."""
     lengths = np.zeros(sum(len(part.rows) for part in parts), np.int64)
-    for part in parts:
-        sizes = np.zeros(len(part.rows), np.int64)
-        for kind, numbers in zip(part.kinds, part.numbers, strict=True):
-            sizes += _digits(numbers, kind)
-        for text in part.texts:
-            sizes += text.lengths
+    pieces = [_pieces(part) for part in parts]
+    for part, of in zip(parts, pieces, strict=True):
+        sizes = np.empty(len(part.rows), np.int64)
+        kernels.name_sizes(of, sizes)
         lengths[part.rows] = sizes
     if int(lengths.sum()) > MAX_DECODED:
         raise CodecError("names", "sizes", f"more than {MAX_DECODED} bytes of names")
     out = Column.from_lengths(np.empty(int(lengths.sum()), np.uint8), lengths)
     assert out.offsets is not None
-    for part in parts:
-        at = out.offsets[part.rows]
-        for j, text in enumerate(part.texts):
-            at = _put_text(text, out.values, at)
-            if j < len(part.numbers):
-                at = at + _digits(part.numbers[j], part.kinds[j])
-                width = part.kinds[j] if part.kinds[j] > 1 else 0
-                kernels.write_decimals(part.numbers[j], width, at, out.values)
+    for part, of in zip(parts, pieces, strict=True):
+        kernels.write_names(of, out.offsets[part.rows], out.values)
     return out
-
-
-def _put_text(text: _Text, out: U8, at: I64) -> I64:
-    offsets = text.entries.offsets
-    assert offsets is not None
-    starts, ends = offsets[:-1], offsets[1:]
-    if text.ids is not None:
-        starts, ends = starts[text.ids], ends[text.ids]
-    kernels.copy_spans(text.entries.values, starts, ends, out, at)
-    return at + (ends - starts)
 
 
 # Fields

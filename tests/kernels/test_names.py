@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,13 +90,6 @@ def test_numbers(names: list[bytes]) -> None:
             short = [np.empty(room, dtype) for dtype in (np.int64, np.int64, np.uint32, np.uint8)]
             with pytest.raises(KernelError):
                 kernels.name_numbers(text.values, text.offsets, *short)
-        out = text.values.copy()
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            out[start:end] = 0
-        for kind in set(kinds.tolist()):
-            chosen = kinds == kind
-            kernels.write_decimals(numbers[chosen], kind if kind > 1 else 0, ends[chosen], out)
-        assert out.tobytes() == text.values.tobytes()
     assert results[0] == results[1]
 
 
@@ -121,12 +115,58 @@ def test_spans(kernels: ModuleType, spans: list[tuple[int, int]]) -> None:
             kernels.span_numbers(values, starts, ends, ids)
 
 
-@pytest.mark.parametrize(
-    ("number", "width", "end"), [(10, 1, 5), (10, 0, 1), (10, 0, 6), (1, 10, 5), (1, -1, 5), (1, 3, 2)]
+PIECES = st.one_of(
+    st.tuples(st.just("text"), st.lists(st.binary(max_size=40), min_size=1, max_size=3), st.booleans()),
+    st.tuples(st.just("number"), st.sampled_from([0, 1, 3, 9]), st.booleans()),
 )
-def test_decimals_that_do_not_fit(kernels: ModuleType, number: int, width: int, end: int) -> None:
-    with pytest.raises(KernelError):
-        kernels.write_decimals(np.array([number], np.uint32), width, np.array([end]), np.zeros(5, np.uint8))
+
+
+@given(pieces=st.lists(PIECES, max_size=5), count=st.integers(0, 6), seed=st.integers(0, 2**32 - 1),
+       gap=st.integers(0, 3))  # fmt: skip
+def test_pieces_make_names(kernels: ModuleType, pieces: list[Any], count: int, seed: int, gap: int) -> None:
+    rng = np.random.default_rng(seed)
+    given, expected = [], [b""] * count
+    for kind, what, listed in pieces:
+        if kind == "number":
+            digits = rng.integers(1, (what or 9) + 1, count)
+            numbers = rng.integers(10 ** (digits - 1), 10**digits).astype(np.uint32) * np.uint32(listed)
+            given.append((numbers, what))
+            texts = [b"%0*d" % (what, n) for n in numbers.tolist()]
+        elif listed:
+            entries, ids = Column.from_list(what), rng.integers(0, len(what), count)
+            given.append((entries.values, entries.offsets, ids))
+            texts = [what[i] for i in ids.tolist()]
+        else:
+            texts = [what[0]] * count if len(what) == 1 else [what[i % len(what)] + b"%d" % i for i in range(count)]
+            entries = Column.from_list(what if len(what) == 1 else texts)
+            given.append((entries.values, entries.offsets, None))
+        expected = [name + text for name, text in zip(expected, texts, strict=True)]
+    sizes = np.full(count, 7, np.int64)
+    kernels.name_sizes(given, sizes)
+    assert sizes.tolist() == [len(name) for name in expected]
+    starts = np.cumsum(sizes + gap) - sizes
+    out = np.full(int((sizes + gap).sum()), 255, np.uint8)
+    kernels.write_names(given, starts, out)
+    assert out.tobytes() == b"".join(b"\xff" * gap + name for name in expected)
+
+
+def test_pieces_that_do_not_fit(kernels: ModuleType) -> None:
+    text, zero = Column.from_list([b"ab", b"c"]), np.zeros(1, np.int64)
+    number = np.array([10], np.uint32)
+    for piece, reason in (
+        ((number, 1), "too large"), ((number * 100_000_000, 0), "too large"), ((number, 10), "no such width"),
+        ((number, -1), "no such width"), ((number[:0], 0), "differ in number"),
+        ((text.values, text.offsets, zero + 2), "no such text"), ((text.values, text.offsets, zero - 1), "such text"),
+        ((text.values, text.offsets, zero[:0]), "differ in number"), ((text.values, text.offsets, None), "in number"),
+        ((text.values[:1], text.offsets, zero), "outside of the texts"),
+    ):  # fmt: skip
+        with pytest.raises(KernelError, match=reason):
+            kernels.name_sizes([piece], zero.copy())
+        with pytest.raises(KernelError, match=reason):
+            kernels.write_names([piece], zero, np.zeros(9, np.uint8))
+    for start, size in ((-1, 9), (8, 9), (0, 1)):
+        with pytest.raises(KernelError, match="outside of the output"):
+            kernels.write_names([(number, 0)], zero + start, np.zeros(size, np.uint8))
 
 
 def fields(kernels: ModuleType, names: Column) -> list[list[int]]:

@@ -26,6 +26,7 @@ void bind_rans_decode(nb::module_ &);
 void bind_symbols(nb::module_ &);
 void bind_duplicates(nb::module_ &);
 void bind_names(nb::module_ &);
+void bind_name_pieces(nb::module_ &);
 void bind_coverage(nb::module_ &);
 void bind_cycles(nb::module_ &);
 void bind_quality_model(nb::module_ &);
@@ -70,6 +71,7 @@ NB_MODULE(_native, m) {
     agd::bind_symbols(m);
     agd::bind_duplicates(m);
     agd::bind_names(m);
+    agd::bind_name_pieces(m);
     agd::bind_coverage(m);
     agd::bind_cycles(m);
     agd::bind_quality_model(m);

@@ -1,5 +1,6 @@
 // Names of reads taken apart: which name repeats an earlier one, and where the numbers in it are (spec/codecs/names.md).
 #include "common.hpp"
+#include "vector.hpp"
 
 #include <algorithm>
 #include <array>
@@ -14,13 +15,24 @@ static constexpr int64_t MAX_DIGITS = 9;    // digits of a number; longer ones a
 static bool is_digit(uint8_t c) { return (uint8_t)(c - '0') < 10; }
 static bool is_blank(uint8_t c) { return c == ' ' || c == '\t'; }
 
+static bool is_mate_digit(const uint8_t *p, int64_t i, int64_t n) {
+    if (p[i] != '1' && p[i] != '2') return false;
+    if (p[i - 1] == '/') return i + 1 == n || is_blank(p[i + 1]);
+    return is_blank(p[i - 1]) && i + 1 < n && p[i + 1] == ':';
+}
+
 // Index of the 1 or 2 that tells mates apart: of "/1" at the end of a word, or of " 1:"; -1: there is none.
 static int64_t mate_digit(const uint8_t *p, int64_t n) {
-    for (int64_t i = 1; i < n; i++) {
-        if (p[i] != '1' && p[i] != '2') continue;
-        if (p[i - 1] == '/' && (i + 1 == n || is_blank(p[i + 1]))) return i;
-        if (is_blank(p[i - 1]) && i + 1 < n && p[i + 1] == ':') return i;
+    int64_t i = 1;
+    for (Block before, here; i + 32 <= n; i += 32) {
+        std::memcpy(&before, p + i - 1, 32);
+        std::memcpy(&here, p + i, 32);
+        const Block likely = (Block)(((before == '/') | (before == ' ') | (before == '\t')) & ((here == '1') | (here == '2')));
+        for (uint32_t bits = bits_of(likely); bits; bits &= bits - 1)
+            if (is_mate_digit(p, i + std::countr_zero(bits), n)) return i + std::countr_zero(bits);
     }
+    for (; i < n; i++)
+        if (is_mate_digit(p, i, n)) return i;
     return -1;
 }
 
@@ -176,23 +188,6 @@ int64_t span_numbers(In<uint8_t> values, In<int64_t> starts, In<int64_t> ends, O
     return found;
 }
 
-// Writes numbers as decimal digits, ends[i] being where number i ends; width 0: as many digits as it takes.
-void write_decimals(In<uint32_t> numbers, int width, In<int64_t> ends, Out<uint8_t> out) {
-    nb::gil_scoped_release unlocked;
-    require(ends.size() == numbers.size(), "numbers and ends differ in number");
-    require(width >= 0 && width <= MAX_DIGITS, "no such width");
-    for (size_t i = 0; i < numbers.size(); i++) {
-        uint32_t number = numbers.data()[i];
-        int64_t at = ends.data()[i];
-        require(at >= 0 && at <= (int64_t)out.size(), "number outside of the output", (int64_t)i);
-        for (int digits = 0; width ? digits < width : !digits || number; digits++, number /= 10) {
-            require(at > 0, "number outside of the output", (int64_t)i);
-            out.data()[--at] = (uint8_t)('0' + number % 10);
-        }
-        require(number == 0, "number is too large for its width", (int64_t)i);
-    }
-}
-
 static bool ends_word(uint8_t c) { return is_blank(c) || c == '\n' || c == '/' || c == '#'; }
 
 // Lane, tile, x and y of Illumina names, four numbers a record: of the first word with at least seven parts between
@@ -244,7 +239,6 @@ void bind_names(nb::module_ &m) {
     m.def("name_shapes", &name_shapes, values, offsets, nb::arg("counts").noconvert(), nb::arg("shapes").noconvert());
     m.def("name_numbers", &name_numbers, values, offsets, starts, ends, numbers, nb::arg("kinds").noconvert());
     m.def("span_numbers", &span_numbers, values, starts, ends, nb::arg("ids").noconvert());
-    m.def("write_decimals", &write_decimals, numbers, nb::arg("width"), ends, out);
     m.def("name_fields", &name_fields, values, offsets, out);
 }
 

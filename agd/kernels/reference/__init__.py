@@ -35,8 +35,9 @@ from agd.kernels.reference.names import (
     name_mates,
     name_numbers,
     name_shapes,
+    name_sizes,
     span_numbers,
-    write_decimals,
+    write_names,
 )
 from agd.kernels.reference.order import argsort_bytes, argsort_u64, coordinate_keys, name_keys
 from agd.kernels.reference.planes import folded_bits, planes_join, planes_split
@@ -121,6 +122,7 @@ __all__ = [
     "name_mates",
     "name_numbers",
     "name_shapes",
+    "name_sizes",
     "nm_md",
     "number_cigars",
     "optical_duplicates",
@@ -155,5 +157,5 @@ __all__ = [
     "tag_sizes",
     "tag_split",
     "unclipped_ends",
-    "write_decimals",
+    "write_names",
 ]

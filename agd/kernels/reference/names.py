@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,6 +18,8 @@ MAX_NUMBERS, MAX_DIGITS = 64, 9
 _MATE = re.compile(rb"(?<=/)[12](?=[ \t]|\Z)|(?<=[ \t])[12](?=:)", re.DOTALL)
 _DIGITS = re.compile(rb"[0-9]+")
 _WORD = re.compile(rb"[^ \t\n/#]*")
+
+Piece = tuple[U8, I64, I64 | None] | tuple[U32, int]
 
 
 def _names(values: U8, offsets: I64) -> Iterator[bytes]:
@@ -165,34 +168,83 @@ def span_numbers(values: U8, starts: I64, ends: I64, ids: I64) -> int:
     return len(known)
 
 
-def write_decimals(numbers: U32, width: int, ends: I64, out: U8) -> None:
-    """Write numbers as decimal digits.
+def _texts_of(pieces: Sequence[Piece], names: int) -> list[list[bytes]]:
+    """The text of every piece of every name."""
+    texts = []
+    for piece in pieces:
+        if len(piece) == 2:
+            numbers, width = piece
+            if not 0 <= width <= MAX_DIGITS:
+                raise KernelError("no such width")
+            if len(numbers) != names:
+                raise KernelError("numbers and names differ in number")
+            bad = np.flatnonzero(numbers >= 10 ** (width or MAX_DIGITS))
+            if len(bad):
+                raise KernelError("number is too large for its width", int(bad[0]))
+            texts.append([b"%0*d" % (width, number) for number in numbers.tolist()])
+            continue
+        values, offsets, ids = piece
+        check_offsets(offsets, len(values), "offsets outside of the texts")
+        entries = [values[a:b].tobytes() for a, b in pairwise(offsets.tolist())]
+        if ids is not None:
+            if len(ids) != names:
+                raise KernelError("texts and names differ in number")
+            bad = np.flatnonzero((ids < 0) | (ids >= len(entries)))
+            if len(bad):
+                raise KernelError("there is no such text", int(bad[0]))
+            texts.append([entries[i] for i in ids.tolist()])
+        elif len(entries) not in (1, names):
+            raise KernelError("texts and names differ in number")
+        else:
+            texts.append(entries * names if len(entries) == 1 else entries)
+    return texts
+
+
+def name_sizes(pieces: Sequence[Piece], sizes: I64) -> None:
+    """Number of bytes of names that are made of pieces.
 
     Parameters
     ----------
-    width : int
-        Digits of each number, with leading zeros; 0: as many as it takes.
-    ends : ndarray of int64
-        Where in ``out`` each number ends.
+    pieces : list of tuple
+        What the names consist of, in order. Numbers: (ndarray of uint32, at most 999,999,999, one for each name; digits
+        of each, with leading zeros, or 0: as many as it takes). Texts: (ndarray of uint8, offsets of the entries,
+        ndarray of int64: which entry each name has, or None: the only one, or each its own).
+    sizes : ndarray of int64, shape (names,)
+        Written.
+
+    Raises
+    ------
+    KernelError
+        Pieces are not for as many names; a number does not fit its width; there is no such entry.
+    """
+    sizes[:] = 0
+    for texts in _texts_of(pieces, len(sizes)):
+        sizes += np.array([len(text) for text in texts], np.int64)
+
+
+def write_names(pieces: Sequence[Piece], starts: I64, out: U8) -> None:
+    """Write names that are made of pieces.
+
+    Parameters
+    ----------
+    pieces : list of tuple
+        As for :func:`name_sizes`.
+    starts : ndarray of int64, shape (names,)
+        Where in ``out`` each name starts.
     out : ndarray of uint8
         Written at these places only.
 
     Raises
     ------
     KernelError
-        A number does not fit its width, or the output.
+        As for :func:`name_sizes`; or a name lies outside of the output.
     """
-    if len(numbers) != len(ends):
-        raise KernelError("numbers and ends differ in number")
-    if not 0 <= width <= MAX_DIGITS:
-        raise KernelError("no such width")
-    for i, (number, end) in enumerate(zip(numbers.tolist(), ends.tolist(), strict=True)):
-        digits = b"%0*d" % (width, number)
-        if not len(digits) <= end <= len(out):
-            raise KernelError("number outside of the output", i)
-        if width and len(digits) > width:
-            raise KernelError("number is too large for its width", i)
-        out[end - len(digits) : end] = np.frombuffer(digits, np.uint8)
+    texts = _texts_of(pieces, len(starts))
+    for i, start in enumerate(starts.tolist()):
+        name = b"".join(of[i] for of in texts)
+        if start < 0 or start + len(name) > len(out):
+            raise KernelError("name outside of the output", i)
+        out[start : start + len(name)] = np.frombuffer(name, np.uint8)
 
 
 def name_fields(values: U8, offsets: I64, out: I64) -> None:
