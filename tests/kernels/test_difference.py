@@ -101,7 +101,7 @@ def random_case(seed: int, records: int) -> tuple[str, str, Genome]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_nm_md_equal_samtools_calmd(kernels: ModuleType, simd: int, tmp_path: Path, seed: int) -> None:
+def test_nm_md_equal_samtools_calmd(kernels: ModuleType, tmp_path: Path, seed: int) -> None:
     sam, fasta, genome = random_case(seed, 600)
     expected = calmd(tmp_path, sam, fasta)
     assert len(expected) == 600
@@ -110,7 +110,7 @@ def test_nm_md_equal_samtools_calmd(kernels: ModuleType, simd: int, tmp_path: Pa
 
 
 @given(st.data())
-def test_implementations_agree(simd: int, data: st.DataObject) -> None:
+def test_implementations_agree(data: st.DataObject) -> None:
     first = "ACGTTGCAACGTTGCAACGTTGCAACGTTGCAACGTTG"
     text = first + data.draw(st.text("ACGTacgtNR=", max_size=80))
     genome = Genome.from_fasta(f">a\n{text}\n>b\nACGTACGTNN\n")

@@ -1,6 +1,5 @@
 // What CIGARs say about reads and reference: lengths, unclipped ends, and the differences between them (NM, MD).
 #include "difference.hpp"
-#include "simd.hpp"
 
 #include <limits>
 
@@ -107,32 +106,6 @@ int64_t md_bound(In<int64_t> contig_offsets, In<int32_t> reference, In<uint32_t>
     return total;
 }
 
-// NM and MD of every record; returns the bytes of all MD.
-AGD_INLINE int64_t walk_all(const Cigars &cigars, const Genome &genome, const int32_t *reference, const int64_t *position,
-                            const uint8_t *bases, const int64_t *base_offsets, int32_t *nm, char *md, int64_t room,
-                            int64_t *md_offsets) {
-    int64_t used = 0;
-    md_offsets[0] = 0;
-    for (int64_t i = 0; i < cigars.records; i++) {
-        const int32_t contig = reference[i];
-        const int64_t at = position[i], *read = base_offsets + i;
-        nm[i] = -1;
-        if (contig >= 0 && at >= 0 && read[1] > read[0] && cigars.begin(i) < cigars.end(i)) {
-            const int64_t contig_length = genome.length(contig, i);
-            require(md_room(cigars, i, read[1] - read[0], contig_length) <= room - used, "no room for the MD texts", i);
-            const uint8_t *first = genome.letters + genome.offsets[contig], *last = first + contig_length;
-            Walk walk{bases + read[0], bases + read[1], first + std::min(at, contig_length), last, md + used};
-            for (const uint32_t *c = cigars.begin(i); c < cigars.end(i) && walk.step(*c);) c++;
-            walk.count();
-            require(walk.nm <= std::numeric_limits<int32_t>::max(), "NM does not fit 32 bits", i);
-            nm[i] = (int32_t)walk.nm;
-            used = walk.out - md;
-        }
-        md_offsets[i + 1] = used;
-    }
-    return used;
-}
-
 int64_t nm_md(In<uint8_t> genome_letters, In<int64_t> contig_offsets, In<int32_t> reference, In<int64_t> position,
               In<uint32_t> cigar, In<int64_t> cigar_offsets, In<uint8_t> bases, In<int64_t> base_offsets,
               Out<int32_t> nm, Out<uint8_t> md, Out<int64_t> md_offsets) {
@@ -144,10 +117,28 @@ int64_t nm_md(In<uint8_t> genome_letters, In<int64_t> contig_offsets, In<int32_t
     require(reference.size() == n && position.size() == n && base_offsets.size() == n + 1 && nm.size() == n &&
                 md_offsets.size() == n + 1,
             "arrays of records differ in length");
-    return vectorised([&]() AGD_INLINED {
-        return walk_all(cigars, genome, reference.data(), position.data(), bases.data(), base_offsets.data(), nm.data(),
-                        (char *)md.data(), (int64_t)md.size(), md_offsets.data());
-    });
+    const int64_t room = (int64_t)md.size();
+    int64_t used = 0;
+    md_offsets.data()[0] = 0;
+    for (int64_t i = 0; i < cigars.records; i++) {
+        const int32_t contig = reference.data()[i];
+        const int64_t at = position.data()[i], *read = base_offsets.data() + i;
+        nm.data()[i] = -1;
+        if (contig >= 0 && at >= 0 && read[1] > read[0] && cigars.begin(i) < cigars.end(i)) {
+            const int64_t contig_length = genome.length(contig, i);
+            require(md_room(cigars, i, read[1] - read[0], contig_length) <= room - used, "no room for the MD texts", i);
+            const uint8_t *first = genome.letters + genome.offsets[contig], *last = first + contig_length;
+            Walk walk{bases.data() + read[0], bases.data() + read[1], first + std::min(at, contig_length), last,
+                      (char *)md.data() + used};
+            for (const uint32_t *c = cigars.begin(i); c < cigars.end(i) && walk.step(*c);) c++;
+            walk.count();
+            require(walk.nm <= std::numeric_limits<int32_t>::max(), "NM does not fit 32 bits", i);
+            nm.data()[i] = (int32_t)walk.nm;
+            used = walk.out - (char *)md.data();
+        }
+        md_offsets.data()[i + 1] = used;
+    }
+    return used;
 }
 
 }  // namespace

@@ -24,14 +24,14 @@ inline char upper(uint8_t letter) { return (char)(letter >= 'a' && letter <= 'z'
 
 constexpr int64_t BLOCK = 32;
 
-// Of 32 letters, a bit for each that is not equal to its partner, whatever their case, or is none of ACGT.
-AGD_INLINE uint32_t not_plain(const uint8_t *a, const uint8_t *b) {
-    Block x, y;
-    std::memcpy(&x, a, BLOCK);
-    std::memcpy(&y, b, BLOCK);
-    const Block u = x & 0xdf;
-    return ~bits_of((Block)((u == (y & 0xdf)) & ((u == 'A') | (u == 'C') | (u == 'G') | (u == 'T'))));
+// Of 16 letters, a bit for each that is equal to its partner, whatever their case, and one of ACGT.
+AGD_INLINE uint32_t plain(const uint8_t *a, const uint8_t *b) {
+    const Half u = load_half(a) & 0xdf, v = load_half(b) & 0xdf;
+    return bits_of((Half)((u == v) & ((u == 'A') | (u == 'C') | (u == 'G') | (u == 'T'))));
 }
+
+// Of 32 letters, a bit for each for which that is not so.
+AGD_INLINE uint32_t not_plain(const uint8_t *a, const uint8_t *b) { return ~(plain(a, b) | plain(a + 16, b + 16) << 16); }
 
 // Writes the MD of one record; reads and reference that end before the CIGAR does end the walk, as in samtools calmd.
 struct Walk {

@@ -24,11 +24,10 @@ static bool is_mate_digit(const uint8_t *p, int64_t i, int64_t n) {
 // Index of the 1 or 2 that tells mates apart: of "/1" at the end of a word, or of " 1:"; -1: there is none.
 static int64_t mate_digit(const uint8_t *p, int64_t n) {
     int64_t i = 1;
-    for (Block before, here; i + 32 <= n; i += 32) {
-        std::memcpy(&before, p + i - 1, 32);
-        std::memcpy(&here, p + i, 32);
-        const Block likely = (Block)(((before == '/') | (before == ' ') | (before == '\t')) & ((here == '1') | (here == '2')));
-        for (uint32_t bits = bits_of(likely); bits; bits &= bits - 1)
+    for (; i + 16 <= n; i += 16) {
+        const Half before = load_half(p + i - 1), here = load_half(p + i);
+        const auto likely = ((before == '/') | (before == ' ') | (before == '\t')) & ((here == '1') | (here == '2'));
+        for (uint32_t bits = bits_of((Half)likely); bits; bits &= bits - 1)
             if (is_mate_digit(p, i + std::countr_zero(bits), n)) return i + std::countr_zero(bits);
     }
     for (; i < n; i++)

@@ -32,20 +32,26 @@ AGD_INLINE bool any(const Block &block) {
     return (part[0] | part[1] | part[2] | part[3]) != 0;
 }
 
-// A bit for each byte of a block of which each is 0 or 255, the first lowest.
-AGD_INLINE uint32_t bits_of(const Block &mask) {
+using Half = uint8_t __attribute__((vector_size(16), aligned(1), may_alias));
+
+// A bit for each byte of a half block of which each is 0 or 255, the first lowest.
+AGD_INLINE uint32_t bits_of(const Half &mask) {
 #if defined(__SSE2__)
-    __m128i half[2];
-    std::memcpy(half, &mask, 32);
-    return (uint32_t)_mm_movemask_epi8(half[0]) | (uint32_t)_mm_movemask_epi8(half[1]) << 16;
+    return (uint32_t)_mm_movemask_epi8((__m128i)mask);
 #else
-    uint64_t part[4];
-    std::memcpy(part, &mask, 32);
+    uint64_t part[2];
+    std::memcpy(part, &mask, 16);
     uint32_t bits = 0;
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 2; i++)
         bits |= (uint32_t)((part[i] & 0x0101010101010101) * 0x0102040810204080 >> 56) << (8 * i);
     return bits;
 #endif
+}
+
+AGD_INLINE Half load_half(const uint8_t *p) {
+    Half half;
+    std::memcpy(&half, p, 16);
+    return half;
 }
 
 AGD_INLINE uint64_t load64(const uint8_t *p) {
