@@ -59,11 +59,12 @@ def write_bases(writer: StreamWriter, column: Column) -> None:
     """Streams of letters laid end to end: ``bases``, and the runs that are not A, C, G or T."""
     assert column.offsets is not None
     packed = np.empty((len(column.values) + 3) // 4, np.uint8)
-    if kernels.base2_pack(column.values, column.offsets, packed):
-        none = np.empty(0, np.int64)
-        runs = kernels.exception_runs(column.values, _KEEP, none, none, np.empty(0, np.uint8))
-        starts, lengths, letters = np.empty(runs, np.int64), np.empty(runs, np.int64), np.empty(runs, np.uint8)
-        kernels.exception_runs(column.values, _KEEP, starts, lengths, letters)
+    others = kernels.base2_pack(column.values, column.offsets, packed)
+    if others:
+        # There are at most as many runs as letters in them; pages that are never written cost nothing.
+        starts, lengths, letters = np.empty(others, np.int64), np.empty(others, np.int64), np.empty(others, np.uint8)
+        runs = kernels.exception_runs(column.values, _KEEP, starts, lengths, letters)
+        starts, lengths, letters = starts[:runs], lengths[:runs], letters[:runs]
         gaps = starts.copy()
         gaps[1:] -= starts[:-1] + lengths[:-1]
         writer.add("run.letter", letters)

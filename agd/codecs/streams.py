@@ -25,6 +25,9 @@ STORED, ZSTD, RANS = 0, 1, 2
 #: From this level of Zstandard on, an entropy coder is tried as well, on streams of more bytes than these.
 RANS_LEVEL, RANS_BYTES = 3, 512
 
+#: Bytes that tell whether a large stream can be made smaller.
+SAMPLE = 1 << 16
+
 _NO_BYTES = np.empty(0, np.uint8)
 
 _HEAD = struct.Struct("<II")
@@ -76,13 +79,20 @@ class StreamWriter:
         raw = memoryview(data).cast("B") if memoryview(data).nbytes else memoryview(b"")
         if not len(raw):
             return
-        squeezed = self._zstd.encode(raw)
+        squeezed = raw if self._hopeless(raw) else self._zstd.encode(raw)
         coder, stored = (ZSTD, squeezed) if len(squeezed) < len(raw) else (STORED, bytes(raw))
         if self._level >= RANS_LEVEL and len(raw) > RANS_BYTES and len(stored) > RANS_BYTES // 4:
             coded = rans.compress(np.frombuffer(raw, np.uint8))
             if len(coded) < len(stored):
                 coder, stored = RANS, bytes(coded)
         self._streams.append((name.encode("latin-1"), coder, len(raw), stored))
+
+    def _hopeless(self, raw: memoryview) -> bool:
+        """Whether fast levels would only lose time on a large stream, such as bases in no order: by three samples."""
+        if self._level >= RANS_LEVEL or len(raw) < 16 * SAMPLE:
+            return False
+        starts = (0, (len(raw) - SAMPLE) // 2, len(raw) - SAMPLE)
+        return all(len(self._zstd.encode(raw[at : at + SAMPLE])) > 0.99 * SAMPLE for at in starts)
 
     def numbers(self, name: str, values: NDArray[Any], *, signed: bool = False) -> None:
         """Integers as one stream for each byte of the widest of them, lowest first; none where all are 0.
@@ -212,11 +222,12 @@ class StreamReader:
         names = [f"{name}:{plane}" for plane in range(8)]
         while names and names[-1] not in self.entries:
             names.pop()
-        out = np.zeros(count, np.int64)
-        if names and count:
-            planes = [self.exactly(plane, count) if plane in self.entries else _NO_BYTES for plane in names]
-            if not kernels.planes_join(planes, signed, largest, out):
-                self.fail(name, f"a number beyond {largest}")
+        if not names or not count:
+            return np.zeros(count, np.int64)
+        out = np.empty(count, np.int64)
+        planes = [self.exactly(plane, count) if plane in self.entries else _NO_BYTES for plane in names]
+        if not kernels.planes_join(planes, signed, largest, out):
+            self.fail(name, f"a number beyond {largest}")
         return out
 
     def finish(self) -> None:

@@ -192,3 +192,16 @@ def test_numbers() -> None:
     reader = StreamReader(writer.finish(), "test")
     with pytest.raises(CodecError, match="beyond 254"):
         reader.numbers("a", 1, 254)
+
+
+def test_large_streams_that_do_not_compress_are_stored() -> None:
+    rng = np.random.default_rng(1)
+    random = rng.integers(0, 256, 1 << 20).astype(np.uint8)
+    half = np.concatenate((random[: 1 << 19], np.zeros(1 << 19, np.uint8)))
+    writer = StreamWriter(1)
+    writer.add("random", random)
+    writer.add("half", half)
+    reader = StreamReader(writer.finish(), "test")
+    assert [(entry.coder, entry.stored < entry.raw) for entry in reader.entries.values()] == [(0, False), (1, True)]
+    assert reader.get("random", 1 << 20).tobytes() == random.tobytes()
+    assert reader.get("half", 1 << 20).tobytes() == half.tobytes()

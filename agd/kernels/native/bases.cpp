@@ -263,7 +263,16 @@ int64_t exception_runs(In<uint8_t> values, In<uint8_t> keep, Out<int64_t> starts
     const int64_t n = (int64_t)values.size();
     const int64_t capacity = (int64_t)std::min({starts.size(), lengths.size(), letters.size()});
     int64_t found = 0;
+    // All sixteen letters from i on are kept; for a few kinds only, others are looked up one by one.
+    const auto all_kept = [&](int64_t i) {
+        const Half letters = load_half(p + i);
+        Half good{};
+        for (size_t k = 0; k < keep.size(); k++) good |= (Half)(letters == keep.data()[k]);
+        return bits_of(good) == 0xFFFF;
+    };
     for (int64_t i = 0; i < n; i++) {
+        while (keep.size() <= 5 && i + 16 <= n && all_kept(i)) i += 16;
+        if (i == n) break;
         if (kept[p[i]]) continue;
         const int64_t start = i;
         while (i + 1 < n && p[i + 1] == p[start]) i++;
