@@ -79,8 +79,11 @@ class StreamWriter:
         raw = memoryview(data).cast("B") if memoryview(data).nbytes else memoryview(b"")
         if not len(raw):
             return
-        squeezed = raw if self._hopeless(raw) else self._zstd.encode(raw)
-        coder, stored = (ZSTD, squeezed) if len(squeezed) < len(raw) else (STORED, bytes(raw))
+        coder, stored = STORED, b""
+        if not self._hopeless(raw):
+            coder, stored = ZSTD, self._zstd.encode(raw)
+        if coder == STORED or len(stored) >= len(raw):
+            coder, stored = STORED, bytes(raw)
         if self._level >= RANS_LEVEL and len(raw) > RANS_BYTES and len(stored) > RANS_BYTES // 4:
             coded = rans.compress(np.frombuffer(raw, np.uint8))
             if len(coded) < len(stored):
