@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -93,6 +93,29 @@ class Tabular:
         import polars
 
         return polars.DataFrame(self.frame().to_arrow(**options))
+
+    def scan(self) -> Any:
+        """A ``polars.LazyFrame``: a query reads only the columns that it uses, and no more chunks than its rows need.
+
+        Conditions of the query are met after reading; those of :meth:`filter` before.
+
+        Notes
+        -----
+        Types of tags are found at once, by reading tags up to the first that has a value.
+        """
+        import polars
+        from polars.io.plugins import register_io_source
+
+        frame = self.frame()
+
+        def source(columns: list[str] | None, predicate: Any, rows: int | None, size: int | None) -> Iterator[Any]:
+            view = frame if columns is None else frame.choose(columns)
+            view = view if rows is None else view.first(rows)
+            for batch in view.arrow_reader():
+                part = polars.DataFrame(batch)
+                yield part if predicate is None else part.filter(predicate)
+
+        return register_io_source(source, schema=polars.DataFrame(frame.schema.empty_table()).schema)
 
     def to_pandas(self, **options: Any) -> Any:
         """A ``pandas.DataFrame`` of Arrow-backed columns; options as for ``to_arrow``."""

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import click
 
 from agd.cli.terminal import colour
-from agd.units import format_seconds as seconds  # noqa: F401
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from agd import samheader
-from agd.aligners.aligner import Aligned, ChunkAligner, Reads, Request, StreamAligner, load_aligner
+from agd.aligners.aligner import Aligned, AlignerFactory, ChunkAligner, Reads, Request, StreamAligner, load_aligner
 from agd.aligners.reference import Genome, load_genome
 from agd.batch import Alignments, AnyColumn, Batch, Bool, Column
 from agd.cell import decode_cell, default_spec
@@ -79,7 +79,7 @@ class AlignReport:
 
 
 def align(
-    dataset: Dataset, reference: str, *, aligner: str = "minibwa", read_group: str | None = None,
+    dataset: Dataset, reference: str, *, aligner: str | AlignerFactory = "minibwa", read_group: str | None = None,
     aligner_args: str = "", overwrite: bool = False, codecs: Mapping[str, list[dict[str, Any]]] | None = None,
     partition: Partition | None = None, runner: Runner | None = None, memory: int | None = None,
     progress: Progress = SILENT, command: str = "",
@@ -92,8 +92,9 @@ def align(
         Reads as sequenced (from FASTQ).
     reference : str
         FASTA, path or url. An index is built where there is none.
-    aligner : str
-        "minibwa", or a program: see :func:`agd.aligners.aligner.aligner_names`.
+    aligner : str or AlignerFactory
+        "minibwa", or a program: see :func:`agd.aligners.aligner.aligner_names`. Or one of your own, see
+        :mod:`agd.aligners.aligner`.
     read_group : str, optional
         ``@RG`` line, tabs as such or as ``\t``.
     aligner_args : str
@@ -123,15 +124,16 @@ def align(
     _check(dataset, overwrite)
     genome = load_genome(reference)
     line = samheader.read_group_line(read_group) if read_group else ""
-    tool = load_aligner(aligner)(Request(genome, line, aligner_args, local_runner(runner), progress))
+    make = load_aligner(aligner) if isinstance(aligner, str) else aligner
+    tool = make(Request(genome, line, aligner_args, local_runner(runner), progress))
     if "bases" not in dataset.columns:
         raise ColumnError(f"{dataset.url}: there is no column 'bases'", "import the reads again")
     if partition and not isinstance(tool, ChunkAligner):
         raise UsageError(
-            f"{aligner} aligns all reads in one go, and its results depend on that", "run it without --partition"
+            f"{tool.name} aligns all reads in one go, and its results depend on that", "run it without --partition"
         )
     if local_runner(runner) is not runner and not isinstance(tool, ChunkAligner):
-        raise UsageError(f"{aligner} aligns all reads in one go, on one machine", "run it without --cluster")
+        raise UsageError(f"{tool.name} aligns all reads in one go, on one machine", "run it without --cluster")
     columns = [name for name in tool.columns if name in dataset.columns]
     ahead = _ahead(dataset, memory, runner, genome, isinstance(tool, ChunkAligner))
     job = _Job(dataset, columns, tool, runner, ahead, partition)

@@ -220,3 +220,20 @@ def test_kinds_of_tags() -> None:
     found = names_and_kinds(Column.from_list(fields))
     assert found == {"NM": {"i"}, "MD": {"Z"}, "XB": {"Bi"}, "XF": {"f"}, "XA": {"Z"}}
     assert names_and_kinds(Column(np.empty(0, np.uint8), np.zeros(1, np.int64))) == {}
+
+
+def test_polars_scan(tmp_path: Path) -> None:
+    """Queries of polars read the columns and chunks that they need, and give what polars gives of the whole table."""
+    columns = {"bases": ["ACGT", "GG", "N"] * 20, "score": list(range(60)), "note": ["a", "b", "c"] * 20}
+    ds = agd.create(str(tmp_path / "s.agd"), columns, chunk_records=7)
+    whole = polars.DataFrame(ds)
+    assert ds.scan().collect().equals(whole)
+    for key in list(ds.storage.keys()):
+        if key.endswith((".note", "7.score")) and "000000000000." not in key:
+            ds.storage.delete(key)
+    assert ds.scan().select("score").head(5).collect().equals(whole.select("score").head(5))
+    query = polars.col("bases").str.len_bytes() > 1
+    for frame in (ds.scan(), ds.select("bases").scan()):
+        counted = frame.filter(query).group_by("bases").len().sort("bases").collect()
+        assert counted.equals(whole.filter(query).group_by("bases").len().sort("bases"))
+    assert ds.select("bases").scan().filter(query).head(3).collect().equals(whole.select("bases").filter(query).head(3))

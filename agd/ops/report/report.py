@@ -22,7 +22,7 @@ from agd.ops.scan import chunk_bytes
 from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """What is known about a dataset.
 
@@ -44,6 +44,11 @@ class Report:
     alignments: AlignmentCounts | None = None
     bins: CoverageBins | None = None
     _page: list[str] = field(default_factory=list, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        verdicts = [verdict for q in self.reads for verdict in q.verdicts.values()]
+        told = ", ".join(f"{verdicts.count(v)} {v}" for v in ("pass", "warn", "fail"))
+        return f"<agd.Report of {self.url}: {sum(q.reads for q in self.reads):,} reads, {told}>"
 
     @property
     def flags(self) -> FlagstatReport | None:
