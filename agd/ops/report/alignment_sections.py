@@ -51,7 +51,7 @@ def _mismatches(report: Report) -> str:
     if not a.measured:
         return "<p>Mismatches are not known: no record has the tag NM.</p>"
     return (f"<p>Mismatches and inserted or deleted bases, from NM: {a.mismatches:,} in {a.measured:,} aligned bases, "
-            f"{100 * a.mismatches / a.measured:.3f} %.</p>")  # fmt: skip
+            f"{100 * a.mismatches / a.measured:.3f}\u00a0%.</p>")  # fmt: skip
 
 
 def _mapq(report: Report) -> Section:

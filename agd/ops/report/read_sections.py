@@ -41,7 +41,8 @@ def read_sections(reads: Sequence[ReadQuality]) -> list[Section]:
         some = [q for q in reads if q.bases and (key not in ("quality", "mean_quality") or key in q.verdicts)]
         body = draw(some) if some else "<p>There is nothing to show: the reads have no bases or no qualities.</p>"
         verdicts = {q.end: q.verdicts[key] for q in some if key in q.verdicts}
-        found.append(Section(key, MODULES[key], text, body, verdicts, wide=draw in _SIDE_BY_SIDE and len(some) > 1))
+        wide = (draw in _SIDE_BY_SIDE and len(some) > 1) or (draw is _overrepresented and "<table" in body)
+        found.append(Section(key, MODULES[key], text, body, verdicts, wide))
     return found
 
 
