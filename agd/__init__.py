@@ -38,6 +38,8 @@ _PUBLIC = {
     "sort": "agd.ops.sort",
     "merge": "agd.ops.merge",
     "cat": "agd.ops.cat",
+    "collate": "agd.ops.collate",
+    "fixmate": "agd.ops.fixmate",
     "reheader": "agd.ops.edit",
     "append_column": "agd.ops.own",
     "create": "agd.ops.create",

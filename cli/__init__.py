@@ -31,6 +31,8 @@ VERBS = {
     "info": ("agd.cli.info", "Show what a dataset holds."),
     "view": ("agd.cli.view", "Print records as SAM text."),
     "merge": ("agd.cli.merge", "Merge sorted datasets."),
+    "collate": ("agd.cli.collate", "Bring the records of each name together."),
+    "fixmate": ("agd.cli.fixmate", "Fill in what records say of their mates."),
     "cat": ("agd.cli.cat", "Concatenate datasets."),
     "subset": ("agd.cli.subset", "Write some records into a new dataset."),
     "column": ("agd.cli.column", "List, drop and rename columns."),

@@ -12,7 +12,7 @@ from agd.batch import I64, U8, U64, Batch, Column
 from agd.errors import UsageError
 from agd.manifest import Manifest
 from agd.ops.lines import all_tags, read_names
-from agd.ops.sort_tags import tag_keys, template_keys
+from agd.ops.sort_tags import join, tag_keys, template_keys
 from agd.samheader import lines_of, with_sort_order
 from agd.types import Flag, SortOrder
 
@@ -25,6 +25,9 @@ ORDERS = {
     "queryname-lexicographic": SortOrder.QUERYNAME_LEXICOGRAPHIC,
     "template-coordinate": SortOrder.TEMPLATE_COORDINATE,
 }
+
+#: Records of one name together, names in no order that means anything: what ``agd collate`` asks for.
+COLLATED = "collated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class Ordering:
             There is no such order, or the dataset lacks what it needs.
         """
         tag = by.removeprefix("tag:") if by.startswith("tag:") else None
-        if by not in ORDERS and (tag is None or len(tag) != 2 or not tag.isascii() or not tag.isalnum()):
+        if by not in (*ORDERS, COLLATED) and (tag is None or len(tag) != 2 or not tag.isascii() or not tag.isalnum()):
             raise UsageError(f"there is no order {by!r}", f"choose one of {', '.join(ORDERS)}, tag:XX")
         groups = lines_of(manifest.header, "RG")
         libraries = {g["ID"].encode(): g["LB"].encode() for g in groups if g.get("ID") and "LB" in g}
@@ -70,7 +73,7 @@ class Ordering:
         """Columns besides ``results`` that the keys are made from, where the dataset has them."""
         if self.by == "coordinate":
             return ()
-        if self.by.startswith("queryname"):
+        if self.by.startswith("queryname") or self.by == COLLATED:
             return ("metadata",)
         return ("tags",) if self.by.startswith("tag:") else ("metadata", "tags")
 
@@ -82,6 +85,8 @@ class Ordering:
     def header(self, text: str) -> str:
         """SAM header text with the order noted in its ``@HD`` line, as samtools sort does."""
         text = with_sort_order(text, self.sort_order)
+        if self.by == COLLATED:
+            return text.replace("\tSO:unsorted", "\tSO:unsorted\tGO:query", 1)
         if not self.by.startswith("tag:"):
             return text
         return text.replace("\tSO:unsorted", f"\tSO:unsorted\tSS:unsorted:{self.by[4:]}:coordinate", 1)
@@ -92,6 +97,8 @@ class Ordering:
             return Column(coordinate_keys(lines))
         if self.by.startswith("queryname"):
             return name_keys(self._names(lines), lines, self.by == "queryname")
+        if self.by == COLLATED:
+            return collated_keys(self._names(lines), lines)
         if self.by.startswith("tag:"):
             return tag_keys(all_tags(lines), self.by[4:], coordinate_keys(lines))
         return template_keys(lines.alignments(), all_tags(lines), self._names(lines), self.libraries)
@@ -129,6 +136,16 @@ def name_keys(names: Column, lines: Batch, natural: bool) -> Column:
     flags = np.ascontiguousarray(lines.alignments().flag)
     used = kernels.name_keys(names.values, names.offsets, flags, natural, out, offsets)
     return Column(out[:used].copy(), offsets)
+
+
+def collated_keys(names: Column, lines: Batch) -> Column:
+    """Byte strings that keep one name together: its hash, then what :func:`name_keys` gives."""
+    assert names.offsets is not None
+    hashes, _ = np.empty(len(names), np.uint64), np.empty(len(names), np.uint64)
+    kernels.hash_spans(names.values, names.offsets[:-1], names.offsets[1:], hashes, _)
+    # The low bits of the hash are mixed best.
+    short = hashes.astype(np.uint32).astype(">u4").view(np.uint8)
+    return join([Column(short, np.arange(len(names) + 1, dtype=np.int64) * 4), name_keys(names, lines, False)])
 
 
 def argsort(keys: Column) -> I64:
