@@ -12,7 +12,7 @@ from agd.cli.common import command_line, json_option, report, resources, seconds
 
 @click.command("fixmate", context_settings=CONTEXT)
 @click.argument("dataset")
-@click.option("-m", "--mate-score", "scores", is_flag=True, help="Add the tag ms, which samtools markdup asks for.")
+@click.option("--mate-score", "scores", is_flag=True, help="Add the tag ms, which samtools markdup asks for.")
 @click.option("-p", "--no-proper-pair-check", "unchecked", is_flag=True, help="Leave the flag of proper pairs alone.")
 @click.option("-r", "--remove", metavar="OUTPUT",
               help="Write a new dataset, without unmapped and secondary records; DATASET stays as it is.")
@@ -30,7 +30,7 @@ def command(
     \b
     Examples:
       agd fixmate grouped.agd
-      agd fixmate grouped.agd -m
+      agd fixmate grouped.agd --mate-score
       agd fixmate grouped.agd --remove mapped.agd
     """
     from agd.dataset import Dataset

@@ -15,7 +15,7 @@ from agd.batch import Batch
 from agd.cell import independent_codecs
 from agd.dataset import Dataset
 from agd.draft import Draft
-from agd.errors import StorageError, UsageError
+from agd.errors import UsageError
 from agd.kernels.ragged import concat_batches, take_batch
 from agd.manifest import Chunk, ColumnSpec
 from agd.ops.digest import Digest, check_digest, digest_records
@@ -109,9 +109,8 @@ def fixmate(
                 chunks, names=m.names, sort_order=m.sort_order, header=m.header, references=m.references,
                 steps=(*m.steps, step), **fields,
             )  # fmt: skip
-    except Exception as error:
-        if not isinstance(error, StorageError):  # what a full disk has stopped goes on when it is run again
-            draft.abandon(work.keys)
+    except BaseException as error:
+        draft.failed(error)
         raise
     return FixmateReport(
         done.url, len(dataset), work.changed, len(dataset) - len(done),
@@ -144,7 +143,6 @@ class _Fixing:
         self.columns = [name for name in dataset.columns if name != "duplicates"]
         self.dropped = [name for name in dataset.columns if name == "duplicates"]
         self.old, self.new, self.changed = Digest(), Digest(), 0
-        self.keys: list[str] = []
 
     def extend(self) -> Draft:
         """Begin another ``results`` column."""
@@ -176,7 +174,6 @@ class _Fixing:
 
         def store(done: tuple[Chunk, dict[str, bytes]]) -> Chunk:
             for name, data in done[1].items():
-                self.keys.append(draft.key(name, done[0].first))
                 draft.store(name, done[0].first, data)
             return done[0]
 
