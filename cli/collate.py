@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import codec_options, command_line, dataset_options, json_option, report, resources, seconds
+from agd.cli.common import command_line, dataset_options, json_option, report, resources
+from agd.units import format_seconds
 
 
 @click.command("collate", context_settings=CONTEXT)
@@ -18,8 +19,8 @@ from agd.cli.common import codec_options, command_line, dataset_options, json_op
 @json_option
 @resources
 def command(
-    dataset: str, output: str, tmp: str | None, overwrite: bool, codec: tuple[str, ...], chunk_records: int,
-    as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
+    dataset: str, output: str, tmp: str | None, storing: dict[str, Any], as_json: bool, runner: Any,
+    memory: int | None, progress: Any, quiet: bool,
 ) -> None:
     """Bring the records of each name of DATASET together in a new dataset, as samtools collate does.
 
@@ -35,7 +36,7 @@ def command(
     from agd.ops.collate import collate
 
     result = collate(
-        Dataset.open(dataset), output, tmp=tmp, overwrite=overwrite, codecs=codec_options(codec),
-        chunk_records=chunk_records, runner=runner, memory=memory, progress=progress, command=command_line(),
+        Dataset.open(dataset), output, tmp=tmp, runner=runner, memory=memory, progress=progress,
+        command=command_line(), **storing,
     )  # fmt: skip
-    report(result, as_json, quiet, f"{output}: {result.records:,} records in {seconds(result.seconds)}")
+    report(result, as_json, quiet, f"{output}: {result.records:,} records in {format_seconds(result.seconds)}")

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import command_line, json_option, report, resources, seconds
+from agd.cli.common import command_line, json_option, report, resources
+from agd.units import format_seconds
 
 
 @click.command("fixmate", context_settings=CONTEXT)
@@ -41,4 +42,4 @@ def command(
         runner=runner, memory=memory, progress=progress, command=command_line(),
     )  # fmt: skip
     report(found, as_json, quiet, f"{found.url}: {found.changed:,} of {found.records:,} records changed, "
-           f"{found.removed:,} removed, in {seconds(found.seconds)}")  # fmt: skip
+           f"{found.removed:,} removed, in {format_seconds(found.seconds)}")  # fmt: skip
