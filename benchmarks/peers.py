@@ -20,8 +20,7 @@ def pysam_loop(path: str) -> None:
 
 
 def map_pair(reference: str, reads1: str, reads2: str, threads: str) -> None:
-    """A bare loop over ready strings on as many threads."""
-    import gzip
+    """A bare loop over ready strings (plain FASTQ is read first) on as many threads."""
     from concurrent.futures import ThreadPoolExecutor
 
     import minibwa
@@ -34,7 +33,7 @@ def map_pair(reference: str, reads1: str, reads2: str, threads: str) -> None:
     options.set_paired(True)
     texts = []
     for path in (reads1, reads2):
-        with gzip.open(path, "rt") as file:
+        with open(path) as file:
             texts.append(file.read().split("\n")[1::4])
     count = len(texts[0])
 
