@@ -7,7 +7,16 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import command_line, dataset_options, json_option, report, resources
+from agd.cli.common import (
+    cluster_option,
+    command_line,
+    dataset_options,
+    json_option,
+    partition_option,
+    report,
+    report_part,
+    resources,
+)
 from agd.units import format_seconds
 
 
@@ -29,18 +38,49 @@ def _report(result: Any, output: str, as_json: bool, quiet: bool) -> None:
            f"{format_seconds(result.seconds)}")  # fmt: skip
 
 
+def many_options(function: Any) -> Any:
+    """Options for many files: a list of them, and a part of it."""
+    function = partition_option(function)
+    return click.option("--list", "files", metavar="FILE", help="Import the files that FILE lists, one a line (the two "
+                        "of pairs with a tab between), in its order.")(function)
+
+
+def _is_many(*given: str | None, files: str | None, partition: Any, runner: Any) -> bool:
+    from agd.run import local_runner
+
+    if (files is None) == (given[0] is None):
+        raise click.UsageError("give files, or a list of them (--list)")
+    if files is None and (partition or local_runner(runner) is not runner):
+        raise click.UsageError("one file is read by one process: --partition and --cluster go with --list")
+    return files is not None
+
+
+def _many(kind: str, files: Any, output: str, partition: Any, as_json: bool, quiet: bool, **options: Any) -> None:
+    from agd.convert.many import import_many, read_list
+
+    result = import_many(
+        kind, read_list(files, kind), output, partition=partition, command=command_line(), **options
+    )
+    if partition:
+        report_part(result, partition, output, result.records, as_json, quiet)
+        return
+    _report(result, output, as_json, quiet)
+
+
 @command.command("fastq")
-@click.argument("reads1")
+@click.argument("reads1", required=False)
 @click.argument("reads2", required=False)
 @click.option("-o", "--output", required=True, help="Path or url of the new dataset.")
 @click.option("--interleaved", is_flag=True, help="One file holds both reads of each pair in turn.")
 @click.option("--name", help="Name of the dataset. [default: from the output]")
 @dataset_options
+@many_options
 @json_option
 @resources
+@cluster_option
 def fastq(
-    reads1: str, reads2: str | None, output: str, interleaved: bool, name: str | None, storing: dict[str, Any],
-    as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
+    reads1: str | None, reads2: str | None, output: str, interleaved: bool, name: str | None, storing: dict[str, Any],
+    files: str | None, partition: Any, as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
 ) -> None:
     """Import reads: one file, the two files of pairs, or one interleaved file.
 
@@ -51,8 +91,13 @@ def fastq(
     Examples:
       agd import fastq R1.fastq.gz R2.fastq.gz -o s.agd
       agd import fastq --interleaved reads.fq.zst -o s3://bucket/s.agd
+      agd import fastq --list lanes.txt -o s.agd --partition 3/8
       zcat reads.fq.gz | agd import fastq - -o s.agd
     """
+    if _is_many(reads1, reads2, files=files, partition=partition, runner=runner):
+        _many("fastq", files, output, partition, as_json, quiet, name=name, runner=runner, memory=memory,
+              progress=progress, interleaved=interleaved, **storing)  # fmt: skip
+        return
     from agd.convert.fastq import import_fastq
 
     result = import_fastq(
@@ -63,15 +108,17 @@ def fastq(
 
 
 @command.command("bam")
-@click.argument("source")
+@click.argument("source", required=False)
 @click.option("-o", "--output", required=True, help="Path or url of the new dataset.")
 @click.option("--name", help="Name of the dataset. [default: from the output]")
 @dataset_options
+@many_options
 @json_option
 @resources
+@cluster_option
 def bam(
-    source: str, output: str, name: str | None, storing: dict[str, Any], as_json: bool, runner: Any,
-    memory: int | None, progress: Any, quiet: bool,
+    source: str | None, output: str, name: str | None, storing: dict[str, Any], files: str | None, partition: Any,
+    as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
 ) -> None:
     """Import BAM: every record, every tag in its order, the header.
 
@@ -80,6 +127,10 @@ def bam(
       agd import bam in.bam -o s.agd
       cat in.bam | agd import bam - -o s.agd
     """
+    if _is_many(source, files=files, partition=partition, runner=runner):
+        _many("bam", files, output, partition, as_json, quiet, name=name, runner=runner, memory=memory,
+              progress=progress, **storing)  # fmt: skip
+        return
     from agd.convert.bam_in import import_bam
 
     result = import_bam(
@@ -89,15 +140,17 @@ def bam(
 
 
 @command.command("sam")
-@click.argument("source")
+@click.argument("source", required=False)
 @click.option("-o", "--output", required=True, help="Path or url of the new dataset.")
 @click.option("--name", help="Name of the dataset. [default: from the output]")
 @dataset_options
+@many_options
 @json_option
 @resources
+@cluster_option
 def sam(
-    source: str, output: str, name: str | None, storing: dict[str, Any], as_json: bool, runner: Any,
-    memory: int | None, progress: Any, quiet: bool,
+    source: str | None, output: str, name: str | None, storing: dict[str, Any], files: str | None, partition: Any,
+    as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
 ) -> None:
     """Import SAM text: every record, every tag in its order, the header.
 
@@ -106,6 +159,10 @@ def sam(
       agd import sam in.sam -o s.agd
       cat in.sam | agd import sam - -o s.agd
     """
+    if _is_many(source, files=files, partition=partition, runner=runner):
+        _many("sam", files, output, partition, as_json, quiet, name=name, runner=runner, memory=memory,
+              progress=progress, **storing)  # fmt: skip
+        return
     from agd.convert.sam_in import import_sam
 
     result = import_sam(

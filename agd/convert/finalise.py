@@ -1,8 +1,8 @@
-"""Finish whatever was run in parts: a step of a dataset, or a file that is exported."""
+"""Finish whatever was run in parts: a step of a dataset, an import of many files, or a file that is exported."""
 
 from __future__ import annotations
 
-from agd.convert import bam_out, fastq_writer
+from agd.convert import bam_out, fastq_writer, many
 from agd.convert.pieces import SUFFIX, absolute
 from agd.ops import finalise as steps
 from agd.ops.finalise import FinaliseReport
@@ -11,14 +11,14 @@ from agd.run import SILENT, Progress, Runner
 from agd.storage import open_storage
 
 JOINERS: dict[str, steps.Joiner] = {
-    bam_out.OPERATION: bam_out.join_bam, fastq_writer.OPERATION: fastq_writer.join_fastq,
+    bam_out.OPERATION: bam_out.join_bam, fastq_writer.OPERATION: fastq_writer.join_fastq, **many.JOINERS,
 }  # fmt: skip
 
 
 def finalise(
     url: str, *, runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT
 ) -> FinaliseReport:
-    """Publish a step of a dataset whose parts are done, or join the pieces of an exported file.
+    """Publish a step of a dataset whose parts are done, or join many imported files, or an exported one.
 
     Parameters
     ----------

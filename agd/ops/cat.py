@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -44,12 +44,28 @@ class CatReport:
 
 
 def cat(
-    datasets: Sequence[Dataset], output: str | os.PathLike[str], *, overwrite: bool = False,
+    datasets: Sequence[Dataset], output: str | os.PathLike[str], *, name: str | None = None, overwrite: bool = False,
+    step: Mapping[str, Any] | None = None, sources: tuple[Mapping[str, Any], ...] | None = None,
     runner: Runner | None = None, progress: Progress = SILENT, command: str = "",
 ) -> CatReport:
     """Write the records of several datasets of one kind into one, in the order given.
 
     Headers are joined: read groups, programs and comments of all. The chunks stay as they are.
+
+    Parameters
+    ----------
+    datasets : sequence of Dataset
+    output : str or path
+    name : str, optional
+        Name of the new dataset. Default: from ``output``.
+    overwrite : bool
+        Replace a dataset that is there.
+    step : mapping, optional
+        Provenance to be noted in place of what the first dataset has, and of this step.
+    sources : tuple of mapping, optional
+        As in the manifest. Default: none, unless there is one dataset only.
+    runner, progress, command
+        As in all operations.
 
     Raises
     ------
@@ -66,12 +82,14 @@ def cat(
     columns = {name: ColumnSpec(c.type, c.codecs, name, c.dtype) for name, c in _all_columns(manifests).items()}
     inputs = [{"id": m.id, "generation": m.generation} for m in manifests]
     draft = Draft.create(
-        output, columns, {"operation": "cat", "inputs": inputs}, orientation=first.orientation, overwrite=overwrite
-    )
+        output, columns, {"operation": "cat", "inputs": inputs}, orientation=first.orientation, name=name,
+        overwrite=overwrite,
+    )  # fmt: skip
     runner = runner or ThreadRunner()
 
-    def copy(item: tuple[Dataset, Chunk, int]) -> Chunk:
-        dataset, chunk, start = item
+    def copy(item: tuple[int, Chunk, int]) -> Chunk:
+        number, chunk, start = item
+        dataset = datasets[number]
         cells: dict[str, Cell] = {}
         for name, cell in chunk.cells.items():
             key = dataset.manifest.object_key(name, chunk.first)
@@ -89,14 +107,14 @@ def cat(
         for chunk in runner.map(copy, _places(datasets), on="io"):
             chunks.append(chunk)
             progress.advance(chunk.count)
-        step = {"program": "agd cat", "version": agd.__version__, "command": command, "parameters": {"inputs": inputs}}
+        own = {"program": "agd cat", "version": agd.__version__, "command": command, "parameters": {"inputs": inputs}}
         alone = len(datasets) == 1
         result = draft.commit(
             chunks, names=first.names, pairing=first.pairing,
             sort_order=first.sort_order if alone else SortOrder.UNSORTED,
             header=join_headers([m.header for m in manifests], keep_order=alone), references=first.references,
-            steps=(*first.steps, step), sources=tuple(s for m in manifests for s in m.sources) if alone else (),
-            digest=_digest(manifests),
+            steps=(*first.steps, own) if step is None else (dict(step),),
+            sources=sources if sources is not None else first.sources if alone else (), digest=_digest(manifests),
         )  # fmt: skip
     except BaseException as error:
         draft.failed(error)
@@ -108,11 +126,11 @@ def cat(
     )  # fmt: skip
 
 
-def _places(datasets: Sequence[Dataset]) -> Iterator[tuple[Dataset, Chunk, int]]:
+def _places(datasets: Sequence[Dataset]) -> Iterator[tuple[int, Chunk, int]]:
     start = 0
-    for dataset in datasets:
+    for number, dataset in enumerate(datasets):
         for chunk in dataset.chunks:
-            yield dataset, chunk, start
+            yield number, chunk, start
             start += chunk.count
 
 

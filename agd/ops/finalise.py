@@ -176,9 +176,9 @@ def _gaps(storage: Storage, parts: Sequence[Part], gaps: list[tuple[int, int]], 
     broken = {p.partition.number for p in parts if p.partition.count == count and {c.first for c in p.chunks} & {*lost}}
     missing = sorted(set(range(1, count + 1)) - done | broken)
     records = ", ".join(f"{low:,}–{high - 1:,}" for low, high in gaps[:10]) + (", …" if len(gaps) > 10 else "")
-    numbers = ",".join(map(str, missing))
+    numbers, unit = ",".join(map(str, missing)), parts[0].fields.get("unit", "records")
     return GapsError(
-        f"{storage.url}: {len(missing)} of {count} parts are not done: {numbers} (records {records})",
+        f"{storage.url}: {len(missing)} of {count} parts are not done: {numbers} ({unit} {records})",
         f"run them (--partition N/{count}, or sbatch --array={numbers}), then finalise again",
     )
 

@@ -17,6 +17,7 @@ import agd
 from agd.aligners.align import align
 from agd.cli import run
 from agd.convert.finalise import finalise as finalise_url
+from agd.convert.many import import_many, read_list
 from agd.convert.sam_out import count_records
 from agd.convert.streams import open_input
 from agd.dataset import Dataset
@@ -84,6 +85,66 @@ def shuffled_parts(count: int) -> list[Partition]:
     parts = [Partition(number, count) for number in range(1, count + 1)]
     random.Random(count).shuffle(parts)
     return [*parts[:2], *parts]
+
+
+@pytest.fixture(scope="module")
+def lanes(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pairs in three files each, of different numbers of reads, and the list of them."""
+    folder = tmp_path_factory.mktemp("lanes")
+    cuts = [0, 500, 501, 1200]
+    for mate in (1, 2):
+        lines = (inputs / f"R{mate}.fq").read_text().splitlines(keepends=True)
+        for lane in range(3):
+            (folder / f"L{lane}_{mate}.fq").write_text("".join(lines[4 * cuts[lane] : 4 * cuts[lane + 1]]))
+    rows = [f"{folder}/L{lane}_1.fq\t{folder}/L{lane}_2.fq\n" for lane in range(3)]
+    (folder / "lanes.txt").write_text("# lanes of one run\n" + "".join(rows))
+    import_many("fastq", read_list(str(folder / "lanes.txt"), "fastq"), folder / "one.agd", runner=SerialRunner(),
+                chunk_records=150)  # fmt: skip
+    return folder
+
+
+def test_import_of_many_files(runner: Runner, lanes: Path, inputs: Path, tmp_path: Path) -> None:
+    url = tmp_path / "s.agd"
+    report = import_many(
+        "fastq", read_list(str(lanes / "lanes.txt"), "fastq"), url, runner=runner, chunk_records=150
+    )
+    assert (report.records, report.pairs) == (2400, 1200)
+    same(str(url), lanes / "one.agd")
+    assert [path.name for path in tmp_path.iterdir()] == ["s.agd"]
+    one, two = str(tmp_path / "1.fq"), str(tmp_path / "2.fq")
+    agd.export_fastq(agd.open(str(url)), one, two)
+    assert [Path(path).read_bytes() for path in (one, two)] == [
+        (inputs / name).read_bytes() for name in ("R1.fq", "R2.fq")
+    ]
+    assert len(agd.open(str(url)).manifest.sources) == 6
+
+
+def test_import_of_many_files_in_parts(lanes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = str(tmp_path / "s.agd")
+    command = ["import", "fastq", "--list", str(lanes / "lanes.txt"), "-o", url, "-c", "150", "--quiet", "--partition"]
+    for number in (3, 1, 3):
+        assert run([*command, f"{number}/3"]) == 0
+    assert run(["finalise", url]) == 1
+    assert "1 of 3 parts are not done: 2 (files 1" in capsys.readouterr().err
+    assert run([*command[:-3], "160", "--partition", "2/3"]) == 1, "with other parameters"
+    assert "other inputs or parameters" in capsys.readouterr().err
+    assert run([*command, "2/3"]) == 0
+    assert run(["finalise", url, "--quiet"]) == 0
+    same(url, lanes / "one.agd")
+    assert [path.name for path in tmp_path.iterdir()] == ["s.agd"]
+    assert run(["import", "fastq", "a.fq", "-o", url, "--partition", "1/2"]) == 2
+    assert run(["import", "fastq", "-o", url]) == 2
+
+
+def test_import_of_many_alignments(runner: Runner, inputs: Path, tmp_path: Path) -> None:
+    files = [str(tmp_path / f"{i}.bam") for i in range(2)]
+    for file, name in zip(files, ("sorted.agd", "marked.agd"), strict=True):
+        agd.export_bam(agd.open(str(inputs / name)), file, index=False)
+    import_many("bam", [[file] for file in files], tmp_path / "s.agd", runner=runner, chunk_records=300)
+    import_many("bam", [[file] for file in files], tmp_path / "t.agd", runner=SerialRunner(), chunk_records=300)
+    same(str(tmp_path / "s.agd"), tmp_path / "t.agd")
+    assert pysam.samtools.view("-c", files[0]) == pysam.samtools.view("-c", files[1])
+    assert len(agd.open(str(tmp_path / "s.agd"))) == 2 * int(pysam.samtools.view("-c", files[0]))
 
 
 def test_align(runner: Runner, inputs: Path, tmp_path: Path) -> None:
