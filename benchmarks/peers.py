@@ -70,11 +70,19 @@ def agd_arrow(path: str) -> None:
         print(agd.open(path).to_arrow(runner=runner).num_rows)
 
 
+def agd_flagstat(path: str, times: str) -> None:
+    """Count the flags of a dataset again and again, from its url each time."""
+    import agd
+
+    for _ in range(int(times)):
+        print(agd.flagstat(agd.open(path)))
+
+
 def main() -> None:
     """Run the peer that is asked for."""
     known: dict[str, Callable[..., None]] = {
         "pysam-loop": pysam_loop, "map-pair": map_pair, "polars-bio": polars_bio, "oxbow": oxbow,
-        "agd-arrow": agd_arrow,
+        "agd-arrow": agd_arrow, "agd-flagstat": agd_flagstat,
     }  # fmt: skip
     known[sys.argv[1]](*sys.argv[2:])
 
