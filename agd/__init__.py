@@ -62,7 +62,26 @@ __all__ = ["__version__", "open", *_PUBLIC]
 
 
 def open(url: str, **options: Any) -> Dataset:
-    """Open a dataset: see :meth:`agd.dataset.Dataset.open`."""
+    """Open a dataset: see :meth:`agd.dataset.Dataset.open`.
+
+    Parameters
+    ----------
+    url : str or path
+        ``s.agd``, ``s3://bucket/s.agd``, …; ``s.agd@3`` is generation 3.
+    **options
+        ``generation``, and options for fsspec: credentials, ``endpoint_url``, ….
+
+    Returns
+    -------
+    Dataset
+        The manifest has been read, and nothing else.
+
+    Examples
+    --------
+    >>> ds = agd.open("sorted.agd")
+    >>> len(ds), ds.columns
+    (600, ['bases', 'qualities', 'metadata', 'results'])
+    """
     from agd.dataset import Dataset
 
     return Dataset.open(url, **options)

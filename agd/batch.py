@@ -39,6 +39,14 @@ class Column:
     offsets : ndarray of int64, shape (records + 1,), or None
         Record ``i`` is ``values[offsets[i]:offsets[i + 1]]``. Never decreasing; ``offsets[0]`` need not be 0 (a slice
         shares the values of what it was cut from). None: a fixed column.
+
+    Examples
+    --------
+    >>> column = agd.Column.from_list([b"ACGT", b"", b"GG"])
+    >>> column.lengths
+    array([4, 0, 2])
+    >>> column[2]
+    b'GG'
     """
 
     values: NDArray[Any]

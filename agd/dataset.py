@@ -231,6 +231,19 @@ class Dataset(Tabular):
             Fetches and decodes chunks ahead. Default: one after the other.
         ahead : int, optional
             Chunks in memory at one time.
+
+        Yields
+        ------
+        Batch
+            ``first`` is the ordinal of its first record.
+
+        Examples
+        --------
+        >>> ds = agd.open("sorted.agd")
+        >>> for batch in ds.batches(["results"]):
+        ...     alignments = batch.alignments()
+        ...     print(len(batch), alignments.position.dtype, alignments.flag.dtype)
+        600 int64 uint16
         """
         self.resolve(columns)
         runner = runner or SerialRunner()
@@ -251,7 +264,14 @@ class Dataset(Tabular):
         yield from runner.map(decode, fetched, on="cpu", ahead=ahead)
 
     def __getitem__(self, records: int | slice) -> Batch:
-        """All columns of some records: ``ds[7]``, ``ds[1000:1010]``."""
+        """All columns of some records: ``ds[7]``, ``ds[1000:1010]``.
+
+        Examples
+        --------
+        >>> batch = agd.open("sorted.agd")[100:110]
+        >>> batch.first, len(batch)
+        (100, 10)
+        """
         if not isinstance(records, slice):
             records = operator.index(records)
             if not -len(self) <= records < len(self):

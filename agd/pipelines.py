@@ -83,6 +83,13 @@ def align_sorted(
         BAM file to write, with its index.
     **options
         As for :func:`agd.aligners.fused.align_sorted`: ``aligner``, ``read_group``, ``by``, ….
+    runner, memory, progress, command
+        As in all operations.
+
+    Returns
+    -------
+    PipelineReport
+        Reads, alignments, duplicates, and the time that each step took.
     """
     with contextlib.ExitStack() as stack:
         if runner is None:
@@ -114,6 +121,17 @@ def pipeline(
         Mark duplicates.
     **options
         As for :func:`agd.aligners.fused.align_sorted`.
+    interleaved : bool
+        ``reads1`` holds pairs: records 2i and 2i + 1.
+    chunk_records, chunk_bytes : int
+        A chunk ends after so many records, or so many bytes of one of its columns.
+    runner, memory, progress, command
+        As in all operations.
+
+    Returns
+    -------
+    PipelineReport
+        Reads, alignments, duplicates, and the time that each step took.
 
     Raises
     ------

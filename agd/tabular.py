@@ -25,6 +25,10 @@ class Tabular:
             Columns (``bases``), fields of alignments (``results.position``), tags as typed columns (``tags.NM``),
             ``results.*`` and ``tags.*`` for all of them, and ``ordinal`` (int64, 0-based place in the dataset).
 
+        Returns
+        -------
+        Frame
+
         Raises
         ------
         ColumnError
@@ -33,6 +37,12 @@ class Tabular:
         Notes
         -----
         The types of tags are found by reading the tags of chunks, up to the first that has a value.
+
+        Examples
+        --------
+        >>> ds = agd.open("sorted.agd")
+        >>> ds.select("ordinal", "results.flag", "tags.NM").schema.names
+        ['ordinal', 'results.flag', 'tags.NM']
         """
         return self.frame().choose(fields)
 
@@ -60,6 +70,10 @@ class Tabular:
         tags : mapping of str to a value or a sequence of values, optional
             Tags that must have (one of) these values: ``{"NM": 0}``.
 
+        Returns
+        -------
+        Frame
+
         Raises
         ------
         UsageError
@@ -71,13 +85,35 @@ class Tabular:
         -----
         Conditions are about ``results``, the first alignment of a read where it has several. Reads without alignment
         have the flags of unmapped reads.
+
+        Examples
+        --------
+        >>> ds = agd.open("sorted.agd")
+        >>> view = ds.filter(region="chr1:1-20,000", exclude="UNMAPPED", mapq=20)
+        >>> 0 < view.count() < len(ds)
+        True
         """
         return self.frame().where(
             region=region, flags=flags, exclude=exclude, mapq=mapq, read_groups=read_groups, tags=tags or {}
         )
 
     def head(self, n: int = 5) -> Frame:
-        """The first ``n`` records; no further chunks are read than those that hold them."""
+        """The first ``n`` records; no further chunks are read than those that hold them.
+
+        Parameters
+        ----------
+        n : int
+            Records wanted.
+
+        Returns
+        -------
+        Frame
+
+        Examples
+        --------
+        >>> agd.open("sorted.agd").head(3).select("metadata").to_arrow().num_rows
+        3
+        """
         return self.frame().first(n)
 
     def sample(self, n: int, seed: int = 0) -> Frame:
@@ -85,6 +121,22 @@ class Tabular:
 
         The same seed gives the same records for any chunk size. Of a filtered view the columns that its conditions are
         about are read at once.
+
+        Parameters
+        ----------
+        n : int
+            Records wanted.
+        seed : int
+            Chooses which.
+
+        Returns
+        -------
+        Frame
+
+        Examples
+        --------
+        >>> agd.open("sorted.agd").sample(10, seed=1).to_arrow().num_rows
+        10
         """
         return self.frame().draw(n, seed)
 

@@ -118,6 +118,12 @@ def align(
         The dataset holds alignments already, or no reads as sequenced.
     AlignerError
         The aligner is missing or failed; the dataset is as it was.
+
+    Examples
+    --------
+    >>> report = agd.align(agd.open("run.agd"), "ref.fa", read_group=r"@RG\tID:1\tSM:sample")
+    >>> agd.open("run.agd").columns
+    ['bases', 'qualities', 'metadata', 'results']
     """
     started = time.monotonic()
     runner = runner or ThreadRunner()

@@ -46,11 +46,29 @@ def import_bam(
         A chunk ends after so many records, or so many bytes of uncompressed BAM.
     codecs, profile
         As for :func:`agd.import_fastq`.
+    name : str, optional
+        Name of the dataset: the first part of its object names. Default: from ``output``.
+    overwrite : bool
+        Replace a dataset that is at ``output``.
+    runner, memory, progress, command
+        As in all operations.
+
+    Returns
+    -------
+    ImportReport
+        How many records, in how many chunks, and their digest.
 
     Raises
     ------
     InputError
         The file is damaged; says where. Nothing is left behind.
+
+    Examples
+    --------
+    >>> report = agd.export_bam(agd.open("sorted.agd"), "old.bam")
+    >>> report = agd.import_bam("old.bam", "old.agd")
+    >>> agd.open("old.agd").manifest.sort_order.value
+    'coordinate'
     """
     return import_stream(
         "bam", BamReader, path, output, name=name, chunk_records=chunk_records, chunk_bytes=chunk_bytes, codecs=codecs,

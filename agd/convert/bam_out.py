@@ -93,11 +93,25 @@ def export_bam(
     partition : Partition, optional
         Write the pieces of this part of the chunks beside the output; :func:`agd.convert.finalise.finalise` joins them
         when all parts are done. On a runner of other processes this happens by itself.
+    runner, memory, progress, command
+        As in all operations.
+
+    Returns
+    -------
+    ExportReport
+        How many records, and how many bytes.
 
     Raises
     ------
     VerificationError
         The records that were written are not those that were imported (only checked when all are written).
+
+    Examples
+    --------
+    >>> report = agd.export_bam(agd.open("sorted.agd"), "out.bam")
+    >>> import os
+    >>> os.path.exists("out.bam.bai")
+    True
     """
     start = time.perf_counter()
     runner = runner or ThreadRunner()

@@ -45,7 +45,7 @@ def import_cram(
     codecs: Mapping[str, list[dict[str, Any]]] | None = None, profile: str | None = None, overwrite: bool = False,
     runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT, command: str = "",
 ) -> ImportReport:
-    """Import a CRAM file; see :func:`agd.convert.bam_in.import_bam` for the other parameters.
+    """Import a CRAM file: every record, every tag, the header text.
 
     Parameters
     ----------
@@ -53,6 +53,27 @@ def import_cram(
         FASTA file (with ``.fai`` beside it, or in a folder where it can be made) that the file was made with. Not
         needed where the file holds the reference or none. Nothing is fetched from the network, unless ``REF_PATH`` says
         so.
+    path : str
+        A path, or any url.
+    output : str
+        Path or url of the new dataset.
+    chunk_records, chunk_bytes : int
+        A chunk ends after so many records, or so many bytes of them as BAM.
+    name : str, optional
+        Name of the dataset: the first part of its object names. Default: from ``output``.
+    codecs : mapping of str to list of dict, optional
+        Codec chains of columns that are to be stored in another way than by default.
+    overwrite : bool
+        Replace a dataset that is at ``output``.
+    runner, memory, progress, command
+        As in all operations.
+    profile
+        As for :func:`agd.import_fastq`.
+
+    Returns
+    -------
+    ImportReport
+        How many records, in how many chunks, and their digest.
 
     Raises
     ------
@@ -81,7 +102,7 @@ def export_cram(
     selection: Selection | None = None, runner: Runner | None = None, memory: int | None = None,
     progress: Progress = SILENT, command: str = "",
 ) -> ExportReport:
-    """Write a CRAM file; see :func:`agd.convert.bam_out.export_bam` for the other parameters.
+    """Write a CRAM file.
 
     Parameters
     ----------
@@ -89,6 +110,20 @@ def export_cram(
         FASTA file that the reads were aligned to.
     embed : bool
         Store all bases instead, so that the file can be read without a reference.
+    dataset : Dataset
+    output : str
+        A path, any url, or "-" for standard output.
+    index : bool, optional
+        Write ``output.crai``. Default: if the records are in coordinate order and the output is a file.
+    selection : Selection, optional
+        Records wanted. Default: all.
+    runner, memory, progress, command
+        As in all operations.
+
+    Returns
+    -------
+    ExportReport
+        How many records, and how many bytes.
 
     Raises
     ------

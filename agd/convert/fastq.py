@@ -75,6 +75,12 @@ def import_fastq(
         An input is not FASTQ, is damaged, or the two files are out of step. Nothing is left at ``output``.
     DatasetExistsError
         There is a dataset at ``output``.
+
+    Examples
+    --------
+    >>> report = agd.import_fastq("R1.fastq.gz", "R2.fastq.gz", output="new.agd", chunk_records=200)
+    >>> len(agd.open("new.agd")), len(agd.open("new.agd").chunks)
+    (600, 3)
     """
     begun = time.perf_counter()
     paths = check_request(

@@ -95,6 +95,13 @@ def export_fastq(
     ------
     UsageError
         The reads cannot be divided as asked for. Nothing is left at the outputs.
+
+    Examples
+    --------
+    >>> report = agd.export_fastq(agd.open("run.agd"), "back_1.fastq", "back_2.fastq")
+    >>> import gzip
+    >>> open("back_1.fastq", "rb").read() == gzip.open("R1.fastq.gz").read()
+    True
     """
     begun = time.perf_counter()
     paths = [os.fspath(p) for p in (output, output2, singletons) if p is not None]

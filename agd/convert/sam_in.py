@@ -28,7 +28,31 @@ def import_sam(
     profile: str | None = None, overwrite: bool = False, runner: Runner | None = None, memory: int | None = None,
     progress: Progress = SILENT, command: str = "",
 ) -> ImportReport:
-    """Import SAM text, plain or compressed; see :func:`agd.convert.bam_in.import_bam` for the parameters.
+    """Import SAM text, plain or compressed.
+
+    Parameters
+    ----------
+    path : str
+        A path, any url, or "-" for standard input.
+    output : str
+        Path or url of the new dataset.
+    name : str, optional
+        Name of the dataset: the first part of its object names. Default: from ``output``.
+    chunk_records, chunk_bytes : int
+        A chunk ends after so many records, or so many bytes of them as BAM.
+    codecs : mapping of str to list of dict, optional
+        Codec chains of columns that are to be stored in another way than by default.
+    overwrite : bool
+        Replace a dataset that is at ``output``.
+    runner, memory, progress, command
+        As in all operations.
+    profile
+        As for :func:`agd.import_fastq`.
+
+    Returns
+    -------
+    ImportReport
+        How many records, in how many chunks, and their digest.
 
     Raises
     ------

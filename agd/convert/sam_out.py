@@ -46,6 +46,20 @@ def export_sam(
         Default: all.
     program : str
         Name for the ``@PG`` line of the export; "" for none.
+    runner, memory, progress, command
+        As in all operations.
+
+    Returns
+    -------
+    ExportReport
+        How many records, and how many bytes.
+
+    Examples
+    --------
+    >>> ds = agd.open("sorted.agd")
+    >>> report = agd.export_sam(ds, "first.sam", header=False, head=1, fields=["RNAME", "MAPQ", "CIGAR"])
+    >>> print(open("first.sam").read().split())
+    ['chr1', '60', '150M']
     """
     start = time.perf_counter()
     runner = runner or ThreadRunner()

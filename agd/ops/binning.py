@@ -123,6 +123,11 @@ def bin_qualities(
     runner, memory, progress, command
         As in all operations.
 
+    Returns
+    -------
+    BinningReport
+        The scheme, and bytes before and after.
+
     Raises
     ------
     UsageError

@@ -67,6 +67,11 @@ def cat(
     runner, progress, command
         As in all operations.
 
+    Returns
+    -------
+    CatReport
+        How many records, in how many chunks.
+
     Raises
     ------
     UsageError

@@ -23,6 +23,11 @@ def collate(dataset: Dataset, output: str | os.PathLike[str], **options: Any) ->
     output : str or path
     **options
         As for :func:`agd.ops.sort.sort`, but for ``by``.
+
+    Returns
+    -------
+    SortReport
+        How many records, in how many chunks.
     """
     step = {"program": "agd collate", "parameters": {}}
     return sort(dataset, output, by=COLLATED, step=step, **options)

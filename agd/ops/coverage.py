@@ -126,6 +126,12 @@ def coverage(
     Returns
     -------
     CoverageReport
+
+    Examples
+    --------
+    >>> report = agd.coverage(agd.open("sorted.agd"))
+    >>> [region.bases > 0 for region in report.regions]
+    [True, True]
     """
     wanted = [r for r in regions if r.reference >= 0] if regions is not None else whole_references(dataset)
     result = []

@@ -49,6 +49,12 @@ def create(
         Codec chains of columns.
     overwrite : bool
         Replace a dataset that is there.
+    runner, command
+        As in all operations.
+
+    Returns
+    -------
+    Dataset
 
     Raises
     ------
@@ -56,6 +62,12 @@ def create(
         The columns are not possible, or differ from batch to batch; nothing is made.
     DatasetExistsError
         There is one already.
+
+    Examples
+    --------
+    >>> ds = agd.create("mine.agd", {"bases": ["ACGT", "GGC"], "score": [0.5, 0.25]})
+    >>> ds.select("bases", "score").to_arrow().to_pylist()
+    [{'bases': 'ACGT', 'score': 0.5}, {'bases': 'GGC', 'score': 0.25}]
     """
     if chunk_records < 1:
         raise UsageError(f"chunks of {chunk_records} records", "give 1 or more")

@@ -125,6 +125,13 @@ def dedup(
         There are no alignments, or there is such a column already.
     UsageError
         A parameter makes no sense.
+
+    Examples
+    --------
+    >>> report = agd.dedup(agd.open("sorted.agd"))
+    >>> ds = agd.open("sorted.agd")
+    >>> ds.columns[-1], ds.filter(flags="DUPLICATE").count() > 0
+    ('duplicates', True)
     """
     begun = time.monotonic()
     _check(dataset, column, overwrite or remove is not None, optical_distance, partition, remove)

@@ -165,6 +165,14 @@ def depths(
     ------
     Stretch
         In the order of the regions. The arrays are only lent: they change when the next one is asked for.
+
+    Examples
+    --------
+    >>> from agd.selection import parse_region
+    >>> ds = agd.open("sorted.agd")
+    >>> region = parse_region("chr1:1,001-2,000", ds.manifest.references)     # 1-based, closed
+    >>> [(stretch.start, len(stretch.depth)) for stretch in agd.depths(ds, [region])]
+    [(1000, 1000)]
     """
     runner = runner or ThreadRunner()
     memory = memory_of(runner, memory)

@@ -52,10 +52,30 @@ def edit(dataset: Dataset, change: Callable[[Manifest], Manifest], step: dict[st
 def drop_column(dataset: Dataset, column: str, *, command: str = "") -> Dataset:
     """Take a column out; its objects stay for the older generations until ``agd gc --keep``.
 
+    Parameters
+    ----------
+    dataset : Dataset
+    column : str
+        Its name.
+
+    command : str
+        Command line for the provenance.
+
+    Returns
+    -------
+    Dataset
+        The new generation.
+
     Raises
     ------
     ColumnError
         There is no such column, or others cannot do without it.
+
+    Examples
+    --------
+    >>> ds = agd.append_column(agd.open("run.agd"), "batch", [1] * 600)
+    >>> agd.drop_column(ds, "batch").columns
+    ['bases', 'qualities', 'metadata']
     """
 
     def change(m: Manifest) -> Manifest:
@@ -72,6 +92,20 @@ def drop_column(dataset: Dataset, column: str, *, command: str = "") -> Dataset:
 
 def rename_column(dataset: Dataset, column: str, name: str, *, command: str = "") -> Dataset:
     """Give a column another name; no object is touched.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    column, name : str
+        Its name, and its new one.
+
+    command : str
+        Command line for the provenance.
+
+    Returns
+    -------
+    Dataset
+        The new generation.
 
     Raises
     ------
@@ -124,6 +158,13 @@ def reheader(dataset: Dataset, text: str, *, command: str = "") -> Dataset:
     ----------
     text : str
         The whole new header.
+    command : str
+        Command line for the provenance.
+
+    Returns
+    -------
+    Dataset
+        The new generation.
 
     Raises
     ------

@@ -81,6 +81,10 @@ def fixmate(
     runner, memory, progress, command
         As in all operations.
 
+    Returns
+    -------
+    FixmateReport
+
     Raises
     ------
     UsageError

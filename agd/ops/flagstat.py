@@ -114,6 +114,12 @@ def flagstat(
     Returns
     -------
     FlagstatReport
+
+    Examples
+    --------
+    >>> report = agd.flagstat(agd.open("sorted.agd"))
+    >>> print(report.text().splitlines()[0])
+    600 + 0 in total (QC-passed reads + QC-failed reads)
     """
     found = None if selection is not None and not selection.everything else flagstat_of_manifest(dataset.manifest)
     return found or _flagstat_of_data(dataset, selection, runner, memory, progress)

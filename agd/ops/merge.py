@@ -36,6 +36,8 @@ def merge(
     output : str or path
     runner, memory, progress, command, **options
         As for :func:`agd.ops.sort.sort`.
+    runner, memory, progress, command
+        As in all operations.
 
     Returns
     -------

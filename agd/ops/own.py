@@ -50,6 +50,8 @@ def append_column(
         Kept in the provenance.
     replace : bool
         Take the place of a column of this name; older generations keep it.
+    runner, progress, command
+        As in all operations.
 
     Returns
     -------
@@ -62,6 +64,14 @@ def append_column(
         The name, number or type of the values is not possible; the dataset stays as it was.
     ConflictError
         There is such a column already.
+
+    Examples
+    --------
+    >>> def length(batch):
+    ...     return batch.ragged("bases").lengths
+    >>> ds = agd.append_column(agd.open("run.agd"), "length", length, columns=["bases"], dtype="int32")
+    >>> ds.head(2).select("length").to_arrow()["length"].to_pylist()
+    [150, 150]
     """
     check_name(name)
     runner = runner or ThreadRunner()

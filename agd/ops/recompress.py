@@ -78,6 +78,11 @@ def recompress(
     command : str
         The command line, for the history.
 
+    Returns
+    -------
+    RecompressReport
+        Bytes of each column, before and after.
+
     Raises
     ------
     UsageError

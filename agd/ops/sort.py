@@ -131,6 +131,12 @@ def sort(
         The order is not known or its column is missing; the memory is too little; the output is the input.
     DatasetExistsError
         There is a dataset at ``output``.
+
+    Examples
+    --------
+    >>> report = agd.sort(agd.open("run.agd"), "by-name.agd", by="queryname")
+    >>> agd.open("by-name.agd").manifest.sort_order.value
+    'queryname:natural'
     """
     begun = time.monotonic()
     if chunk_records < 1 or chunk_bytes < 1:

@@ -97,11 +97,20 @@ def verify(
         Read every object and check every record: checksums, sums of the indexes, lengths of the columns against each
         other, tags, references, statistics, sort order, mates, digest. Otherwise only that every object is there, has
         its size, and begins with the header that the manifest notes (which holds the checksums of the rest).
+    dataset : Dataset
+    runner, memory, progress
+        As in all operations.
 
     Returns
     -------
     VerifyReport
         Damage is never raised as an error, but that of the manifest itself, which :meth:`Dataset.open` raises.
+
+    Examples
+    --------
+    >>> report = agd.verify(agd.open("sorted.agd"), deep=True)
+    >>> report.problems
+    ()
     """
     runner = runner or ThreadRunner()
     problems: list[Problem] = []

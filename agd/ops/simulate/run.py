@@ -101,6 +101,12 @@ def simulate(
         An option is out of its range.
     InputError
         The reference cannot be read.
+
+    Examples
+    --------
+    >>> report = agd.simulate("a_1.fastq.gz", "a_2.fastq.gz", pairs=100, genome="a.fa", genome_length=10_000, seed=7)
+    >>> report.pairs
+    100
     """
     _check(pairs, read_length, insert_mean, insert_sd, snp_rate, duplicates, optical, gzip_level, seed)
     base = read_fasta(reference) if reference is not None else random_genome(genome_length, contigs, seed)
