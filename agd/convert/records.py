@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -105,11 +106,15 @@ def import_stream(
         As for :func:`agd.convert.bam_in.import_bam`.
     """
     runner = runner or ThreadRunner()
-    ahead = in_flight(runner, memory, 4 * min(chunk_bytes, chunk_records * 700))
     with open_input(path, runner) as stream:
         records = reader(path, stream)
+        chunks = records.chunks(chunk_records, chunk_bytes)
+        # Going by the first one: beside those at work another is read.
+        head = list(itertools.islice(chunks, 1))
+        largest = sum(_raw_bytes(raw) for raw in head) + (1 << 20)
+        ahead = in_flight(runner, memory, 5 * largest, fixed=3 * largest)
         source = Source(
-            path, kind, records.header, records.references, records.chunks(chunk_records, chunk_bytes), records.decode
+            path, kind, records.header, records.references, itertools.chain(head, chunks), records.decode
         )
         plan = {
             "operation": f"import {kind}", "source": path, "chunk_records": chunk_records, "chunk_bytes": chunk_bytes,
@@ -118,6 +123,11 @@ def import_stream(
         return import_records(
             source, output, plan=plan, codecs=codecs, profile=profile, runner=runner, ahead=ahead, **options
         )
+
+
+def _raw_bytes(raw: RawChunk) -> int:
+    parts = raw.data if isinstance(raw.data, tuple) else (raw.data,)
+    return sum(memoryview(part).nbytes for part in parts if not isinstance(part, int))
 
 
 def column_specs(codecs: Mapping[str, list[dict[str, Any]]] | None) -> dict[str, ColumnSpec]:

@@ -23,7 +23,7 @@ from agd.ops.lines import is_lines, read_names, to_records
 from agd.ops.scan import chunk_bytes, scan
 from agd.ops.select import Selection
 from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
-from agd.types import DEFAULT_CHUNK_RECORDS, Flag, Orientation
+from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Flag, Orientation
 
 #: Columns of what is written, as far as the input has them.
 _COLUMNS = ("bases", "qualities", "metadata", "results", "tags")
@@ -153,7 +153,8 @@ def subset(
 
     progress.begin("subset", None, "records")
     try:
-        parts = _recut(scan(dataset, lambda b: b, runner=runner, ahead=ahead, selection=selection), chunk_records)
+        wanted = scan(dataset, lambda b: b, runner=runner, ahead=ahead, selection=selection)
+        parts = _recut(wanted, chunk_records, DEFAULT_CHUNK_BYTES, 2 if manifest.pairing == "interleaved" else 1)
         encoded = runner.map(encode, parts, on="cpu", ahead=ahead)
         for chunk, found in runner.map(store, encoded, on="io", ahead=ahead):
             chunks.append(chunk)
@@ -173,18 +174,26 @@ def subset(
     return SubsetReport(result.url, len(result), len(dataset), time.perf_counter() - start)
 
 
-def _recut(batches: Iterator[Batch], records: int) -> Iterator[Batch]:
-    """The same records in batches of ``records``, numbered from 0."""
+def _recut(batches: Iterator[Batch], records: int, limit: int, mates: int) -> Iterator[Batch]:
+    """The same records in batches of ``records``, numbered from 0; one ends early where its bases reach ``limit``.
+
+    ``mates`` records stay together.
+    """
     parts: list[Batch] = []
-    count = first = 0
+    count = first = held = 0
     for batch in batches:
+        sizes = batch.ragged("bases").lengths if "bases" in batch else np.zeros(len(batch), np.int64)
+        sums = np.concatenate([[0], np.cumsum(sizes)])
         at = 0
         while at < len(batch):
             size = min(records - count, len(batch) - at)
+            size = min(size, max(1, int(np.searchsorted(sums, sums[at] + limit - held)) - at))
+            size = min(size + (count + size) % mates, len(batch) - at)
             parts.append(batch.slice(at, at + size))
+            held += int(sums[at + size] - sums[at])
             at, count = at + size, count + size
-            if count == records:
+            if count >= records or (held >= limit and count % mates == 0):
                 yield Batch(first, dict(concat_batches(parts).columns))
-                first, count, parts = first + count, 0, []
+                first, count, held, parts = first + count, 0, 0, []
     if parts:
         yield Batch(first, dict(concat_batches(parts).columns))

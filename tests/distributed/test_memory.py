@@ -78,3 +78,17 @@ def test_too_little_is_refused_with_what_would_do(
     assert "too little" in error
     least = next(word for word in error.split() if word.endswith("M") and word[:-1].isdigit())
     assert run([*arguments, "--memory", least.strip("'")]) == 0
+
+
+def test_long_reads_stay_within_their_memory(tmp_path: Path) -> None:
+    chance, limit = random.Random(2), 640 << 20
+    bases, qualities = ("".join(chance.choices(letters, k=200_000)) for letters in ("ACGT", "FFF:,#"))
+    with open(tmp_path / "long.sam", "w") as file:
+        for i in range(700):
+            file.write(f"r{i}\t4\t*\t0\t0\t*\t*\t0\t0\t{bases[i:]}{bases[:i]}\t{qualities}\n")
+    dataset, memory = str(tmp_path / "s.agd"), ("--memory", str(limit))
+    peaks = {
+        "import": measured("import", "sam", str(tmp_path / "long.sam"), "-o", dataset, "-c", "20k", *memory),
+        "subset": measured("subset", dataset, "-o", str(tmp_path / "t.agd"), "-F", "1", *memory),
+    }
+    assert {verb: peak >> 20 for verb, peak in peaks.items() if peak > limit} == {}
