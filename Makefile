@@ -9,7 +9,7 @@ FILES := $(shell find agd cli schemas -name '*.py' | sort | cksum | cut -d' ' -f
 STAMP := $(VENV)/.installed-$(FILES)
 
 .PHONY: demo test lint pytest docs bench kill-campaign scale-out remote ceph sanitize \
-	sanitize-payloads sanitized corruption fuzz clean
+	sanitize-payloads sanitized corruption fuzz fuzz-native clean
 
 # The environment is made again when what it is made from changes.
 $(STAMP): pyproject.toml $(wildcard agd/kernels/native/*)
@@ -80,10 +80,25 @@ corruption: $(STAMP)
 	$(BIN)/python -m tests.corruption.campaign --cases $(or $(CASES),100000)
 
 # Every reader under a fuzzer, so many seconds each.
+FUZZ_TARGETS := "chunk file" "sealed chunk file" manifest "sealed manifest" fastq sam bam compressed
 fuzz: $(STAMP)
 	$(BIN)/python -m pip install --quiet atheris
-	for target in "chunk file" "sealed chunk file" manifest "sealed manifest" fastq sam bam compressed; do \
+	for target in $(FUZZ_TARGETS); do \
 		$(BIN)/python -m tests.corruption.fuzz --target "$$target" --seconds $(or $(SECONDS_EACH),60) || exit 1; done
+
+# Those that kernels read for, guided by the branches of the kernels, under the address sanitizer; needs clang.
+CLANGXX ?= clang++
+fuzz-native:
+	@command -v $(CLANGXX) > /dev/null || { echo "there is no $(CLANGXX): install clang and its compiler-rt (on Debian" \
+		"clang and libclang-rt-14-dev), or name another: CLANGXX=clang++-14"; exit 1; }
+	test -x .venv-fuzz/bin/python || $(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/python -m pip install --quiet "scikit-build-core>=1.1" "nanobind>=3.1" "cmake>=3.24" ninja atheris
+	CXX=$(CLANGXX) .venv-fuzz/bin/python -m pip install --quiet --no-build-isolation \
+		-C cmake.define.AGD_FUZZ=ON -C build-dir=build/fuzz -e .
+	fuzzer="$$(.venv-fuzz/bin/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so"; \
+	for target in "chunk file" "sealed chunk file" fastq sam bam; do \
+		ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD=$$fuzzer .venv-fuzz/bin/python -m tests.corruption.fuzz --native \
+			--target "$$target" --seconds $(or $(SECONDS_EACH),60) || exit 1; done
 
 clean:
 	rm -rf $(VENV) build

@@ -15,7 +15,7 @@ from agd.codecs import Chain, Context, Zstd, decode_bytes, encode_bytes, needed_
 from agd.codecs.base import BytesCodec
 from agd.errors import ChecksumError, CodecError, ColumnError, FormatError
 from agd.manifest import Cell, ColumnSpec
-from agd.types import Orientation, RecordType
+from agd.types import Flag, Orientation, RecordType
 
 #: Codec chain of the relative index.
 INDEX_CODECS: list[BytesCodec] = [Zstd(level=1)]
@@ -229,6 +229,15 @@ def distant_mates(alignments: Alignments) -> list[int]:
     failed = (flag[distant] & np.uint16(0x200)) != 0
     high = alignments.mapping_quality[distant] >= 5
     return [int(n.sum()) for n in (~failed, failed, ~failed & high, failed & high)]
+
+
+def alignment_ends(alignments: Alignments) -> I64:
+    """Where each alignment ends, int64, 0-based, exclusive; at least one base after its position.
+
+    A record with the flag 0x4 covers one base, whatever CIGAR it has (``bam_endpos`` of htslib).
+    """
+    lengths = np.maximum(reference_lengths(alignments.cigar), 1)
+    return alignments.position + np.where(alignments.flag & np.uint16(Flag.UNMAPPED), 1, lengths)
 
 
 def reference_lengths(cigar: Column) -> I64:

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from agd.batch import U16, Alignments, Batch, Bool, Column
-from agd.cell import reference_lengths
+from agd.cell import alignment_ends
 from agd.errors import UsageError
 from agd.manifest import Chunk, Manifest
 from agd.tags import all_tags, tag_spans
@@ -179,8 +179,8 @@ def _spans_overlap(chunk: Chunk, column: str, regions: Iterable[Region]) -> bool
 
 
 def overlaps(alignments: Alignments, regions: Iterable[Region]) -> Bool:
-    """Which alignments overlap any of the regions; a placed unmapped record covers one base."""
-    end = alignments.position + np.maximum(reference_lengths(alignments.cigar), 1)
+    """Which alignments overlap any of the regions; a placed unmapped record covers one base, whatever its CIGAR."""
+    end = alignment_ends(alignments)
     found = np.zeros(len(alignments), np.bool_)
     for region in regions:
         here = alignments.reference == region.reference

@@ -31,6 +31,13 @@ def command() -> None:
     """
 
 
+def _report(result: Any, output: str, as_json: bool, quiet: bool) -> None:
+    index = f" and {result.index}" if result.index else ""
+    digest = {"verified": ", digest verified", "none": ", no digest noted to compare with"}.get(result.digest, "")
+    report(result, as_json and output != "-", quiet or output == "-",
+           f"{output}{index}: {result.records:,} records in {format_seconds(result.seconds)}{digest}")  # fmt: skip
+
+
 @command.command("fastq")
 @click.argument("dataset")
 @click.option("-o", "--output", default="-", show_default=True, help="File of the first reads (or of all).")
@@ -72,16 +79,19 @@ def fastq(
 @click.option("-o", "--output", required=True, help='File or url; "-" for standard output.')
 @click.option("-l", "--level", type=click.IntRange(0, 12), default=6, show_default=True, help="Compression level.")
 @click.option("--index/--no-index", default=None, help="Write an index beside it. [default: if sorted by coordinate]")
+@click.option("--csi", is_flag=True, help="Index as CSI. [default: BAI, but for references too long for it]")
 @selection_options
 @partition_option
 @json_option
 @resources
 @cluster_option
 def bam(
-    dataset: str, regions: tuple[str, ...], output: str, level: int, index: bool | None, partition: Any, as_json: bool,
-    runner: Any, memory: int | None, progress: Any, quiet: bool, **conditions: Any,
+    dataset: str, regions: tuple[str, ...], output: str, level: int, index: bool | None, csi: bool, partition: Any,
+    as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool, **conditions: Any,
 ) -> None:
     """Write DATASET, or what overlaps REGIONS of it, as BAM, with an index where it is sorted by coordinate.
+
+    All records are compared with the digest that was noted when they came in, or were aligned.
 
     \b
     Examples:
@@ -94,27 +104,26 @@ def bam(
 
     ds = Dataset.open(dataset)
     result = export_bam(
-        ds, output, level=level, index=index, selection=make_selection(ds, regions, **conditions),
+        ds, output, level=level, index=index, csi=csi, selection=make_selection(ds, regions, **conditions),
         partition=partition, runner=runner, memory=memory, progress=progress, command=command_line(),
     )  # fmt: skip
     if partition:
         report_part(result, partition, output, result.records, as_json, quiet)
         return
-    extra = f" and {result.index}" if result.index else ""
-    report(result, as_json and output != "-", quiet or output == "-",
-           f"{output}{extra}: {result.records:,} records in {format_seconds(result.seconds)}")  # fmt: skip
+    _report(result, output, as_json, quiet)
 
 
 @command.command("sam")
 @click.argument("dataset")
 @click.argument("regions", nargs=-1)
 @click.option("-o", "--output", default="-", show_default=True, help="File or url; compressed by its suffix.")
+@click.option("-l", "--level", type=click.IntRange(0, 22), help="Compression level. [default: of the format]")
 @selection_options
 @json_option
 @resources
 def sam(
-    dataset: str, regions: tuple[str, ...], output: str, as_json: bool, runner: Any, memory: int | None,
-    progress: Any, quiet: bool, **conditions: Any,
+    dataset: str, regions: tuple[str, ...], output: str, level: int | None, as_json: bool, runner: Any,
+    memory: int | None, progress: Any, quiet: bool, **conditions: Any,
 ) -> None:
     """Write DATASET, or what overlaps REGIONS of it, as SAM text with its header.
 
@@ -127,11 +136,10 @@ def sam(
 
     ds = Dataset.open(dataset)
     result = export_sam(
-        ds, output, selection=make_selection(ds, regions, **conditions), runner=runner, memory=memory,
+        ds, output, level=level, selection=make_selection(ds, regions, **conditions), runner=runner, memory=memory,
         progress=progress, command=command_line(),
     )  # fmt: skip
-    report(result, as_json and output != "-", quiet or output == "-",
-           f"{output}: {result.records:,} records in {format_seconds(result.seconds)}")  # fmt: skip
+    _report(result, output, as_json, quiet)
 
 
 @command.command("cram")
@@ -163,6 +171,4 @@ def cram(
         selection=make_selection(ds, regions, **conditions), runner=runner, memory=memory, progress=progress,
         command=command_line(),
     )  # fmt: skip
-    extra = f" and {result.index}" if result.index else ""
-    report(result, as_json and output != "-", quiet or output == "-",
-           f"{output}{extra}: {result.records:,} records in {format_seconds(result.seconds)}")  # fmt: skip
+    _report(result, output, as_json, quiet)

@@ -13,7 +13,7 @@ import numpy as np
 
 from agd import kernels
 from agd.batch import I32, I64, U16, Batch
-from agd.cell import reference_lengths
+from agd.cell import alignment_ends
 from agd.convert import bgzf
 from agd.convert.header import output_header
 from agd.convert.index import IndexBuilder
@@ -71,9 +71,9 @@ def encode_records(batch: Batch, names: str) -> tuple[Any, I64, Any]:
 
 
 def export_bam(
-    dataset: Dataset, output: str, *, level: int = 6, index: bool | None = None, selection: Selection | None = None,
-    partition: Partition | None = None, runner: Runner | None = None, memory: int | None = None,
-    progress: Progress = SILENT, command: str = "",
+    dataset: Dataset, output: str, *, level: int = 6, index: bool | None = None, csi: bool = False,
+    selection: Selection | None = None, partition: Partition | None = None, runner: Runner | None = None,
+    memory: int | None = None, progress: Progress = SILENT, command: str = "",
 ) -> ExportReport:
     """Write a BAM file.
 
@@ -88,6 +88,8 @@ def export_bam(
     index : bool, optional
         Write ``output.bai`` (``.csi`` where a reference is too long). Default: if the records are in coordinate order
         and the output is a file.
+    csi : bool
+        Of the two kinds of index, CSI whatever the references.
     selection : Selection, optional
         Records wanted. Default: all.
     partition : Partition, optional
@@ -122,6 +124,8 @@ def export_bam(
     if partition is not None or local_runner(runner) is not runner:
         if selection is not None and not selection.everything:
             raise UsageError("a selection of records is exported by one process", "leave --partition or --cluster out")
+        if csi:
+            raise UsageError("an index of another kind is made by one process", "leave --partition or --cluster out")
         part = write_pieces(
             dataset, [output], {"operation": OPERATION, "level": level, "index": index}, line_columns(dataset),
             partial(_piece, dataset, level), partition or Partition(1, 1), runner,
@@ -135,10 +139,11 @@ def export_bam(
             )
             where = output + IndexBuilder([r.length for r in dataset.manifest.references]).suffix if index else ""
         (records,), (size,), bases = totals(part, 1)
-        return ExportReport(records, {output: records}, bases, size, time.perf_counter() - start, where)
+        checked = "" if partition else "verified" if dataset.manifest.digest else "none"
+        return ExportReport(records, {output: records}, bases, size, time.perf_counter() - start, where, checked)
     stream = BamStream(
-        dataset, level=level, index=index, selection=selection, runner=runner, memory=memory, progress=progress,
-        program="agd export bam", command=command,
+        dataset, level=level, index=index, csi=csi, selection=selection, runner=runner, memory=memory,
+        progress=progress, program="agd export bam", command=command,
     )  # fmt: skip
     with open_output(output, compression="none") as out:
         for data in stream:
@@ -149,8 +154,9 @@ def export_bam(
         with open_output(where, compression="none") as file:
             file.write(stream.builder.to_bytes())
     return ExportReport(
-        stream.records, {output: stream.records}, stream.bases, stream.size, time.perf_counter() - start, where
-    )
+        stream.records, {output: stream.records}, stream.bases, stream.size, time.perf_counter() - start, where,
+        stream.digest,
+    )  # fmt: skip
 
 
 def _piece(dataset: Dataset, level: int, batch: Batch) -> Piece:
@@ -192,9 +198,8 @@ def _encode(lines: Batch, names: str, level: int, whole: bool) -> _Part:
     blocks, sizes = bgzf.deflate_blocks(data, level)
     places = bgzf.virtual_offsets(offsets, sizes)
     a = lines.alignments()
-    end = a.position + np.maximum(reference_lengths(a.cigar), 1)
     return _Part(
-        blocks, len(lines), len(records.bases), places, (a.reference, a.position, end, a.flag),
+        blocks, len(lines), len(records.bases), places, (a.reference, a.position, alignment_ends(a), a.flag),
         digest_records(records) if whole else Digest(),
     )  # fmt: skip
 
@@ -206,16 +211,20 @@ class BamStream:
     ----------
     records, bases, size : int
         Handed out so far; ``size`` in bytes.
+    digest : str
+        As in :class:`agd.convert.reports.ExportReport`, at the end.
     builder : IndexBuilder or None
         Holds the whole index at the end.
     """
 
     def __init__(
-        self, dataset: Dataset, *, level: int, index: bool, selection: Selection | None, runner: Runner,
-        memory: int | None, progress: Progress, program: str, command: str,
+        self, dataset: Dataset, *, level: int, index: bool, csi: bool = False, selection: Selection | None,
+        runner: Runner, memory: int | None, progress: Progress, program: str, command: str,
     ) -> None:
         self.records = self.bases = self.size = 0
-        self.builder = IndexBuilder([r.length for r in dataset.manifest.references]) if index else None
+        self.digest = ""
+        lengths = [r.length for r in dataset.manifest.references]
+        self.builder = IndexBuilder(lengths, csi or None) if index else None
         self._dataset = dataset
         self._level = level
         self._selection = selection
@@ -245,7 +254,7 @@ class BamStream:
                 self._progress.advance(part.count)
             yield self._count(bgzf.EOF)
             if self._whole:
-                check_digest(self._dataset, digest)
+                self.digest = "verified" if check_digest(self._dataset, digest) else "none"
         finally:
             self._progress.end()
 

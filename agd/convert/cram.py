@@ -158,7 +158,7 @@ def export_cram(
     except AlignerError as error:
         raise StorageError(f"{output}: writing CRAM failed: {_words(error)}", _explain(error)) from error
     return ExportReport(
-        stream.records, {output: stream.records}, stream.bases, size, time.perf_counter() - start, where
+        stream.records, {output: stream.records}, stream.bases, size, time.perf_counter() - start, where, stream.digest
     )
 
 

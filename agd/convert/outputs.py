@@ -170,6 +170,8 @@ def open_output(
             choices = ", ".join(Compression)
             raise UsageError(f"unknown compression {compression!r}", f"choose one of {choices}") from error
     if level is not None and level not in _LEVELS[kind]:
+        if kind is Compression.NONE:
+            raise UsageError(f"{name}: is not compressed, and has no level", "end the name in .gz, or leave it out")
         allowed = _LEVELS[kind]
         raise UsageError(f"{name}: there is no level {level} of {kind}", f"give {allowed[0]} to {allowed[-1]}")
     return OutputStream(open_sink(url, **options), kind, level, runner)

@@ -57,7 +57,10 @@ class ExportReport:
     seconds : float
         Wall time.
     index : str
-        Where the index of a BAM file is; "" for none.
+        Where the index of a BAM or CRAM file is; "" for none.
+    digest : str
+        "verified": all alignment lines were written, and are those of which the dataset notes the digest; "none" where
+        it notes none; "" where none was taken: of some of the records or fields, and of FASTQ.
     """
 
     records: int
@@ -66,6 +69,7 @@ class ExportReport:
     bytes_out: int
     seconds: float
     index: str = ""
+    digest: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON."""

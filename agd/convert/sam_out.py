@@ -24,9 +24,10 @@ from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
 
 
 def export_sam(
-    dataset: Dataset, output: str, *, header: bool = True, records: bool = True, head: int | None = None,
-    selection: Selection | None = None, fields: Sequence[str] | None = None, runner: Runner | None = None,
-    memory: int | None = None, progress: Progress = SILENT, program: str = "agd export sam", command: str = "",
+    dataset: Dataset, output: str, *, level: int | None = None, header: bool = True, records: bool = True,
+    head: int | None = None, selection: Selection | None = None, fields: Sequence[str] | None = None,
+    runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT,
+    program: str = "agd export sam", command: str = "",
 ) -> ExportReport:
     """Write SAM text.
 
@@ -35,6 +36,8 @@ def export_sam(
     dataset : Dataset
     output : str
         A path (compressed when it ends in .gz, .bz2 or .zst), any url, or "-" for standard output.
+    level : int, optional
+        Of compression.
     header, records : bool
         Which parts to write.
     head : int, optional
@@ -82,10 +85,10 @@ def export_sam(
         return len(lines), len(arrays.bases), shown, digest_records(arrays) if whole else Digest()
 
     total = size = bases = 0
-    digest = Digest()
+    digest, checked = Digest(), ""
     progress.begin("export", len(dataset))
     try:
-        with open_output(output) as out:
+        with open_output(output, level=level) as out:
             if header:
                 text = output_header(dataset, program, command).encode("utf-8", "surrogateescape")
                 out.write(text)
@@ -107,10 +110,10 @@ def export_sam(
                     if head is not None and total >= head:
                         break
             if whole:
-                check_digest(dataset, digest)
+                checked = "verified" if check_digest(dataset, digest) else "none"
     finally:
         progress.end()
-    return ExportReport(total, {output: total}, bases, size, time.perf_counter() - start)
+    return ExportReport(total, {output: total}, bases, size, time.perf_counter() - start, digest=checked)
 
 
 def _first_lines(text: Any, count: int) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 
 from agd import kernels
 from agd.batch import Batch, Column
-from agd.cell import reference_lengths
+from agd.cell import alignment_ends, reference_lengths
 from agd.errors import UsageError
 from agd.tags import all_tags
 from agd.types import Reference
@@ -182,7 +182,7 @@ class Expression:
             case "rlen":
                 found = reference_lengths(a.cigar)
             case _:
-                found = a.position + np.maximum(reference_lengths(a.cigar), 1)
+                found = alignment_ends(a)
         return found.astype(np.int64), np.True_
 
 

@@ -1,6 +1,8 @@
-"""Fuzz one reader with coverage of its Python code as the guide (atheris, libFuzzer's engine).
+"""Fuzz one reader with coverage as the guide (atheris, libFuzzer's engine): of its Python code, or of the kernels.
 
     python -m tests.corruption.fuzz --target sam --seconds 60
+
+The branches of the kernels are counted where these are built for it: ``make fuzz-native``.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--target", choices=list(TARGETS), required=True)
     parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--native", action="store_true", help="Be guided by the branches of the kernels alone.")
     arguments = parser.parse_args()
     target = TARGETS[arguments.target]
 
@@ -38,8 +41,9 @@ def main() -> None:
                 (corpus / str(i)).write_bytes(data)
         options = [f"-max_total_time={arguments.seconds}", "-timeout=30", "-rss_limit_mb=4096", "-max_len=8192",
                    "-print_final_stats=1", str(corpus)]  # fmt: skip
-        # The import hook of atheris does not see the modules of an editable install.
-        atheris.instrument_all()
+        if not arguments.native:
+            # The import hook of atheris does not see the modules of an editable install.
+            atheris.instrument_all()
         atheris.Setup([sys.argv[0], *options], one)
         atheris.Fuzz()
 

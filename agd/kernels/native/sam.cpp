@@ -271,7 +271,8 @@ class Parser {
         out[3] = type;
         store(out + 4, (uint32_t)count);
         for (const uint8_t *p = value + 1; p < end;) {
-            const void *comma = std::memchr(++p, ',', (size_t)(end - p));
+            p++;
+            const void *comma = std::memchr(p, ',', (size_t)(end - p));
             const uint8_t *stop = comma ? (const uint8_t *)comma : end;
             switch (type) {
             case 'c': at = store(at, (int8_t)integer(p, stop, INT8_MIN, INT8_MAX, name)); break;

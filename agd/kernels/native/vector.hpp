@@ -10,9 +10,11 @@
 #endif
 
 // The loader picks the AVX2 version where the processor has it; elsewhere the default one is all there is. Sanitized
-// builds go without: the resolvers run before the sanitizer does.
+// builds go without: the resolvers run before the sanitizer does. clang refuses functions of several versions that hand
+// blocks to lambdas.
 #define AGD_MULTIVERSION
-#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && defined(__has_attribute)
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__clang__) && \
+    defined(__has_attribute)
 #if __has_attribute(target_clones)
 #undef AGD_MULTIVERSION
 #define AGD_MULTIVERSION __attribute__((target_clones("avx2", "default")))
