@@ -28,6 +28,7 @@ RANS_LEVEL, RANS_BYTES = 3, 512
 #: Bytes that tell whether a large stream can be made smaller.
 SAMPLE = 1 << 16
 
+_LARGEST = (1 << 63) - 1
 _NO_BYTES = np.empty(0, np.uint8)
 
 _HEAD = struct.Struct("<II")
@@ -229,7 +230,8 @@ class StreamReader:
             return np.zeros(count, np.int64)
         out = np.empty(count, np.int64)
         planes = [self.exactly(plane, count) if plane in self.entries else _NO_BYTES for plane in names]
-        if not kernels.planes_join(planes, signed, largest, out):
+        # A bound that damage has put beyond what numbers can be is none.
+        if not kernels.planes_join(planes, signed, min(largest, _LARGEST), out):
             self.fail(name, f"a number beyond {largest}")
         return out
 

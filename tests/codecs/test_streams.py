@@ -205,3 +205,10 @@ def test_large_streams_that_do_not_compress_are_stored() -> None:
     assert [(entry.coder, entry.stored < entry.raw) for entry in reader.entries.values()] == [(0, False), (1, True)]
     assert reader.get("random", 1 << 20).tobytes() == random.tobytes()
     assert reader.get("half", 1 << 20).tobytes() == half.tobytes()
+
+
+def test_a_bound_beyond_what_numbers_can_be_is_none() -> None:
+    writer = StreamWriter(1)
+    writer.numbers("x", np.array([0, 300, 70_000], np.int64))
+    reader = StreamReader(writer.finish(), "test")
+    np.testing.assert_array_equal(reader.numbers("x", 3, 1 << 70), [0, 300, 70_000])
