@@ -60,7 +60,10 @@ def resources(function: F) -> F:
     @functools.wraps(function)
     def wrapper(*args: Any, threads: int | None, memory: int | None, quiet: bool, **kwargs: Any) -> Any:
         from agd.run import ThreadRunner
+        from agd.run.memory import keep_freed
 
+        if memory is None:
+            keep_freed()
         with ThreadRunner(threads) as runner:
             return function(
                 *args, runner=runner, memory=memory, progress=make_progress(quiet), quiet=quiet, **kwargs

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agd import kernels
-from agd.batch import I64, Bool, Column
+from agd.batch import I64, U32, Bool, Column
 
 
 class Part(NamedTuple):
@@ -43,6 +43,13 @@ class Part(NamedTuple):
         return Part(values, offsets[:-1], offsets[1:], None, rows)
 
     @property
+    def records(self) -> int:
+        """Number of wanted records."""
+        if self.rows is not None:
+            return len(self.rows)
+        return len(self.values if self.starts is None else self.starts)
+
+    @property
     def lengths(self) -> I64:
         """Number of values of each wanted record, int64."""
         if self.starts is None or self.ends is None:
@@ -51,15 +58,59 @@ class Part(NamedTuple):
         return lengths
 
 
+class Places(NamedTuple):
+    """Where gathered records come from, once for all columns of the same records.
+
+    Attributes
+    ----------
+    source : ndarray of uint32, shape (records,)
+        Part of each record.
+    row : ndarray of int64, shape (records,)
+        Which record of that part it is.
+    """
+
+    source: U32
+    row: I64
+
+    @staticmethod
+    def of(parts: Sequence[Part], order: I64) -> Places:
+        """Places of records given by their indices into the wanted records of all parts end to end."""
+        firsts = np.zeros(len(parts) + 1, np.int64)
+        np.cumsum([part.records for part in parts], out=firsts[1:])
+        if len(parts) == 1:
+            source = np.zeros(len(order), np.uint32)
+        elif firsts[-1] <= 4 * len(order):
+            source = np.repeat(np.arange(len(parts), dtype=np.uint32), np.diff(firsts))[order]
+        else:
+            source = (np.searchsorted(firsts, order, "right") - 1).astype(np.uint32)
+        row = order - firsts[source]
+        for i, part in enumerate(parts):
+            if part.rows is not None:
+                of_it = np.flatnonzero(source == i) if len(parts) > 1 else slice(None)
+                row[of_it] = part.rows[row[of_it]]
+        return Places(source, row)
+
+
 def gather(parts: Sequence[Part], order: I64, *, complement: bool = False) -> Column:
-    """Records of several parts in a given order.
+    """Records of several parts in a given order; see :func:`gather_at`.
+
+    Parameters
+    ----------
+    order : ndarray of int64, shape (records,)
+        Indices into the wanted records of all parts end to end.
+    """
+    return gather_at(parts, Places.of(parts, order), complement=complement)
+
+
+def gather_at(parts: Sequence[Part], places: Places, *, complement: bool = False) -> Column:
+    """Records of several parts.
 
     Parameters
     ----------
     parts : sequence of Part
         At least one; all fixed, or all ragged uint8.
-    order : ndarray of int64, shape (records,)
-        Indices into the wanted records of all parts end to end.
+    places : Places
+        Of the records, in the order in which they are wanted.
     complement : bool
         Complement the bases of records that are turned around.
 
@@ -69,9 +120,12 @@ def gather(parts: Sequence[Part], order: I64, *, complement: bool = False) -> Co
         Of its own arrays, offsets from 0.
     """
     if parts[0].starts is None:
-        values = [part.values if part.rows is None else part.values[part.rows] for part in parts]
-        return Column((values[0] if len(values) == 1 else np.concatenate(values))[order])
-    offsets = np.empty(len(order) + 1, np.int64)
-    out = np.empty(kernels.gather_lengths(parts, order, offsets), np.uint8)  # type: ignore[arg-type]
-    kernels.gather_spans(parts, order, complement, out, offsets)  # type: ignore[arg-type]
+        firsts = np.zeros(len(parts), np.int64)
+        np.cumsum([len(part.values) for part in parts[:-1]], out=firsts[1:])
+        values = parts[0].values if len(parts) == 1 else np.concatenate([part.values for part in parts])
+        return Column(values[firsts[places.source] + places.row])
+    spans = [part[:4] for part in parts]
+    offsets = np.empty(len(places.row) + 1, np.int64)
+    out = np.empty(kernels.gather_lengths(spans, *places, offsets), np.uint8)  # type: ignore[arg-type]
+    kernels.gather_spans(spans, *places, complement, out, offsets)  # type: ignore[arg-type]
     return Column(out, offsets)

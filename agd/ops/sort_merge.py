@@ -11,7 +11,7 @@ from agd.draft import Draft
 from agd.kernels import alignments as structured
 from agd.manifest import Cell, Chunk
 from agd.ops.sort_files import Place, remove_file
-from agd.ops.sort_gather import Part, gather
+from agd.ops.sort_gather import Part, Places, gather, gather_at
 from agd.ops.sort_runs import KEYS, MemoryRun, RunWriter, SpilledRun
 from agd.ops.sort_split import Window, merge_order, windows
 from agd.run.memory import release
@@ -61,9 +61,11 @@ def merge_window(draft: Draft, runs: Sequence[Run], window: Window, watch: Watch
     todo = [name for name in draft.columns if name in looked_at or not all(name in found for found in cells)]
     if todo:
         present, order = merge_order(runs, window.low, window.high)
+    places: Places | None = None
     for name in todo:
         parts = [runs[i].part(name, window.low[i], window.high[i]) for i in present]
-        column = gather(parts, order, complement=name == "bases")
+        places = places or Places.of(parts, order)  # runs have the records of all columns in the same rows
+        column = gather_at(parts, places, complement=name == "bases")
         for found, seen, first, end in zip(cells, watched, firsts, firsts[1:], strict=False):
             piece = unpack(column.slice(first - window.first, end - window.first), draft.columns[name].type)
             if name in looked_at:

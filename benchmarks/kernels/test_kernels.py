@@ -106,10 +106,11 @@ def test_gather_spans(measure: Measure, rng: np.random.Generator, size: int, tur
     values = np.full(count * size, ord("C"), np.uint8)
     starts = np.arange(count, dtype=np.int64) * size
     turn = rng.random(count) < 0.5 if turned else None
-    parts = [(values.copy(), starts, starts + size, turn, rng.permutation(count)) for _ in range(runs)]
+    parts = [(values.copy(), starts, starts + size, turn) for _ in range(runs)]
     order, offsets = rng.permutation(runs * count), np.empty(runs * count + 1, np.int64)
-    out = np.zeros(kernels.gather_lengths(parts, order, offsets), np.uint8)
-    measure("values", out.nbytes, lambda: kernels.gather_spans(parts, order, turned, out, offsets))
+    source, row = (order // count).astype(np.uint32), order % count
+    out = np.zeros(kernels.gather_lengths(parts, source, row, offsets), np.uint8)
+    measure("values", out.nbytes, lambda: kernels.gather_spans(parts, source, row, turned, out, offsets))
 
 
 @pytest.mark.parametrize("complement", [False, True])
