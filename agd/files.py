@@ -32,7 +32,7 @@ from agd.storage import (
     s3_filesystem,
     temporary_name,
 )  # fmt: skip
-from agd.storage.options import S3, protocol_of
+from agd.storage.options import S3, check_url, protocol_of
 from agd.storage.upload import Upload
 
 T = TypeVar("T")
@@ -110,6 +110,7 @@ def open_source(url: str | os.PathLike[str], runner: Runner | None = None, **opt
     url = os.fspath(url)
     if url == "-":
         return _open_stdin()
+    check_url(url)
     if is_local(url):
         with _input_errors(url):
             return _open_local(fsspec.core.strip_protocol(url) if "://" in url else url)
@@ -154,6 +155,7 @@ def open_sink(url: str | os.PathLike[str], **options: Any) -> Sink:
     url = os.fspath(url)
     if url == "-":
         return _StdoutSink()
+    check_url(url)
     if is_local(url):
         return _LocalSink(fsspec.core.strip_protocol(url) if "://" in url else url)
     options.pop("s3_client", None)

@@ -19,7 +19,7 @@ from agd.storage.base import TEMPORARY_PREFIX, WRAPPERS, Storage, is_stale, temp
 from agd.storage.client import Client, FsspecClient, Info, MemoryClient, S3fsClient
 from agd.storage.failures import ATTEMPTS, Retry, explain, is_transient
 from agd.storage.local import LocalStorage
-from agd.storage.options import ENVIRONMENT, S3, protocol_of, set_defaults, store_options
+from agd.storage.options import ENVIRONMENT, S3, check_url, protocol_of, set_defaults, store_options
 from agd.storage.remote import RemoteStorage
 
 __all__ = [
@@ -63,6 +63,7 @@ def open_storage(url: str | os.PathLike[str], *, create: bool = False, **options
 
 def open_client(url: str, **options: Any) -> tuple[Client, str]:
     """Client for a url, and what it calls the path; see :func:`open_storage`."""
+    check_url(url)
     choice = options.pop("s3_client", None) or os.environ.get(CLIENT_VARIABLE) or ""
     if choice not in ("", "s3fs", "obstore"):
         raise UsageError(f"there is no client {choice!r} for S3", f"set {CLIENT_VARIABLE} to s3fs or obstore")

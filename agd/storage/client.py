@@ -97,10 +97,17 @@ class FsspecClient:
 
     def put(self, path: str, data: bytes | memoryview) -> None:
         """See :meth:`Client.put`."""
+        self._check_writable()
         self.filesystem.pipe_file(path, bytes(data))
+
+    def _check_writable(self) -> None:
+        # fsspec would POST to the server.
+        if _is_http(self.filesystem):
+            raise NotImplementedError("http")
 
     def create(self, path: str, data: bytes | memoryview) -> None:
         """See :meth:`Client.create`."""
+        self._check_writable()
         try:
             self.filesystem.pipe_file(path, bytes(data), mode="create")
         except Exception as error:

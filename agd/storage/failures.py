@@ -104,6 +104,9 @@ _CREDENTIALS = "give others: AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_AC
 _MEANINGS = (
     ("NoCredentials|NoAuthProvider|locate credentials|PartialCredentials", "there are no credentials",
      "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for a public bucket --storage-option anon=true"),
+    ("Invalid endpoint|not a valid URI", "the endpoint is not a url", "begin it with http:// or https://"),
+    ("unexpected keyword", "an option is not known to this store",
+     "check --storage-option, the options of the call, and fsspec's configuration (FSSPEC_S3, ~/.config/fsspec)"),
     ("ProfileNotFound", "there is no such profile", "check AWS_PROFILE and the file ~/.aws/config"),
     ("RequestTimeTooSkewed", "the clock of this machine differs from that of the server", "set the clock"),
     ("SignatureDoesNotMatch|InvalidAccessKeyId|ExpiredToken|InvalidToken|Unauthenticated",

@@ -8,13 +8,14 @@ import importlib.util
 import json
 import os
 import posixpath
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from agd.storage.client import Info
 from agd.storage.failures import is_beyond_end
-from agd.storage.options import CONNECT_TIMEOUT, ENVIRONMENT, TIMEOUT
+from agd.storage.options import CONNECT_TIMEOUT, ENVIRONMENT, TIMEOUT, check_endpoint
 
 #: Options of s3fs that mean the same here. Others (and files of settings that say more) are left to s3fs.
 _KNOWN = {
@@ -126,6 +127,8 @@ def _plain_errors() -> Iterator[None]:
         raise FileExistsError(_brief(error)) from error
     except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
         raise PermissionError(_brief(error)) from error
+    except FileNotFoundError as error:
+        raise FileNotFoundError(_brief(error)) from error
     except exceptions.GenericError as error:
         if "kind: Timeout" in str(error):
             raise TimeoutError(_brief(error)) from error
@@ -135,7 +138,12 @@ def _plain_errors() -> Iterator[None]:
 
 
 def _brief(error: BaseException) -> str:
-    return str(error).split("\n\nDebug source", 1)[0]
+    """What the server said, if it said something, else what became of the request."""
+    text = str(error).split("\n\nDebug source", 1)[0]
+    code, message = (re.search(f"<{name}>(.*?)</{name}>", text) for name in ("Code", "Message"))
+    if code:
+        return f"{code[1]}: {message[1]}" if message else code[1]
+    return text.rsplit(" - ", 1)[-1]
 
 
 def is_installed() -> bool:
@@ -184,6 +192,7 @@ def obstore_settings(options: dict[str, Any]) -> dict[str, Any]:
     config: dict[str, Any] = {"disable_bulk_delete": "true"}
     endpoint = options.get("endpoint_url") or own.get("endpoint_url") or _endpoint(scoped)
     if endpoint:
+        check_endpoint(endpoint)
         # This name wins over all variables of the environment that obstore itself would look at.
         config["aws_endpoint_url_s3"] = endpoint
     config["region"] = (

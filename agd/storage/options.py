@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -28,6 +29,34 @@ CONNECT_TIMEOUT = 10.0
 def protocol_of(url: str) -> str:
     """The protocol of a url, "file" for a path."""
     return url.split("://", 1)[0] if "://" in url else "file"
+
+
+def check_url(url: str) -> None:
+    """Refuse what is neither a path nor a whole url.
+
+    Raises
+    ------
+    UsageError
+        A slash or the bucket is missing.
+    """
+    slip = re.match(r"(s3a?|gs|gcs|abfs|az|https?):/?(?!/)", url)
+    if slip:
+        whole = f"{slip[1]}://{url[slip.end() :]}"
+        raise UsageError(f"{url}: is neither a path nor a url", f"did you mean {whole}? (a file of this name: ./{url})")
+    if protocol_of(url) in S3 and not url.split("://", 1)[1].strip("/"):
+        raise UsageError(f"{url}: there is no bucket in this url", "give s3://BUCKET/FOLDER")
+
+
+def check_endpoint(endpoint: str) -> None:
+    """Refuse an endpoint that is no url.
+
+    Raises
+    ------
+    UsageError
+        It does not begin with ``http://`` or ``https://``.
+    """
+    if not re.match(r"https?://[^/\s]+", endpoint):
+        raise UsageError(f"the endpoint {endpoint!r} is not a url", f"begin it with a protocol: http://{endpoint}")
 
 
 def timeout() -> float:
@@ -78,6 +107,8 @@ def _s3_options(options: dict[str, Any]) -> dict[str, Any]:
     endpoint = os.environ.get("AGD_S3_ENDPOINT")
     if endpoint and not merged.get("endpoint_url") and not merged.get("client_kwargs", {}).get("endpoint_url"):
         merged["endpoint_url"] = endpoint
+    if merged.get("endpoint_url"):
+        check_endpoint(str(merged["endpoint_url"]))
     limits = {"connect_timeout": CONNECT_TIMEOUT, "read_timeout": timeout(), "max_pool_connections": 32}
     merged["config_kwargs"] = limits | merged.get("config_kwargs", {})
     return merged

@@ -267,6 +267,38 @@ def test_ways_to_give_an_endpoint(
     assert storage.get("a") == b"1"
 
 
+@pytest.mark.parametrize("text", ["localhost:9000", "//host", "host"])
+def test_an_endpoint_that_is_no_url(server: S3Server, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    with pytest.raises(UsageError, match="not a url") as caught:
+        open_storage(f"s3://{BUCKET}/x.agd", endpoint_url=text)
+    assert "http://" in caught.value.remedy
+    monkeypatch.setenv("AWS_ENDPOINT_URL", text)
+    with pytest.raises(AgdError, match="not a url"):
+        open_storage(f"s3://{BUCKET}/x.agd").get("a")
+
+
+@pytest.mark.parametrize("url", ["s3:/bucket/x.agd", "s3:bucket/x.agd", "https:/host/x", "s3://", "s3:///"])
+def test_a_url_with_a_slip(url: str) -> None:
+    for opens in (open_storage, open_source, open_sink):
+        with pytest.raises(UsageError, match=r"neither a path nor a url|there is no bucket") as caught:
+            opens(url)
+        assert "://" in caught.value.remedy
+
+
+def test_an_option_that_the_store_does_not_know(server: S3Server) -> None:
+    with pytest.raises(AgdError, match="an option is not known") as caught:
+        open_storage(f"s3://{BUCKET}/x.agd", s3_client="s3fs", nonsense=1).get("a")
+    assert "--storage-option" in caught.value.remedy
+
+
+def test_http_is_for_reading() -> None:
+    for exclusive in (False, True):
+        with pytest.raises(StorageError, match="cannot be written to"):
+            open_storage("http://127.0.0.1:9/x.agd").put("a", b"1", exclusive=exclusive)
+    with pytest.raises(StorageError, match="cannot be written to"):
+        open_sink("http://127.0.0.1:9/x.bam")
+
+
 @pytest.mark.parametrize("text", ["endpoint_url", "=x", "s3.=x", "a-b=c"])
 def test_an_option_that_is_none(text: str) -> None:
     with pytest.raises(UsageError, match="not of the form"):
