@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import json
 import os
+import random
 import resource
 import socket
 import statistics
@@ -102,11 +103,11 @@ def measure(url: str, endpoint: str, size: int, count: int, rounds: int) -> None
     data = os.urandom(size)
     found = list(clients(url, endpoint))
     results: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name, _, _ in found}
+    draw = random.Random(size)
     with ThreadPoolExecutor(THREADS) as pool:
         for turn in range(-1, rounds):
-            # The first turn is to warm up; then a different client begins each.
-            shift = turn % len(found)
-            for name, put, get in found[shift:] + found[:shift]:
+            # The first turn is to warm up. Nobody always comes after the same other one, whose traces last for a while.
+            for name, put, get in draw.sample(found, len(found)):
                 keys = [f"object-{size}-{turn}-{i}" for i in range(count if turn >= 0 else THREADS)]
                 written = timed(lambda put=put, keys=keys: list(pool.map(lambda key: put(key, data), keys)))  # type: ignore[misc]
                 read = timed(lambda get=get, keys=keys: list(pool.map(get, keys)))  # type: ignore[misc]
@@ -127,7 +128,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--endpoint", help="of a server that runs already")
     parser.add_argument("--url", default="s3://agd-remote", help="bucket and folder to write to")
-    parser.add_argument("--rounds", type=int, default=5, help="times that each client has its turn")
+    parser.add_argument("--rounds", type=int, default=9, help="times that each client has its turn")
     chosen = parser.parse_args()
     with contextlib.ExitStack() as stack:
         endpoint = chosen.endpoint or stack.enter_context(server())
