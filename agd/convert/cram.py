@@ -11,6 +11,7 @@ from typing import Any
 from agd.aligners.process import Program
 from agd.convert.bam_in import BamReader
 from agd.convert.bam_out import BamStream
+from agd.convert.inputs import describe_input
 from agd.convert.outputs import open_output
 from agd.convert.records import Source, import_records
 from agd.convert.reports import ExportReport, ImportReport
@@ -82,14 +83,16 @@ def import_cram(
     """
     runner = runner or ThreadRunner()
     ahead = in_flight(runner, memory, 4 * min(chunk_bytes, chunk_records * 700))
-    with InputStream(CramSource(path, cram_options(reference, runner)), runner, True) as stream:
+    options = cram_options(reference, runner)
+    described = [describe_input(file) if file else "" for file in (path, reference)]
+    with InputStream(CramSource(path, options), runner, True) as stream:
         reader = BamReader(path, stream)
         source = Source(
             path, "cram", reader.header, reader.references, reader.chunks(chunk_records, chunk_bytes), reader.decode
         )
         plan = {
-            "operation": "import cram", "source": path, "reference": reference or "", "chunk_records": chunk_records,
-            "chunk_bytes": chunk_bytes, "codecs": dict(codecs or {}),
+            "operation": "import cram", "source": described[0], "reference": described[1],
+            "chunk_records": chunk_records, "chunk_bytes": chunk_bytes, "codecs": dict(codecs or {}),
         } | ({"profile": profile} if profile else {})  # fmt: skip
         return import_records(
             source, output, plan=plan, name=name, codecs=codecs, profile=profile, overwrite=overwrite, runner=runner,

@@ -12,7 +12,7 @@ from typing import Any
 import agd
 from agd.convert.fastq_batches import ChunkText, FastqBatches, assemble, check_request
 from agd.convert.fastq_writer import export_fastq
-from agd.convert.inputs import describe_input
+from agd.convert.inputs import describe_input, is_known
 from agd.convert.reports import ImportReport
 from agd.draft import Draft, columns_of
 from agd.errors import UsageError
@@ -106,8 +106,7 @@ def import_fastq(
             output, specs, plan, orientation=Orientation.READ, name=name, overwrite=overwrite, profile=profile,
             chosen=codecs or (),
         )  # fmt: skip
-        identified = all(entry["version"] and entry["size"] is not None for entry in inputs)
-        work = _Import(draft, reads, keep=identified)
+        work = _Import(draft, reads, keep=all(map(is_known, inputs)))
         progress.begin("import", None)
         try:
             chunks = work.run(runner, ahead, progress)

@@ -46,3 +46,8 @@ def describe_input(path: str | os.PathLike[str]) -> dict[str, Any]:
     if stat.S_ISDIR(status.st_mode):
         raise InputError(text, "is a directory", remedy="give a file")
     return {"path": text, "size": status.st_size, "version": str(status.st_mtime)}
+
+
+def is_known(described: dict[str, Any]) -> bool:
+    """Whether the same input can be told from a changed one: what was made of it before may then be kept."""
+    return bool(described["version"]) and described["size"] is not None

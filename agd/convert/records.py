@@ -12,12 +12,13 @@ import numpy as np
 
 from agd import __version__
 from agd.batch import Alignments, AnyColumn, Batch, Column
+from agd.convert.inputs import describe_input, is_known
 from agd.convert.reports import ImportReport
 from agd.convert.streams import InputStream, open_input
 from agd.draft import Draft, columns_of
 from agd.errors import InputError, KernelError
 from agd.kernels.records import RecordArrays
-from agd.manifest import Chunk, ColumnSpec
+from agd.manifest import Cell, Chunk, ColumnSpec
 from agd.ops.digest import Digest, digest_records
 from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
 from agd.samheader import references_of, sort_order_of
@@ -106,6 +107,7 @@ def import_stream(
         As for :func:`agd.convert.bam_in.import_bam`.
     """
     runner = runner or ThreadRunner()
+    described = describe_input(path)
     with open_input(path, runner) as stream:
         records = reader(path, stream)
         chunks = records.chunks(chunk_records, chunk_bytes)
@@ -117,8 +119,8 @@ def import_stream(
             path, kind, records.header, records.references, itertools.chain(head, chunks), records.decode
         )
         plan = {
-            "operation": f"import {kind}", "source": path, "chunk_records": chunk_records, "chunk_bytes": chunk_bytes,
-            "codecs": dict(codecs or {}),
+            "operation": f"import {kind}", "source": described, "chunk_records": chunk_records,
+            "chunk_bytes": chunk_bytes, "codecs": dict(codecs or {}),
         } | ({"profile": profile} if profile else {})  # fmt: skip
         return import_records(
             source, output, plan=plan, codecs=codecs, profile=profile, runner=runner, ahead=ahead, **options
@@ -152,26 +154,44 @@ def import_records(
     codecs: Mapping[str, list[dict[str, Any]]] | None = None, profile: str | None = None, overwrite: bool = False,
     runner: Runner, ahead: int | None, progress: Progress = SILENT, command: str = "", bytes_in: int = 0,
 ) -> ImportReport:
-    """Import records; nothing is visible before all of them are stored, and nothing is left when it fails."""
+    """Import records; nothing is visible before all of them are stored.
+
+    Parameters
+    ----------
+    plan : mapping
+        Of the draft; its entries ``source`` and, if it takes part, ``reference`` are those of
+        :func:`agd.convert.inputs.describe_input`.
+    others
+        As for :func:`agd.convert.bam_in.import_bam`.
+    """
     start = time.perf_counter()
     draft = Draft.create(
         output, column_specs(codecs), plan, orientation=Orientation.SEQ, name=name, overwrite=overwrite,
         profile=profile, chosen=codecs or (),
     )  # fmt: skip
 
-    def work(raw: RawChunk) -> tuple[RawChunk, dict[str, tuple[bytes, Any]], Digest]:
+    files = {name: plan[name] for name in ("source", "reference") if plan.get(name)}
+    keep = all(map(is_known, files.values()))
+
+    def encode(column: str, first: int, count: int, values: AnyColumn) -> tuple[bytes | None, Cell]:
+        kept = draft.finished(column, first, count) if keep else None
+        return (None, kept) if kept is not None else draft.encode(column, first, values)
+
+    def work(raw: RawChunk) -> tuple[RawChunk, dict[str, tuple[bytes | None, Cell]], Digest]:
         try:
             records = source.decode(raw)
         except KernelError as error:
             place = raw.first + error.record + 1 if error.record >= 0 else -1
             raise InputError(source.path, error.reason, record=place) from error
-        cells = {name: draft.encode(name, raw.first, c) for name, c in to_batch(raw.first, records).columns.items()}
+        columns = to_batch(raw.first, records).columns
+        cells = {name: encode(name, raw.first, raw.count, column) for name, column in columns.items()}
         return raw, cells, digest_records(records)
 
-    def store(done: tuple[RawChunk, dict[str, tuple[bytes, Any]], Digest]) -> tuple[Chunk, Digest]:
+    def store(done: tuple[RawChunk, dict[str, tuple[bytes | None, Cell]], Digest]) -> tuple[Chunk, Digest]:
         raw, cells, digest = done
         for column, (data, _) in cells.items():
-            draft.store(column, raw.first, data)
+            if data is not None:
+                draft.store(column, raw.first, data)
         return Chunk(raw.first, raw.count, {column: cell for column, (_, cell) in cells.items()}), digest
 
     chunks: list[Chunk] = []
@@ -186,7 +206,7 @@ def import_records(
             progress.advance(chunk.count)
         step = {
             "program": f"agd import {source.format}", "version": __version__, "command": command,
-            "parameters": dict(plan),
+            "parameters": dict(plan) | {name: about["path"] for name, about in files.items()},
         }  # fmt: skip
         dataset = draft.commit(
             chunks, names="sam", pairing="single", sort_order=sort_order_of(source.header), header=source.header,
