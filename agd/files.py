@@ -165,6 +165,17 @@ def open_sink(url: str | os.PathLike[str], **options: Any) -> Sink:
         return _RemoteSink(url, *filesystem_of(url, **options))
 
 
+def write_text(url: str, text: str, **options: Any) -> None:
+    """Write a text file; nothing is visible before it is whole. Errors as of :func:`open_sink`."""
+    sink = open_sink(url, **options)
+    try:
+        sink.write(text.encode())
+        sink.commit()
+    except BaseException:
+        sink.abort()
+        raise
+
+
 def _request(name: str, request: Callable[[], T], offset: int = -1) -> T:
     """The answer to a request about a remote input; tried again where that may help."""
     try:

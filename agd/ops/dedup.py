@@ -11,7 +11,8 @@ from typing import Any
 
 from agd.dataset import Dataset, load_manifest
 from agd.draft import Draft
-from agd.errors import ColumnError, StorageError, UsageError
+from agd.errors import ColumnError, UsageError
+from agd.files import write_text
 from agd.manifest import Chunk, object_key
 from agd.ops.dedup_ends import Extraction, Libraries
 from agd.ops.dedup_find import Extract, Finder, bytes_per_read
@@ -28,7 +29,6 @@ from agd.ops.scan import chunk_bytes
 from agd.ops.sort_spill import default_folder, spill_folder
 from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight, local_runner, memory_of
 from agd.run.memory import BASE
-from agd.storage import store_options
 from agd.types import RecordType
 
 #: Bytes in memory for each record whatever is spilled: its mark, its flag.
@@ -150,6 +150,9 @@ def dedup(
             )
             return DedupReport(records, 0, (), written, 0, "", round(time.monotonic() - begun, 3))
         finder = _find(dataset, extraction, optical_distance, runner, memory, progress, stack, tmp)
+        found = finder.metrics()
+        if metrics is not None:  # before anything is published, so that a step that stops here can be run again
+            write_text(metrics, picard_file(found, command))
         if remove is None:
             written = _publish(dataset, finder, column, parameters, step, overwrite, runner)
         else:
@@ -157,9 +160,6 @@ def dedup(
                 dataset, finder.marks, os.fspath(remove), parameters, step, overwrite, local_runner(runner), memory,
                 progress, options,
             )  # fmt: skip
-        found = finder.metrics()
-        if metrics is not None:
-            write_text(metrics, picard_file(found, command))
     return DedupReport(
         len(dataset), finder.marked, tuple(found), written, finder.spilled,
         "" if remove is None else os.fspath(remove), round(time.monotonic() - begun, 3),
@@ -273,9 +273,9 @@ def finish_dedup(joining: Joining) -> Dataset:
         for _ in runner.map(take, joining.chunks, on="io", ahead=ahead):
             pass
         finder.find(lambda ordinals: loader.names(ordinals, runner), runner, joining.progress)
-        _publish(dataset, finder, column, parameters, about["step"], joining.parts[0].replace, runner)
         if about["metrics"] is not None:
             write_text(about["metrics"], picard_file(finder.metrics(), about["step"]["command"]))
+        _publish(dataset, finder, column, parameters, about["step"], joining.parts[0].replace, runner)
     return Dataset(dataset.storage, load_manifest(dataset.storage))
 
 
@@ -302,14 +302,3 @@ def clear_duplicates(dataset: Dataset, *, column: str = "duplicates", command: s
     draft = Draft.extend(dataset, {}, {"operation": "dedup --clear", "column": column})
     chunks = [Chunk(chunk.first, chunk.count, {}) for chunk in dataset.chunks]
     return draft.commit(chunks, drop=[column], steps=(step,))
-
-
-def write_text(url: str, text: str) -> None:
-    """Write a small file to a path or url."""
-    import fsspec
-
-    try:
-        with fsspec.open(url, "w", encoding="utf-8", **store_options(url, {})) as file:
-            file.write(text)
-    except OSError as error:
-        raise StorageError(f"{url}: cannot be written: {error.strerror or error}", "choose another place") from error

@@ -10,8 +10,8 @@ import numpy as np
 
 from agd import kernels
 from agd.batch import I64
-from agd.errors import StorageError
 from agd.kernels.duplicates import Rows
+from agd.ops.sort_files import writing
 
 #: Partitions of every shuffle: enough that one of them is a small part of the whole, whatever the number of workers.
 PARTITION_BITS = 6
@@ -59,11 +59,9 @@ class Shuffle:
             if not len(piece):
                 continue
             path = self._path(number)
-            try:
-                with open(path, "ab") as file:
-                    piece.tofile(file)
-            except OSError as error:
-                raise StorageError(f"{path}: cannot be written: {error.strerror}", "choose another --tmp") from error
+            # Not by numpy's tofile, which does not notice when the disk is full as the file is closed.
+            with writing(path), open(path, "ab") as file:
+                file.write(piece.view(np.uint8).data)
             self.spilled += piece.nbytes
 
     def _path(self, number: int) -> str:

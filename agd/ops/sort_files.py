@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, TypeAlias
 
+from agd.errors import StorageError
 from agd.storage import TEMPORARY_PREFIX, Storage, temporary_name
 
 
@@ -42,9 +44,24 @@ def read_range(file: Place, start: int, stop: int) -> bytes:
         return os.pread(opened.fileno(), stop - start, start)
 
 
+@contextlib.contextmanager
+def writing(file: Place) -> Iterator[None]:
+    """StorageError, with the name of the temporary file, in place of what the system says of a write."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "free some space, or choose another folder for temporary files" if full else ""
+        reason = error.strerror or error
+        raise StorageError(f"{file}: a temporary file cannot be written: {reason}", remedy) from error
+
+
 def begin_file(file: Place) -> IO[bytes]:
     """A new file to write to; what goes to a store is kept in memory until :func:`end_file`."""
-    return io.BytesIO() if isinstance(file, StoredFile) else open(file, "xb", buffering=1 << 20)
+    if isinstance(file, StoredFile):
+        return io.BytesIO()
+    with writing(file):
+        return open(file, "xb", buffering=1 << 20)
 
 
 def end_file(file: Place, opened: IO[bytes]) -> None:
@@ -52,7 +69,8 @@ def end_file(file: Place, opened: IO[bytes]) -> None:
     if isinstance(file, StoredFile):
         assert isinstance(opened, io.BytesIO)
         file.storage.put(file.key, opened.getbuffer())
-    opened.close()
+    with writing(file):
+        opened.close()
 
 
 def remove_file(file: Place) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect as python_bisect
-import errno
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +14,7 @@ from agd.batch import I64, Column
 from agd.codecs import Chain
 from agd.errors import StorageError
 from agd.kernels.ragged import concat
-from agd.ops.sort_files import Place, begin_file, end_file, read_range, remove_file
+from agd.ops.sort_files import Place, begin_file, end_file, read_range, remove_file, writing
 from agd.ops.sort_gather import Part, gather
 from agd.ops.sort_keys import Key, bisect, key_at
 
@@ -203,7 +203,9 @@ class RunWriter:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._file.close()
+        # After an error there may be bytes that still cannot be written; after finish() there are none.
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def add(self, name: str, pieces: Iterator[Column]) -> None:
         """Write a column, sorted, that comes in pieces of a block each (the last one may be shorter)."""
@@ -223,13 +225,9 @@ class RunWriter:
         if not blocks.dtype and encoded.sizes is not None:
             blocks.widest = max(blocks.widest, int(encoded.sizes.max(initial=0)))
             sizes = encoded.sizes.astype(np.uint32).tobytes()
-        try:
+        with writing(self._path):
             self._file.write(sizes)
             self._file.write(encoded.data)
-        except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            remedy = "free some space, or choose another folder for temporary files" if full else ""
-            raise StorageError(f"{self._path}: a temporary file cannot be written: {error.strerror}", remedy) from error
         self._at += len(sizes) + len(encoded.data)
         blocks.sizes_bytes.append(len(sizes))
         blocks.raw.append(encoded.raw_size)

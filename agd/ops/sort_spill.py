@@ -37,12 +37,13 @@ def spill_folder(parent: str) -> Iterator[str]:
     try:
         os.makedirs(parent, exist_ok=True)
         folder = tempfile.mkdtemp(prefix=PREFIX, dir=parent)
+        lock = open(os.path.join(folder, _LOCK), "w")  # noqa: SIM115
     except OSError as error:
         raise StorageError(
             f"{parent}: a folder for temporary files cannot be made: {error.strerror}", "choose another one"
         ) from error
     try:
-        with open(os.path.join(folder, _LOCK), "w") as lock:
+        with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield folder
     finally:

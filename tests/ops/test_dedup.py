@@ -253,7 +253,7 @@ def test_every_store(store: str) -> None:
     import fsspec
 
     from agd.ops.coverage import coverage
-    from agd.ops.dedup import store_options
+    from agd.storage import store_options
 
     text = random_sam(120, 8)
     plain = from_sam("memory://dedup-store-plain.agd", text)

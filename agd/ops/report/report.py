@@ -10,7 +10,7 @@ import numpy as np
 
 from agd.batch import Batch, Column
 from agd.dataset import Dataset
-from agd.files import open_sink
+from agd.files import write_text
 from agd.manifest import Chunk, Manifest
 from agd.ops.flagstat import FlagstatReport, report_of
 from agd.ops.lines import secondary_columns, to_lines
@@ -104,17 +104,6 @@ class Report:
         for name, text in found.items():
             storage.put(name, text.encode())
         return [f"{storage.url}/{name}" for name in found]
-
-
-def write_text(url: str, text: str, **options: Any) -> None:
-    """Write a text file; nothing is visible before it is whole."""
-    sink = open_sink(url, **options)
-    try:
-        sink.write(text.encode())
-        sink.commit()
-    except BaseException:
-        sink.abort()
-        raise
 
 
 @dataclass(frozen=True, slots=True)
