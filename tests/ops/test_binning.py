@@ -21,7 +21,7 @@ from agd.run import SerialRunner, ThreadRunner
 def dataset(request: pytest.FixtureRequest, tmp_path: Path) -> Dataset:
     """Simulated pairs with many levels, aligned and sorted or not."""
     reads, reference, url = [str(tmp_path / f"R{i}.fq") for i in (1, 2)], str(tmp_path / "ref.fa"), tmp_path / "a.agd"
-    agd.simulate(*reads, genome=reference, pairs=150, genome_length=8_000)
+    agd.simulate(*reads, genome=reference, pairs=150, genome_length=8_000, profile="hiseq")
     agd.import_fastq(*reads, output=str(url), chunk_records=70)
     if request.param == "reads":
         return agd.open(str(url))
