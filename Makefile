@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 FILES := $(shell find agd cli schemas -name '*.py' | sort | cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.installed-$(FILES)
 
-.PHONY: demo test lint pytest docs bench kill-campaign scale-out remote ceph sanitize \
+.PHONY: demo test lint pytest docs try-docs bench kill-campaign scale-out remote ceph sanitize \
 	sanitize-payloads sanitized corruption fuzz fuzz-native clean
 
 # The environment is made again when what it is made from changes.
@@ -36,6 +36,9 @@ pytest: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees -c docs . site
 
+# Every block of README and docs as a newcomer meets it: a wheel, a fresh environment, what the page says to install.
+try-docs:
+	$(PYTHON) -m tests.docs.newcomer
 
 # Our commands next to their peers: make bench SIZE=1M, or R1=… R2=… REF=… for real reads.
 bench: $(STAMP)

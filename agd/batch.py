@@ -81,13 +81,29 @@ class Column:
         return int(self.offsets[-1] - self.offsets[0]) * self.values.itemsize + self.offsets.nbytes
 
     def slice(self, start: int, stop: int) -> Column:
-        """Records ``start`` to ``stop`` (0-based, half-open); shares the arrays."""
+        """Some of the records; shares the arrays.
+
+        Parameters
+        ----------
+        start, stop : int
+            Places of the records (0-based, half-open).
+
+        Returns
+        -------
+        Column
+        """
         if self.offsets is None:
             return Column(self.values[start:stop])
         return Column(self.values, self.offsets[start : stop + 1])
 
     def compact(self) -> Column:
-        """The same records with values that hold nothing else and offsets that start at 0."""
+        """The same records with values that hold nothing else and offsets that start at 0.
+
+        Returns
+        -------
+        Column
+            Shares the values.
+        """
         if self.offsets is None:
             return self
         first, last = int(self.offsets[0]), int(self.offsets[-1])
@@ -97,20 +113,52 @@ class Column:
 
     @staticmethod
     def from_lengths(values: NDArray[Any], lengths: NDArray[Any]) -> Column:
-        """Ragged column from values end to end and the number of values of each record."""
+        """Ragged column from values end to end and the number of values of each record.
+
+        Parameters
+        ----------
+        values : ndarray, 1-D
+            Kept, not copied.
+        lengths : ndarray of integers, shape (records,)
+            Their sum is the number of values.
+
+        Returns
+        -------
+        Column
+        """
         offsets = np.zeros(len(lengths) + 1, np.int64)
         np.cumsum(lengths, out=offsets[1:])
         return Column(values, offsets)
 
     @staticmethod
     def from_list(records: list[bytes]) -> Column:
-        """Ragged uint8 column from a list of bytes objects (tests and small inputs only)."""
+        """Ragged uint8 column from a list of bytes objects (tests and small inputs only).
+
+        Parameters
+        ----------
+        records : list of bytes
+
+        Returns
+        -------
+        Column
+        """
         values = np.frombuffer(b"".join(records), np.uint8)
         return Column.from_lengths(values, np.fromiter(map(len, records), np.int64, len(records)))
 
     @staticmethod
     def empty(records: int = 0, dtype: Any = np.uint8) -> Column:
-        """Ragged column of ``records`` records without values."""
+        """Ragged column of ``records`` records without values.
+
+        Parameters
+        ----------
+        records : int
+        dtype : dtype
+            Of the values.
+
+        Returns
+        -------
+        Column
+        """
         return Column(np.empty(0, dtype), np.zeros(records + 1, np.int64))
 
 
@@ -164,20 +212,51 @@ class Alignments:
         return int(fixed) + self.cigar.nbytes + self.tags.nbytes + (0 if self.valid is None else self.valid.nbytes)
 
     def slice(self, start: int, stop: int) -> Alignments:
-        """Records ``start`` to ``stop`` (0-based, half-open); shares the arrays."""
+        """Some of the records; shares the arrays.
+
+        Parameters
+        ----------
+        start, stop : int
+            Places of the records (0-based, half-open).
+
+        Returns
+        -------
+        Alignments
+        """
         fixed = {name: getattr(self, name)[start:stop] for name in self.FIXED}
         valid = None if self.valid is None else self.valid[start:stop]
         cigar, tags = self.cigar.slice(start, stop), self.tags.slice(start, stop)
         return Alignments(**fixed, cigar=cigar, tags=tags, valid=valid)
 
     def replace(self, **changes: Any) -> Alignments:
-        """The same alignments with some of the fields exchanged."""
+        """The same alignments with some of the fields exchanged.
+
+        Parameters
+        ----------
+        **changes
+            Arrays by the names of the fields, as long as the others.
+
+        Returns
+        -------
+        Alignments
+            Shares the other fields.
+        """
         fields = {name: getattr(self, name) for name in (*self.FIXED, "cigar", "tags", "valid")}
         return Alignments(**(fields | changes))
 
     @staticmethod
     def null(records: int) -> Alignments:
-        """``records`` null fields."""
+        """``records`` null fields.
+
+        Parameters
+        ----------
+        records : int
+
+        Returns
+        -------
+        Alignments
+            None is valid.
+        """
         return Alignments(
             np.zeros(records, np.uint16), np.full(records, -1, np.int32), np.full(records, -1, np.int64),
             np.zeros(records, np.uint8), np.full(records, -1, np.int32), np.full(records, -1, np.int64),
@@ -223,21 +302,64 @@ class Batch:
         return sum(column.nbytes for column in self.columns.values())
 
     def ragged(self, name: str) -> Column:
-        """The column ``name``, known to be a :class:`Column`."""
+        """The column ``name``, known to be a :class:`Column`.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        Column
+
+        Raises
+        ------
+        KeyError
+            The batch has no such column.
+        TypeError
+            It holds alignments.
+        """
         column = self.columns[name]
         if not isinstance(column, Column):
             raise TypeError(f"column {name} holds alignments")
         return column
 
     def alignments(self, name: str = "results") -> Alignments:
-        """The column ``name``, known to be :class:`Alignments`."""
+        """The column ``name``, known to be :class:`Alignments`.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        Alignments
+
+        Raises
+        ------
+        KeyError
+            The batch has no such column.
+        TypeError
+            It holds none.
+        """
         column = self.columns[name]
         if not isinstance(column, Alignments):
             raise TypeError(f"column {name} holds no alignments")
         return column
 
     def slice(self, start: int, stop: int) -> Batch:
-        """Records ``start`` to ``stop`` of the batch (0-based, half-open); what lies outside of it is left out."""
+        """Records ``start`` to ``stop`` of the batch (0-based, half-open); what lies outside of it is left out.
+
+        Parameters
+        ----------
+        start, stop : int
+            Places in the batch; what lies outside of it is left out.
+
+        Returns
+        -------
+        Batch
+            Shares the arrays; ``first`` is that of its first record.
+        """
         start = min(max(start, 0), len(self))
         stop = max(start, min(stop, len(self)))
         return Batch(self.first + start, {name: c.slice(start, stop) for name, c in self.columns.items()})

@@ -69,6 +69,10 @@ class Dataset(Tabular):
         **options
             For fsspec: credentials, ``endpoint_url``, ….
 
+        Returns
+        -------
+        Dataset
+
         Raises
         ------
         DatasetNotFoundError
@@ -117,13 +121,28 @@ class Dataset(Tabular):
         return display.as_html(self.url, self.manifest)
 
     def frame(self) -> Frame:
-        """A lazy view of all columns and records; see :mod:`agd.tabular`."""
+        """A lazy view of all columns and records; see :mod:`agd.tabular`.
+
+        Returns
+        -------
+        Frame
+        """
         from agd.frame import Frame
 
         return Frame(self, tuple(self.columns))
 
     def resolve(self, columns: Sequence[str] | None) -> list[str]:
-        """Check names of columns; None stands for all.
+        """Check names of columns.
+
+        Parameters
+        ----------
+        columns : sequence of str, or None
+            None stands for all.
+
+        Returns
+        -------
+        list of str
+            Each name once, in the order given.
 
         Raises
         ------
@@ -138,7 +157,27 @@ class Dataset(Tabular):
         return list(dict.fromkeys(columns))
 
     def fetch(self, chunk: Chunk, columns: Sequence[str] | None = None) -> dict[str, bytes]:
-        """Stored objects of a chunk by column, as they are; what :meth:`decode` takes."""
+        """Stored objects of a chunk by column, as they are; what :meth:`decode` takes.
+
+        Parameters
+        ----------
+        chunk : Chunk
+            One of ``chunks``.
+        columns : sequence of str, optional
+            Default: all. Columns that are needed to decode these are fetched with them.
+
+        Returns
+        -------
+        dict of str to bytes
+            A column that the chunk has no object of is left out: its fields are null.
+
+        Raises
+        ------
+        ColumnError
+            A column is not there.
+        FormatError
+            An object that the manifest names is missing.
+        """
         wanted = self.resolve(columns)
         if any(map(_is_marked, wanted)) and "duplicates" in self.manifest.columns and "duplicates" not in wanted:
             wanted.append("duplicates")
@@ -155,12 +194,47 @@ class Dataset(Tabular):
         return blobs
 
     def chunk_header(self, chunk: Chunk, column: str) -> Header:
-        """Header of the stored object of a column of a chunk; nothing else of it is read."""
+        """Header of the stored object of a column of a chunk; nothing else of it is read.
+
+        Parameters
+        ----------
+        chunk : Chunk
+            One of ``chunks``.
+        column : str
+
+        Returns
+        -------
+        Header
+
+        Raises
+        ------
+        FormatError
+            It is damaged.
+        """
         key = self.manifest.object_key(column, chunk.first)
         return parse_header(self.storage.get(key, 0, HEADER_SIZE), f"{self.url}/{key}")
 
     def decode(self, chunk: Chunk, blobs: dict[str, bytes], columns: Sequence[str] | None = None) -> Batch:
-        """Columns of a chunk from its stored objects; the marks of the duplicates column are folded into the flags."""
+        """Columns of a chunk from its stored objects; the marks of the duplicates column are folded into the flags.
+
+        Parameters
+        ----------
+        chunk : Chunk
+            One of ``chunks``.
+        blobs : dict of str to bytes
+            From :meth:`fetch`.
+        columns : sequence of str, optional
+            Default: all.
+
+        Returns
+        -------
+        Batch
+
+        Raises
+        ------
+        FormatError
+            An object is damaged, or is not the one that the manifest means.
+        """
         wanted = self.resolve(columns)
         context = _ChunkContext(self, chunk, blobs)
         loaded = {
@@ -180,13 +254,44 @@ class Dataset(Tabular):
         return Batch(chunk.first, {name: loaded[name] for name in wanted})
 
     def decode_column(self, chunk: Chunk, name: str, blobs: dict[str, bytes]) -> AnyColumn:
-        """One column of a chunk exactly as it was stored: the marks of duplicates are not folded in."""
+        """One column of a chunk exactly as it was stored: the marks of duplicates are not folded in.
+
+        Parameters
+        ----------
+        chunk : Chunk
+            One of ``chunks``.
+        name : str
+            The column.
+        blobs : dict of str to bytes
+            From :meth:`fetch`.
+
+        Returns
+        -------
+        Column or Alignments
+
+        Raises
+        ------
+        FormatError
+            The object is damaged, or is not the one that the manifest means.
+        """
         if name not in blobs:
             return self._null(name, chunk.count)
         return _ChunkContext(self, chunk, blobs).whole(name)
 
     def context(self, chunk: Chunk, blobs: dict[str, bytes]) -> Context:
-        """What codecs may know of a chunk, from its stored objects; see :meth:`fetch`."""
+        """What codecs may know of a chunk, from its stored objects; see :meth:`fetch`.
+
+        Parameters
+        ----------
+        chunk : Chunk
+            One of ``chunks``.
+        blobs : dict of str to bytes
+            From :meth:`fetch`.
+
+        Returns
+        -------
+        Context
+        """
         return _ChunkContext(self, chunk, blobs)
 
     def _decode(self, chunk: Chunk, name: str, data: bytes, context: Context) -> tuple[Chain, AnyColumn]:
@@ -212,7 +317,26 @@ class Dataset(Tabular):
         return Column.empty(count)
 
     def read(self, chunk: Chunk, columns: Sequence[str] | None = None) -> Batch:
-        """Columns of one chunk."""
+        """Columns of one chunk.
+
+        Parameters
+        ----------
+        chunk : Chunk
+            One of ``chunks``.
+        columns : sequence of str, optional
+            Default: all.
+
+        Returns
+        -------
+        Batch
+
+        Raises
+        ------
+        ColumnError
+            A column is not there.
+        FormatError
+            An object is missing or damaged.
+        """
         return self.decode(chunk, self.fetch(chunk, columns), columns)
 
     def batches(
@@ -290,7 +414,22 @@ class Dataset(Tabular):
         self, columns: Sequence[str] | None = None, *, start: int = 0, stop: int | None = None,
         runner: Runner | None = None,
     ) -> Any:
-        """Records as a ``pyarrow.RecordBatchReader``, one record batch a chunk; see :meth:`batches`."""
+        """Records as a ``pyarrow.RecordBatchReader``, one record batch a chunk; see :meth:`batches`.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Default: all.
+        start, stop : int
+            Ordinals of the records wanted (0-based, half-open).
+        runner : Runner, optional
+            Fetches and decodes chunks ahead. Default: one after the other.
+
+        Returns
+        -------
+        pyarrow.RecordBatchReader
+            Types as those of :meth:`to_arrow`. Can be read once.
+        """
         from agd import arrow
 
         wanted = self.resolve(columns)

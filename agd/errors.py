@@ -124,7 +124,7 @@ class TruncatedError(FormatError):
 class VersionTooNewError(FormatError):
     """The object was written by a later version of the format."""
 
-    default_remedy = "upgrade agd (pip install -U agd)"
+    default_remedy = "install a newer release of AGD"
 
 
 class VersionTooOldError(FormatError):

@@ -76,7 +76,12 @@ class Frame(Tabular):
     kinds: tuple[tuple[str, frozenset[str]], ...] = ()
 
     def frame(self) -> Frame:
-        """This view."""
+        """This view.
+
+        Returns
+        -------
+        Frame
+        """
         return self
 
     @property
@@ -173,7 +178,12 @@ class Frame(Tabular):
         return dataclasses.replace(self, conditions=(), values=(), ordinals=chosen.astype(np.int64), limit=None)
 
     def fixed(self) -> Frame:
-        """The same records, named by their ordinals; reads what the conditions are about."""
+        """The same records, named by their ordinals; reads what the conditions are about.
+
+        Returns
+        -------
+        Frame
+        """
         found = [batch.ragged(ORDINAL).values for batch in self.choose([ORDINAL]).batches()]
         ordinals = np.concatenate(found) if found else np.empty(0, np.int64)
         return dataclasses.replace(self, conditions=(), values=(), ordinals=ordinals, limit=None)
@@ -181,7 +191,17 @@ class Frame(Tabular):
     # -- reading -------------------------------------------------------------------------------------------------------
 
     def count(self, *, runner: Runner | None = None) -> int:
-        """Number of records; reads what the conditions are about and nothing else."""
+        """Number of records; reads what the conditions are about and nothing else.
+
+        Parameters
+        ----------
+        runner : Runner, optional
+            Fetches and decodes chunks ahead. Default: one after the other.
+
+        Returns
+        -------
+        int
+        """
         return sum(len(batch) for batch in self.choose([ORDINAL]).batches(runner=runner))
 
     def batches(self, *, runner: Runner | None = None, ahead: int | None = None) -> Iterator[Batch]:
@@ -189,11 +209,35 @@ class Frame(Tabular):
 
         ``results.position`` gives the column ``results``, a tag the columns that hold tags. ``first`` of a batch is the
         ordinal of its first record; those of all are in the field ``ordinal`` where it was selected.
+
+        Parameters
+        ----------
+        runner : Runner, optional
+            Fetches and decodes chunks ahead. Default: one after the other.
+        ahead : int, optional
+            Chunks in memory at one time.
+
+        Yields
+        ------
+        Batch
         """
         yield from self._read(self._stored(), runner, ahead)
 
     def arrow_reader(self, *, runner: Runner | None = None, ahead: int | None = None) -> Any:
-        """The fields as a ``pyarrow.RecordBatchReader``; batches are made as they are asked for."""
+        """The fields as a ``pyarrow.RecordBatchReader``; batches are made as they are asked for.
+
+        Parameters
+        ----------
+        runner : Runner, optional
+            Fetches and decodes chunks ahead. Default: one after the other.
+        ahead : int, optional
+            Chunks in memory at one time.
+
+        Returns
+        -------
+        pyarrow.RecordBatchReader
+            Its schema is ``schema``. Can be read once.
+        """
         import pyarrow as pa
 
         types = self.schema
@@ -206,7 +250,20 @@ class Frame(Tabular):
         return pa.RecordBatchReader.from_batches(types, stream())
 
     def to_arrow(self, *, runner: Runner | None = None, ahead: int | None = None) -> Any:
-        """The fields as a ``pyarrow.Table``."""
+        """The fields as a ``pyarrow.Table``.
+
+        Parameters
+        ----------
+        runner : Runner, optional
+            Fetches and decodes chunks ahead. Default: one after the other.
+        ahead : int, optional
+            Chunks in memory at one time.
+
+        Returns
+        -------
+        pyarrow.Table
+            Its schema is ``schema``.
+        """
         return self.arrow_reader(runner=runner, ahead=ahead).read_all()
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:

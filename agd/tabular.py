@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from agd.errors import UsageError
 
 if TYPE_CHECKING:
     from agd.frame import Frame
@@ -13,7 +16,12 @@ class Tabular:
     """Lazy selection, and the ways to other libraries; nothing is read before the records are asked for."""
 
     def frame(self) -> Frame:
-        """A lazy view of all that is here."""
+        """A lazy view of all that is here.
+
+        Returns
+        -------
+        Frame
+        """
         raise NotImplementedError
 
     def select(self, *fields: str) -> Frame:
@@ -141,9 +149,23 @@ class Tabular:
         return self.frame().draw(n, seed)
 
     def to_polars(self, **options: Any) -> Any:
-        """A ``polars.DataFrame``; options as for ``to_arrow``."""
-        import polars
+        """All of it as a frame of polars, in memory.
 
+        Parameters
+        ----------
+        **options
+            As for ``to_arrow``.
+
+        Returns
+        -------
+        polars.DataFrame
+
+        Raises
+        ------
+        UsageError
+            polars is not installed.
+        """
+        polars = library("polars")
         return polars.DataFrame(self.frame().to_arrow(**options))
 
     def scan(self) -> Any:
@@ -151,11 +173,20 @@ class Tabular:
 
         Conditions of the query are met after reading; those of :meth:`filter` before.
 
+        Returns
+        -------
+        polars.LazyFrame
+
+        Raises
+        ------
+        UsageError
+            polars is not installed.
+
         Notes
         -----
         Types of tags are found at once, by reading tags up to the first that has a value.
         """
-        import polars
+        polars = library("polars")
         from polars.io.plugins import register_io_source
 
         frame = self.frame()
@@ -170,13 +201,58 @@ class Tabular:
         return register_io_source(source, schema=polars.DataFrame(frame.schema.empty_table()).schema)
 
     def to_pandas(self, **options: Any) -> Any:
-        """A ``pandas.DataFrame`` of Arrow-backed columns; options as for ``to_arrow``."""
-        import pandas
+        """All of it as a frame of pandas, in memory.
 
+        Parameters
+        ----------
+        **options
+            As for ``to_arrow``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Its columns are Arrow's (``pandas.ArrowDtype``).
+
+        Raises
+        ------
+        UsageError
+            pandas is not installed.
+        """
+        pandas = library("pandas")
         return self.frame().to_arrow(**options).to_pandas(types_mapper=pandas.ArrowDtype)
 
     def to_duckdb(self, connection: Any = None, **options: Any) -> Any:
-        """A DuckDB relation over the records in memory, in a connection of yours or DuckDB's default one."""
-        import duckdb
+        """A relation of DuckDB over the records in memory.
 
+        Parameters
+        ----------
+        connection : duckdb.DuckDBPyConnection, optional
+            Default: that of the module.
+        **options
+            As for ``to_arrow``.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+
+        Raises
+        ------
+        UsageError
+            DuckDB is not installed.
+        """
+        duckdb = library("duckdb")
         return (connection or duckdb).from_arrow(self.frame().to_arrow(**options))
+
+
+def library(name: str) -> Any:
+    """A module that comes with an extra.
+
+    Raises
+    ------
+    UsageError
+        It is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{name} is not installed", f"pip install {name}") from error

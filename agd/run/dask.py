@@ -1,4 +1,4 @@
-"""Processes on one or many machines, by Dask (``pip install 'agd[dask]'``).
+"""Processes on one or many machines, by Dask (the extra ``dask``).
 
 Chained maps become one task for each item (:mod:`agd.run.chain`): only the items, and the results of the last stage,
 pass the scheduler. What the functions refer to (a dataset, an aligner) is pickled once a map, and loaded once in each
@@ -24,7 +24,7 @@ try:
     import dask
     import distributed
 except ImportError as error:  # pragma: no cover - where the extra is not installed
-    raise UsageError("Dask is not installed", "pip install 'agd[dask]'") from error
+    raise UsageError("Dask is not installed", "pip install distributed cloudpickle") from error
 
 
 #: A scheduler that does not answer for so long is taken for none.

@@ -103,7 +103,7 @@ def _obstore_client(url: str, options: dict[str, Any], *, required: bool) -> tup
 
     if not objects.is_installed():
         if required:
-            raise UsageError(f"{CLIENT_VARIABLE}=obstore: obstore is not installed", "pip install 'agd[obstore]'")
+            raise UsageError(f"{CLIENT_VARIABLE}=obstore: obstore is not installed", "pip install obstore")
         return None
     try:
         bucket, key = objects.split(url.split("://", 1)[1])
@@ -115,7 +115,7 @@ def _obstore_client(url: str, options: dict[str, Any], *, required: bool) -> tup
 
 
 #: What to install for a protocol whose package is not there.
-_EXTRAS = {"gs": "agd[gcs]", "gcs": "agd[gcs]", "abfs": "agd[azure]", "az": "agd[azure]", "adl": "agd[azure]"}
+_PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs", "adl": "adlfs"}
 
 
 def filesystem_of(url: str, **options: Any) -> tuple[Any, str]:
@@ -129,8 +129,8 @@ def filesystem_of(url: str, **options: Any) -> tuple[Any, str]:
     try:
         filesystem, path = fsspec.core.url_to_fs(url, **store_options(url, options))
     except ImportError as error:
-        extra = _EXTRAS.get(protocol_of(url))
-        remedy = f"pip install '{extra}'" if extra else f"install the package that fsspec names: {error}"
+        package = _PACKAGES.get(protocol_of(url))
+        remedy = f"pip install {package}" if package else f"install the package that fsspec names: {error}"
         raise UsageError(f"{url}: a package for {protocol_of(url)}:// is missing: {error}", remedy) from error
     except (TypeError, ValueError, KeyError) as error:
         raise UsageError(f"{url}: {error}", "check the url and the options of the store") from error

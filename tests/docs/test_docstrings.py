@@ -88,3 +88,7 @@ def test_methods_describe_what_they_take(name: str, method: Callable[..., Any]) 
     taken = list(inspect.signature(method).parameters)
     assert "".join(doc["Summary"])
     assert [p for p in described if p not in taken] == []
+    if "".join(doc["Summary"]).startswith("See :meth:"):
+        return
+    assert [p for p in taken if p not in {"self", *described}] == []
+    assert inspect.signature(method).return_annotation == "None" or doc["Returns"] or doc["Yields"]
