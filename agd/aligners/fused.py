@@ -264,13 +264,15 @@ def _budget(
     source: ReadSource, genome: Genome, memory: int, runner: Runner, in_process: bool
 ) -> tuple[int, int]:
     """Bytes for runs in memory, and chunks in flight."""
+    chunk = max(source.chunk_bytes, 1 << 20)
+    item = _EXPANSION * chunk
     fixed = (_INDEX_SIZE if in_process else 2) * len(genome.bases)
-    item = _EXPANSION * max(source.chunk_bytes, 1 << 20)
-    ahead = items_in_flight(memory, item, runner.workers, fixed=fixed)
-    ahead = max(1, min(ahead, runner.workers + 1))
+    # While the lines of a chunk are written as a run, those of the next one wait.
+    least = fixed + 2 * chunk
+    ahead = items_in_flight(memory, item, runner.workers + 1, fixed=least)
+    ahead = min(ahead, runner.workers + 1)
     # Merging needs about as much for each worker as aligning a chunk did, but not at the same time.
-    room = memory - BASE - fixed - ahead * item
-    return max(room, item), ahead
+    return memory - BASE - fixed - ahead * item, ahead
 
 
 class _Fused:

@@ -8,9 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from agd.aligners import fused
+from agd.aligners.fused import ReadSource
+from agd.aligners.reference import Genome
 from agd.cli import run
+from agd.errors import UsageError
+from agd.run import ThreadRunner
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="the peak of the memory is read from /proc"
@@ -64,7 +70,7 @@ def test_import_and_exports_stay_within_their_memory(place: Path) -> None:
     assert (place / "out.fq").read_bytes() == (place / "reads.fq").read_bytes()
 
 
-@pytest.mark.parametrize("verb", ["import", "sort"])
+@pytest.mark.parametrize("verb", ["import", "sort", "pipeline"])
 def test_too_little_is_refused_with_what_would_do(
     verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,11 +79,36 @@ def test_too_little_is_refused_with_what_would_do(
     if verb == "sort":
         assert run(arguments) == 0
         arguments = ["sort", str(tmp_path / "s.agd"), "-o", str(tmp_path / "t.agd")]
+    if verb == "pipeline":
+        (tmp_path / "ref.fa").write_text(">c\n" + "ACGTTGCAAC" * 100 + "\n")
+        arguments = ["pipeline", str(tmp_path / "r.fq"), "-r", str(tmp_path / "ref.fa"), "-o", str(tmp_path / "t.bam")]
     assert run([*arguments, "--memory", "1M"]) == 2
     error = capsys.readouterr().err
     assert "too little" in error
     least = next(word for word in error.split() if word.endswith("M") and word[:-1].isdigit())
     assert run([*arguments, "--memory", least.strip("'")]) == 0
+
+
+@pytest.mark.parametrize("chunk", [1 << 10, 5 << 20, 36 << 20])
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_runs_and_chunks_of_a_fused_run_fit_together(chunk: int, workers: int) -> None:
+    source = ReadSource(lambda: iter(()), lambda _: pytest.fail("loaded"), True, "fastq", {}, chunk, None, dict)
+    genome = Genome("ref.fa", (), np.empty(20 << 20, np.uint8), np.empty(0, np.int64))
+    item, granted = 6 * max(chunk, 1 << 20), 0
+    with ThreadRunner(workers) as runner:
+        for memory in range(100 << 20, 4 << 30, 60 << 20):
+            try:
+                budget, ahead = fused._budget(source, genome, memory, runner, True)
+            except UsageError as error:
+                least = int(error.remedy.split()[-1].removesuffix("M")) << 20
+                assert least > memory
+                fused._budget(source, genome, least, runner, True)
+                continue
+            granted += 1
+            assert 1 <= ahead <= workers + 1
+            assert budget >= 2 * chunk
+            assert budget + ahead * item + (176 << 20) <= memory
+    assert granted
 
 
 def test_long_reads_stay_within_their_memory(tmp_path: Path) -> None:
