@@ -25,8 +25,8 @@ def command(
 ) -> None:
     """Bring back the manifest of DATASET, from a copy or from its objects, and objects from their source.
 
-    Exit 1 while anything stays damaged. Nothing is guessed: an object is written only where it is, bit for bit, the
-    one that the manifest notes.
+    Exit 1 while anything stays damaged. Nothing is guessed: an object is put back where the source gives it bit for
+    bit; where it gives the values, they are encoded anew if the whole dataset then agrees with its digest.
 
     \b
     Examples:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,12 @@ from agd.convert.restore import repair
 from agd.convert.sam_in import import_sam
 from agd.dataset import Dataset
 from agd.errors import FormatError, VerificationError
-from agd.ops.edit import reheader
+from agd.manifest import ColumnSpec
+from agd.ops.dedup import dedup
+from agd.ops.edit import edit, reheader
+from agd.ops.recompress import recompress
 from agd.ops.verify import verify
+from agd.run import SerialRunner, ThreadRunner
 
 HEAD = "@HD\tVN:1.6\n@SQ\tSN:c1\tLN:1000\n"
 SAM = HEAD + "".join(f"r{i}\t0\tc1\t{i + 1}\t60\t4M\t*\t0\t0\tACGT\tIII{i}\tNM:i:{i}\n" for i in range(10))
@@ -126,3 +132,130 @@ def test_reads_from_their_files(tmp_path: Path) -> None:
     assert run(["repair", ds.url]) == 1
     assert run(["repair", ds.url, "--from", *paths]) == 0
     assert files(ds) == before
+
+
+def hurt(ds: Dataset, column: str, first: int, damage: str) -> str:
+    """Damage an object; its key."""
+    path = Path(ds.url) / ds.manifest.object_key(column, first)
+    data = bytearray(path.read_bytes())
+    data[-2] ^= 1
+    path.unlink() if damage == "gone" else path.write_bytes(data if damage == "flip" else data[:500])
+    return path.name
+
+
+@pytest.fixture(params=["sam", "fastq"])
+def imported(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Dataset, list[str]]:
+    """A dataset and its source."""
+    if request.param == "sam":
+        (tmp_path / "s.sam").write_text(SAM)
+        paths = [str(tmp_path / "s.sam")]
+        import_sam(paths[0], str(tmp_path / "s.agd"), chunk_records=4)
+    else:
+        paths = [str(tmp_path / "R1.fq"), str(tmp_path / "R2.fq")]
+        for mate, path in enumerate(paths, 1):
+            Path(path).write_text("".join(f"@r{i}/{mate} x\nACGT\n+\nII{i}{mate}\n" for i in range(5)))
+        import_fastq(*paths, output=str(tmp_path / "s.agd"), chunk_records=4)
+    return Dataset.open(str(tmp_path / "s.agd")), paths
+
+
+@pytest.mark.parametrize("profile", ["fast", "balanced", "small"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
+def test_after_other_codecs_were_chosen(imported: tuple[Dataset, list[str]], profile: str, damage: str) -> None:
+    ds, paths = imported
+    recompress(ds, profile=profile)
+    ds = Dataset.open(ds.url)
+    before = files(ds)
+    for column in ds.columns:
+        hurt(ds, column, 4, damage)
+        assert repair(ds.url, sources=paths).damaged == ()
+        assert files(ds) == before
+    damaged = {hurt(ds, column, 8, damage) for column in ds.columns}  # a whole chunk
+    assert set(repair(ds.url).damaged) == damaged
+    assert repair(ds.url, sources=paths).damaged == ()
+    assert files(ds) == before
+
+
+def encoded_elsewhere(ds: Dataset, columns: list[str]) -> Dataset:
+    """The same dataset, with objects that no codec chain of its manifest gives again."""
+    chains = {name: [{"name": "gzip", "level": 9}] for name in columns}
+    recompress(ds, codecs=chains)
+
+    def change(m):  # type: ignore[no-untyped-def]
+        kept = {n: ColumnSpec(c.type, [{"name": "zstd", "level": 3}], c.key, c.dtype) if n in columns else c
+                for n, c in m.columns.items()}  # fmt: skip
+        return replace(m, columns=kept)
+
+    return edit(Dataset.open(ds.url), change, {"program": "agd column rename", "command": "", "parameters": {}})
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_values_come_back_where_the_bytes_do_not(imported: tuple[Dataset, list[str]], workers: int) -> None:
+    ds, paths = imported
+    columns = ["qualities", "metadata"]
+    ds = encoded_elsewhere(ds, columns)
+    original = ds[:]
+    for column in columns:
+        hurt(ds, column, 4, "gone")
+    before = files(ds)
+    report = repair(ds.url, sources=paths, dry_run=True)
+    assert (report.damaged, len(report.actions)) == ((), 2)
+    assert files(ds) == before
+    report = repair(ds.url, sources=paths, runner=ThreadRunner(2) if workers == 2 else SerialRunner())
+    assert report.damaged == ()
+    assert all("encoded anew" in text for text in report.actions)
+    mended = Dataset.open(ds.url)
+    assert mended.manifest.generation == ds.manifest.generation + 1
+    assert verify(mended, deep=True).problems == ()
+    assert mended.manifest.digest == ds.manifest.digest
+    for name in columns:
+        assert list(mended[:].ragged(name)) == list(original.ragged(name))
+    # Nothing that was there has been touched: older generations see what they saw.
+    assert {key: data for key, data in files(ds).items() if key in before and key != "manifest.json"} == {
+        key: data for key, data in before.items() if key != "manifest.json"
+    }
+    assert not list(Path(ds.url).glob("draft-*"))
+    assert repair(ds.url).actions == ()
+
+
+@pytest.mark.parametrize("lost", [["qualities"], ["qualities", "bases", "metadata"]])
+def test_values_of_another_source_are_refused(
+    imported: tuple[Dataset, list[str]], lost: list[str]
+) -> None:
+    ds, paths = imported
+    ds = encoded_elsewhere(ds, ["qualities"])
+    for column in lost:
+        hurt(ds, column, 4, "gone")
+    before = files(ds)
+    for path in paths:  # one quality of the lost chunk is another, its length is not
+        text = Path(path).read_text()
+        Path(path).write_text(text.replace("III5", "III?").replace("II21", "II?1"))
+    report = repair(ds.url, sources=paths)
+    assert any("the dataset is not what it was" in note for note in report.notes)
+    assert report.damaged == (ds.manifest.object_key("qualities", 4),)
+    after = files(ds)
+    assert {key: after[key] for key in before} == before
+    # What the source gives bit for bit came back, and nothing else is new.
+    assert set(after) - set(before) == {ds.manifest.object_key(name, 4) for name in lost[1:]}
+
+
+def test_values_of_other_records_are_refused(imported: tuple[Dataset, list[str]]) -> None:
+    ds, paths = imported
+    ds = encoded_elsewhere(ds, ["qualities"])
+    key = hurt(ds, "qualities", 4, "gone")
+    before = files(ds)
+    for path in paths:
+        Path(path).write_text(Path(path).read_text().replace("r2", "x2").replace("r5", "x5"))
+    report = repair(ds.url, sources=paths)
+    assert report.damaged == (key,)
+    assert any("which is another file" in note for note in report.notes)
+    assert files(ds) == before
+
+
+def test_the_command_that_made_a_column_is_named(sound: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    dedup(sound, command="agd dedup s.agd")
+    ds = Dataset.open(sound.url)
+    key = hurt(ds, "duplicates", 4, "flip")
+    assert run(["repair", ds.url, "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["damaged"] == [key]
+    assert any("dedup --overwrite" in note and note.endswith("agd dedup s.agd") for note in document["notes"])
