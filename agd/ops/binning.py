@@ -138,6 +138,11 @@ def bin_qualities(
         The dataset has other qualities by now, or somebody else is at work on them.
     VerificationError
         The records are not those that were imported; nothing is changed.
+
+    Examples
+    --------
+    >>> agd.bin_qualities(agd.open("run.agd"), "0-19:10,20-93:30").levels_after
+    2
     """
     begun = time.monotonic()
     table = binning_table(scheme)

@@ -28,6 +28,18 @@ def collate(dataset: Dataset, output: str | os.PathLike[str], **options: Any) ->
     -------
     SortReport
         How many records, in how many chunks.
+
+    Raises
+    ------
+    UsageError
+        An option makes no sense.
+    ConflictError
+        There is a dataset at ``output`` already.
+
+    Examples
+    --------
+    >>> agd.collate(agd.open("sorted.agd"), "grouped.agd").records
+    600
     """
     step = {"program": "agd collate", "parameters": {}}
     return sort(dataset, output, by=COLLATED, step=step, **options)

@@ -91,6 +91,12 @@ def fixmate(
         The records are sorted by coordinate, or are reads, or have no names or no alignments.
     VerificationError
         The records are not those that were imported; nothing is changed.
+
+    Examples
+    --------
+    >>> _ = agd.collate(agd.open("sorted.agd"), "grouped.agd")
+    >>> agd.fixmate(agd.open("grouped.agd")).records
+    600
     """
     begun = time.monotonic()
     _check(dataset)

@@ -27,6 +27,7 @@ COMMON = {"runner", "memory", "progress", "command", "dataset"}
 SHOWN = {
     "open", "import_fastq", "import_bam", "export_fastq", "export_bam", "export_sam", "align", "sort", "dedup",
     "flagstat", "coverage", "depths", "create", "append_column", "drop_column", "verify", "simulate",
+    "collate", "fixmate", "bin_qualities", "report",
 }  # fmt: skip
 
 

@@ -135,6 +135,19 @@ def report(
     Returns
     -------
     Report
+        To look at in a notebook; ``save``, ``to_json`` and ``save_multiqc`` write it.
+
+    Raises
+    ------
+    FormatError
+        An object is missing or damaged.
+
+    Examples
+    --------
+    >>> report = agd.report(agd.open("sorted.agd"))
+    >>> report.save("report.html")
+    >>> sum(reads.reads for reads in report.reads)
+    600
     """
     columns = _columns(dataset)
     bins = CoverageBins.of(dataset) if "results" in columns else None
