@@ -33,7 +33,7 @@ def collate(dataset: Dataset, output: str | os.PathLike[str], **options: Any) ->
     ------
     UsageError
         An option makes no sense.
-    ConflictError
+    DatasetExistsError
         There is a dataset at ``output`` already.
 
     Examples
