@@ -60,7 +60,7 @@ def place(
         try:
             storage.put(key, data, exclusive=True)
         except ObjectExistsError:
-            found = _read(storage, key)
+            found = read(storage, key)
             if found is None:
                 continue
             if is_over is not None and is_over(found):
@@ -77,11 +77,12 @@ def place(
 
 def is_shared(storage: Storage, key: str) -> bool:
     """Whether an equal run has taken up a claim since it was placed, or may have."""
-    found = _read(storage, key)
+    found = read(storage, key)
     return found is None or bool(found.get("shared", True))
 
 
-def _read(storage: Storage, key: str) -> dict[str, Any] | None:
+def read(storage: Storage, key: str) -> dict[str, Any] | None:
+    """The record of a claim: None if there is no such claim, {} if it is damaged."""
     try:
         found = json.loads(storage.get(key))
     except ObjectNotFoundError:

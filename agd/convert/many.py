@@ -10,7 +10,7 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -102,6 +102,7 @@ def import_many(
     if overwrite:
         remove(open_storage(target))
     elif is_dataset(open_storage(target)):
+        _clear(target)
         raise DatasetExistsError(f"{target}: there is a dataset already", "choose another, or use --overwrite")
     entries = [[absolute(path) for path in entry] for entry in entries]
     inputs = [[describe_input(path) for path in entry] for entry in entries]
@@ -173,10 +174,27 @@ def join_entries(joining: Joining) -> None:
             datasets, target, name=about["name"], step=step, runner=joining.runner, progress=joining.progress,
             sources=tuple(source for d in datasets for source in d.manifest.sources),
         )  # fmt: skip
-    for place in places:
+    _remove_entries(target, [chunk.first for chunk in joining.chunks])
+
+
+def _remove_entries(target: str, entries: Iterable[int]) -> None:
+    for place in (_place(target, index) for index in entries):
         remove(open_storage(place))
         with contextlib.suppress(OSError):
             os.rmdir(place)
+
+
+def _clear(target: str) -> None:
+    """Remove what an import left that was killed after it had published the dataset that is there."""
+    beside = open_storage(target + SUFFIX)
+    record = claim.read(beside, claim.NEW)
+    if not record or not _is_ours(Dataset.open(target), str(record.get("id"))):
+        return
+    _remove_entries(target, range(len(record["plan"]["inputs"])))
+    for key in sorted(beside.keys(), key=lambda key: key == claim.NEW):  # without the claim nobody comes back
+        beside.delete(key)
+    with contextlib.suppress(OSError):
+        os.rmdir(beside.url)
 
 
 def _is_ours(dataset: Dataset, identity: str) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from agd.cli import VERBS as KNOWN
 from benchmarks.kill_campaign import MOMENTS, VERBS, Campaign, Outcome
 
-KNOWN_VERBS = tuple(verb for verb in VERBS if verb in KNOWN)
+KNOWN_VERBS = tuple(verb for verb in VERBS if verb.partition("-")[0] in KNOWN)
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,14 @@ def test_killed_and_run_again(job: Campaign, verb: str) -> None:
     assert outcome.failures == []
     assert outcome.killed == outcome.trials
     assert outcome.redone == 0
+
+
+@pytest.mark.parametrize("left", [3, 30])
+def test_import_of_many_killed_after_it_was_published(job: Campaign, left: int) -> None:
+    outcome = Outcome()
+    job.trial("import-list", job.writes["import-list"] - left, "before", outcome)
+    assert outcome.failures == []
+    assert outcome.killed == 1
 
 
 def test_import_killed_in_s3(tmp_path: Path, s3_url: str) -> None:
