@@ -107,68 +107,47 @@ def fastq(
     _report(result, output, as_json, quiet)
 
 
-@command.command("bam")
-@click.argument("source", required=False)
-@click.option("-o", "--output", required=True, help="Path or url of the new dataset.")
-@click.option("--name", help="Name of the dataset. [default: from the output]")
-@dataset_options
-@many_options
-@json_option
-@resources
-@cluster_option
-def bam(
-    source: str | None, output: str, name: str | None, storing: dict[str, Any], files: str | None, partition: Any,
-    as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
-) -> None:
-    """Import BAM: every record, every tag in its order, the header.
+def _records_command(kind: str, name: str) -> click.Command:
+    """The command that imports records of a format which is read front to back: "sam" or "bam"."""
+
+    @click.argument("source", required=False)
+    @click.option("-o", "--output", required=True, help="Path or url of the new dataset.")
+    @click.option("--name", help="Name of the dataset. [default: from the output]")
+    @dataset_options
+    @many_options
+    @json_option
+    @resources
+    @cluster_option
+    def records(
+        source: str | None, output: str, name: str | None, storing: dict[str, Any], files: str | None, partition: Any,
+        as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
+    ) -> None:
+        if _is_many(source, files=files, partition=partition, runner=runner):
+            _many(kind, files, output, partition, as_json, quiet, name=name, runner=runner, memory=memory,
+                  progress=progress, **storing)  # fmt: skip
+            return
+        from agd.convert.bam_in import import_bam
+        from agd.convert.sam_in import import_sam
+
+        result = {"bam": import_bam, "sam": import_sam}[kind](
+            source, output, name=name, runner=runner, memory=memory, progress=progress, command=command_line(),
+            **storing,
+        )  # fmt: skip
+        _report(result, output, as_json, quiet)
+
+    records.__doc__ = f"""Import {name}: every record, every tag in its order, the header.
 
     \b
     Examples:
-      agd import bam in.bam -o s.agd
-      cat in.bam | agd import bam - -o s.agd
+      agd import {kind} in.{kind} -o s.agd
+      agd import {kind} --list files.txt -o s.agd
+      cat in.{kind} | agd import {kind} - -o s.agd
     """
-    if _is_many(source, files=files, partition=partition, runner=runner):
-        _many("bam", files, output, partition, as_json, quiet, name=name, runner=runner, memory=memory,
-              progress=progress, **storing)  # fmt: skip
-        return
-    from agd.convert.bam_in import import_bam
-
-    result = import_bam(
-        source, output, name=name, runner=runner, memory=memory, progress=progress, command=command_line(), **storing
-    )  # fmt: skip
-    _report(result, output, as_json, quiet)
+    return command.command(kind)(records)
 
 
-@command.command("sam")
-@click.argument("source", required=False)
-@click.option("-o", "--output", required=True, help="Path or url of the new dataset.")
-@click.option("--name", help="Name of the dataset. [default: from the output]")
-@dataset_options
-@many_options
-@json_option
-@resources
-@cluster_option
-def sam(
-    source: str | None, output: str, name: str | None, storing: dict[str, Any], files: str | None, partition: Any,
-    as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool,
-) -> None:
-    """Import SAM text: every record, every tag in its order, the header.
-
-    \b
-    Examples:
-      agd import sam in.sam -o s.agd
-      cat in.sam | agd import sam - -o s.agd
-    """
-    if _is_many(source, files=files, partition=partition, runner=runner):
-        _many("sam", files, output, partition, as_json, quiet, name=name, runner=runner, memory=memory,
-              progress=progress, **storing)  # fmt: skip
-        return
-    from agd.convert.sam_in import import_sam
-
-    result = import_sam(
-        source, output, name=name, runner=runner, memory=memory, progress=progress, command=command_line(), **storing
-    )  # fmt: skip
-    _report(result, output, as_json, quiet)
+bam = _records_command("bam", "BAM")
+sam = _records_command("sam", "SAM text")
 
 
 @command.command("cram")

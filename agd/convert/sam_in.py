@@ -101,6 +101,8 @@ class SamReader:
             lines.append(text[at:end].rstrip(b"\r"))
             at = end + 1
         self._rest = text[at:]
+        if not lines:
+            _check_kind(self.path, self._rest)
         return b"".join(line + b"\n" for line in lines).decode("utf-8", "surrogateescape")
 
     def chunks(self, records: int, limit: int) -> Iterator[RawChunk]:
@@ -150,10 +152,23 @@ class SamReader:
             count = kernels.sam_parse(text, self._names, self._name_offsets, records, True)[0]
         except KernelError as error:
             place = raw.first + max(0, error.record) + 1
-            raise InputError(self.path, error.reason, record=place, line=line + max(0, error.record)) from error
+            raise InputError(
+                self.path, error.reason, record=place, line=line + max(0, error.record),
+                remedy="mend that line, or make the file again" if place > 1 else
+                "mend that line, or check that this is SAM text: FASTQ, BAM and CRAM have verbs of their own",
+            ) from error  # fmt: skip
         if count != raw.count:
             raise InputError(self.path, "blank lines between records", line=line + count)
         return trim(records, count)
+
+
+def _check_kind(path: str, text: bytes) -> None:
+    """Refuse what begins as no SAM text does."""
+    if not text:
+        raise InputError(path, "there is nothing in it", remedy="look at what the program that wrote it says")
+    for magic, kind in ((b"BAM\x01", "bam"), (b"CRAM", "cram")):
+        if text.startswith(magic) and b"\0" in text[:1024]:
+            raise InputError(path, f"this is a {kind.upper()} file", remedy=f"use 'agd import {kind}'")
 
 
 def trim(records: RecordArrays, count: int) -> RecordArrays:
