@@ -182,7 +182,8 @@ def _check_reference(reference: str | None) -> None:
 
 
 def _words(error: AlignerError) -> str:
-    lines = error.remedy.removeprefix("its last words:").split("\n")
+    # The process prints the words of samtools as Python quotes them.
+    lines = error.remedy.removeprefix("its last words:").replace("\\n", "\n").split("\n")
     return "; ".join(line.strip() for line in lines if line.strip())
 
 

@@ -122,3 +122,12 @@ def test_a_failed_export_leaves_nothing(small: Path, tmp_path: Path) -> None:
     with pytest.raises(VerificationError):
         export_cram(changed, str(tmp_path / "o.cram"), reference=str(tmp_path / "moved.fa"))
     assert not (tmp_path / "o.cram").exists()
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "e.cram").touch()
+    with pytest.raises(InputError, match=r"fail to read the header") as caught:
+        import_cram(str(tmp_path / "e.cram"), str(tmp_path / "s.agd"))
+    assert "\\n" not in caught.value.message
+    assert "truncated" in caught.value.remedy
+    assert not (tmp_path / "s.agd").exists()
