@@ -187,7 +187,7 @@ class _Job:
         plan = {"operation": "recompress", "from": key, **parameters}
         draft = Draft.extend(self.dataset, {self.name: self.spec}, plan, replace=True, same_records=True)
         chunks = [chunk for chunk in self.dataset.chunks if self.name in chunk.cells]
-        largest = max((c.count * 400 + 12 * c.cells[self.name].bytes for c in chunks), default=1)
+        largest = max((_in_memory(c.count, c.cells[self.name]) for c in chunks), default=1)
         ahead = in_flight(self.runner, self.memory, largest)
         self.progress.begin(f"recompress {self.name}", sum(c.count for c in chunks), "records")
         cells: dict[int, Cell] = {}
@@ -232,3 +232,8 @@ class _Job:
         fetched = self.runner.map(fetch, chunks, on="io", ahead=ahead)
         encoded = self.runner.map(encode, fetched, on="cpu", ahead=ahead)
         yield from self.runner.map(store, encoded, on="io", ahead=ahead)
+
+
+def _in_memory(records: int, cell: Cell) -> int:
+    """Peak bytes while a cell is decoded and encoded anew: its values, the code of several chains, their tables."""
+    return records * 400 + max(12 * cell.bytes, 6 * int(cell.statistics.get("total", 0)))
