@@ -20,7 +20,7 @@ from agd.genome import GenomeSource
 from agd.manifest import Chunk
 from agd.ops.create import create
 from agd.ops.lines import secondary_columns
-from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, in_flight
 from agd.samheader import with_references
 from agd.types import Flag, Orientation
 
@@ -135,7 +135,7 @@ def _wanted(dataset: Dataset, offsets: I64, runner: Runner, memory: int, progres
     """Blocks of the references, contig after contig, that lie under an alignment."""
     columns = ["results", *secondary_columns(dataset.columns)]
     firsts = _first_blocks(offsets)
-    ahead = items_in_flight(memory, 1 << 26, runner.workers)
+    ahead = in_flight(runner, memory, 1 << 26)
 
     def cover(chunk: Chunk) -> Bool:
         blobs = dataset.fetch(chunk, columns)

@@ -19,7 +19,7 @@ from agd.ops.report.duplication import Duplication, Sequences, find_sequences
 from agd.ops.report.quality import ReadQuality, read_quality
 from agd.ops.report.reads import ReadCounts, count_reads, ends_of
 from agd.ops.scan import chunk_bytes
-from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -152,7 +152,7 @@ def report(
     columns = _columns(dataset)
     bins = CoverageBins.of(dataset) if "results" in columns else None
     runner = runner or ThreadRunner()
-    ahead = items_in_flight(memory or default_memory(), 2 * chunk_bytes(dataset, columns), runner.workers)
+    ahead = in_flight(runner, memory, 2 * chunk_bytes(dataset, columns))
     reads, duplication = ReadCounts(), [Duplication() for _ in range(3)]
     alignments = AlignmentCounts.none(bins) if bins else None
 
