@@ -163,7 +163,7 @@ class Model:
         change = np.minimum(np.arange(CHANGES) >> settings.shift, settings.changes - 1)
         step = n
         self.last: U32 = rank.astype(np.uint32)
-        self.before: U32 = (rank * settings.before // n * step).astype(np.uint32)
+        self.before: U32 = (rank * settings.before // max(n, 1) * step).astype(np.uint32)
         step *= settings.before
         self.position: U32 = (position * step).astype(np.uint32)
         step *= settings.positions
