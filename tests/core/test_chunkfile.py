@@ -275,7 +275,7 @@ def test_an_absent_index_has_no_size(field: str) -> None:
 
 
 def test_versions_say_what_to_do() -> None:
-    with pytest.raises(VersionTooNewError, match="upgrade"):
+    with pytest.raises(VersionTooNewError, match="newer release"):
         chunkfile.unframe(with_field("version", number("version", 2)), "x")
     with pytest.raises(VersionTooOldError, match="recompute"):
         chunkfile.unframe(reseal(with_field("version", number("version", 0))), "x")
