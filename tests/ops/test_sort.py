@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -110,6 +111,22 @@ def test_order_is_that_of_samtools(by: str, text: str, tmp_path: Path) -> None:
     assert split(found)[1] == split(expected)[1]
     assert in_order(found) == in_order(expected)
     assert (report.records, report.spilled_bytes, report.runs) == (600, 0, 6)
+
+
+def test_more_runs_than_files_may_be_open(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    dataset = from_sam(str(tmp_path / "in.agd"), text, chunk=4)
+    sort(dataset, tmp_path / "plain.agd")
+    small_plan(monkeypatch, fan_in=512, block=2, window=50, records=4)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(number) for number in os.listdir("/dev/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 30, limits[1]))
+    try:
+        report = sort(dataset, tmp_path / "out.agd", tmp=str(tmp_path / "spill"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert (report.runs, report.passes) == (150, 1)
+    assert to_sam(Dataset.open(tmp_path / "out.agd")) == to_sam(Dataset.open(tmp_path / "plain.agd"))
 
 
 @pytest.mark.parametrize("by", ORDERS)
