@@ -512,7 +512,9 @@ class _ChunkContext:
 
 def embedded_reference(manifest: Manifest) -> str:
     """Name of the dataset, in the folder of this one, that holds parts of the reference; "" if there is none."""
-    names = [step.get("parameters", {}).get("embedded") for step in reversed(manifest.steps)]
+    # Steps are carried to other datasets, which have not what this one keeps.
+    found = [step.get("parameters", {}) for step in reversed(manifest.steps)]
+    names = [parameters.get("embedded") for parameters in found if parameters.get("dataset") == manifest.id]
     return next((name for name in names if isinstance(name, str) and EMBEDDED.fullmatch(name)), "")
 
 

@@ -116,7 +116,7 @@ def embed_reference(
         header=with_references("", manifest.references), orientation=Orientation.READ, chunk_records=RECORDS,
         command=command,
     )  # fmt: skip
-    parameters = {"embedded": name}
+    parameters = {"embedded": name, "dataset": manifest.id}
     step = {"program": "agd embed", "version": __version__, "command": command, "parameters": parameters}
     draft = Draft.extend(dataset, {}, {"operation": "embed", **parameters})
     done = draft.commit([Chunk(c.first, c.count, {}) for c in dataset.chunks], steps=(step,))

@@ -122,6 +122,24 @@ def test_overwriting_a_dataset_removes_what_is_inside(dataset: Dataset, tmp_path
     assert not os.path.exists(inner)
 
 
+@pytest.mark.parametrize("way", ["sort", "cat"])
+def test_what_is_made_of_it_has_no_such_reference(dataset: Dataset, tmp_path: Path, way: str) -> None:
+    recompress(dataset, embed=True, codecs={"bases": [{"name": "refdiff"}]})
+    url = str(tmp_path / "made.agd")
+    source = agd.open(dataset.url)
+    if way == "sort":
+        agd.sort(source, url)
+    else:
+        agd.cat([source], url)
+    made = agd.open(url)
+    assert embedded_reference(made.manifest) == ""
+    assert verify(made, deep=True).problems == ()
+    recompress(made, profile="balanced")  # with the FASTA file that the reads were aligned to
+    (tmp_path / "ref.fa").unlink()
+    with pytest.raises(ReferenceNotFoundError):
+        agd.open(url).genome.load()
+
+
 def test_in_every_store(store: str, dataset: Dataset, tmp_path: Path) -> None:
     url = f"{store}/copy.agd"
     agd.cat([dataset], url)
