@@ -118,7 +118,7 @@ def cat(
             chunks, names=first.names, pairing=first.pairing,
             sort_order=first.sort_order if alone else SortOrder.UNSORTED,
             header=join_headers([m.header for m in manifests], keep_order=alone), references=first.references,
-            steps=(*first.steps, own) if step is None else (dict(step),),
+            steps=(*_steps(manifests), own) if step is None else (dict(step),),
             sources=sources if sources is not None else first.sources if alone else (), digest=_digest(manifests),
         )  # fmt: skip
     except BaseException as error:
@@ -201,6 +201,14 @@ def join_headers(headers: Sequence[str], *, keep_order: bool) -> str:
                 continue
             text += ("" if not text or text.endswith("\n") else "\n") + line + "\n"
     return text if keep_order or not text.startswith("@HD") else samheader.with_sort_order(text, SortOrder.UNSORTED)
+
+
+def _steps(manifests: Sequence[Manifest]) -> list[Mapping[str, Any]]:
+    """Provenance of all datasets; a step that several have in common is there once."""
+    found: list[Mapping[str, Any]] = []
+    for m in manifests:
+        found += [step for step in m.steps if step not in found]
+    return found
 
 
 def _digest(manifests: Sequence[Manifest]) -> dict[str, Any]:

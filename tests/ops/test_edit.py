@@ -37,6 +37,14 @@ def text(url: Path) -> str:
     return out.read_text()
 
 
+def test_cat_keeps_where_all_of_it_came_from(two: list[Path], tmp_path: Path) -> None:
+    datasets = [agd.open(str(path.with_suffix(".agd"))) for path in two]
+    agd.cat([*datasets, datasets[0]], str(tmp_path / "c.agd"))
+    steps = agd.open(str(tmp_path / "c.agd")).manifest.steps
+    assert list(steps[:-1]) == [*datasets[0].manifest.steps, *datasets[1].manifest.steps]
+    assert steps[-1]["program"] == "agd cat"
+
+
 def test_cat_keeps_all_records_in_order(two: list[Path], tmp_path: Path) -> None:
     datasets = [agd.open(str(tmp_path / f"{name}.agd")) for name in "ab"]
     report = agd.cat(datasets, tmp_path / "c.agd")
