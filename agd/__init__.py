@@ -36,6 +36,7 @@ _PUBLIC = {
     "align_sorted": "agd.pipelines",
     "pipeline": "agd.pipelines",
     "sort": "agd.ops.sort",
+    "sort_bam": "agd.convert.bam_sort",
     "merge": "agd.ops.merge",
     "cat": "agd.ops.cat",
     "collate": "agd.ops.collate",

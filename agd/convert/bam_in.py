@@ -167,9 +167,10 @@ class BamReader:
                 break
             count = cut(offsets[: count + 1], records, limit)
             end = int(offsets[count])
-            yield RawChunk(first, count, (buffer[:end], offsets[: count + 1].copy()))
+            rest = buffer[end:filled].copy()
+            buffer.resize(end, refcheck=False)  # no view is left of what is given back
+            yield RawChunk(first, count, (buffer, offsets[: count + 1].copy()))
             first, size = first + count, end
-            rest = buffer[end:filled]
 
     def _scan(self, buffer: U8, final: bool, offsets: I64, first: int) -> int:
         """Number of whole records in a buffer; their offsets go on from ``offsets[0]``, which is where it begins."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import agd
 from agd.cell import default_spec, independent_codecs
@@ -20,15 +20,13 @@ from agd.ops.partition import Partition, set_aside
 from agd.ops.sort_files import Place, place, stored_folder
 from agd.ops.sort_keys import Ordering
 from agd.ops.sort_load import Fetched, Loader
-from agd.ops.sort_merge import Merged, Run, Watch, merge_runs, merge_window
+from agd.ops.sort_merge import Merged, Run, Watch, collect, fewer_runs, merge_window
 from agd.ops.sort_plan import STORING, SortPlan, plan
 from agd.ops.sort_runs import MemoryRun, SpilledRun
 from agd.ops.sort_spill import default_folder, spill_folder
 from agd.ops.sort_split import Window, windows
 from agd.run import SILENT, Progress, Runner, ThreadRunner, local_runner, memory_of
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Orientation
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,26 +248,12 @@ class Sorting:
             runs = self._load(loader)
         return self.merge(runs)
 
-    def _collect(self, label: str, total: int, made: Iterator[T], count: Callable[[T], int]) -> list[T]:
-        """All results of a stage; when it fails, none of its tasks is at work any more once the error goes up."""
-        self.progress.begin(label, total)
-        found = []
-        try:
-            for item in made:
-                self.progress.advance(count(item))
-                found.append(item)
-        finally:
-            if isinstance(made, Generator):
-                made.close()
-        self.progress.end()
-        return found
-
     def _load(self, loader: Loader) -> list[MemoryRun]:
         def work(fetched: list[Fetched]) -> MemoryRun:
             return loader.memory_run(fetched[0])
 
         made = self.runner.map(work, self._fetched(loader), on="cpu", ahead=self._ahead("loaders"))
-        return self._collect("sort", len(loader.dataset), made, len)
+        return collect(self.progress, "sort", len(loader.dataset), made, len)
 
     def _fetched(self, loader: Loader) -> Iterable[list[Fetched]]:
         """The chunks of each run, with their objects if they are to be fetched before."""
@@ -284,26 +268,16 @@ class Sorting:
             return loader.spilled_run(group, place(folder, f"run-{group[0].chunk.first:012d}"), block)
 
         made = self.runner.map(work, self._fetched(loader), on="cpu", ahead=self._ahead("loaders"))
-        runs = self._collect("sort", len(loader.dataset), made, len)
+        runs = collect(self.progress, "sort", len(loader.dataset), made, len)
         self.spilled += sum(run.nbytes for run in runs)
         return runs
 
     def fewer(self, runs: list[SpilledRun], folder: Place) -> list[SpilledRun]:
         """Merge consecutive runs until so few are left as can be merged at one time."""
-        fan_in, block, window, columns = self.layout.fan_in, self.layout.block, self.layout.window, self.columns
-        while len(runs) > fan_in:
-            groups = [runs[i : i + fan_in] for i in range(0, len(runs), fan_in)]
-
-            def work(item: tuple[int, list[SpilledRun]], passes: int = self.passes) -> SpilledRun:
-                file = place(folder, f"pass-{passes}-{item[0]:06d}")
-                return merge_runs(item[1], columns, file, block, window)
-
-            made = self.runner.map(work, enumerate(groups), on="cpu", ahead=self._ahead("mergers"))
-            total = sum(len(run) for run in runs)
-            runs = self._collect("merge", total, made, len)
-            self.spilled += sum(run.nbytes for run in runs)
-            self.passes += 1
-        return runs
+        found = fewer_runs(runs, self.columns, folder, self.layout, self.runner, self.progress)
+        self.passes += found.passes
+        self.spilled += found.spilled
+        return found.runs
 
     def merge(self, runs: Sequence[Run]) -> list[Chunk]:
         """Merge runs into the chunks of the output."""
@@ -322,7 +296,7 @@ class Sorting:
         stored = self.runner.map(store, merged, on="io", ahead=STORING, ordered=False)
         total = sum(len(run) for run in runs)
         self.total = total
-        found = self._collect("merge", total, stored, lambda done: sum(c.count for c in done[0]))
+        found = collect(self.progress, "merge", total, stored, lambda done: sum(c.count for c in done[0]))
         self.kept += sum(kept for _, kept in found)
         return sorted((chunk for chunks, _ in found for chunk in chunks), key=lambda c: c.first)
 
@@ -338,6 +312,4 @@ class Sorting:
                 yield window
 
     def _ahead(self, stage: str) -> int:
-        """One item waits beside those at work, unless memory allows no more than fewer than there are workers."""
-        allowed: int = getattr(self.layout, stage)
-        return allowed + 1 if allowed >= self.runner.workers else allowed
+        return self.layout.ahead(getattr(self.layout, stage), self.runner)

@@ -58,15 +58,26 @@ class Ordering:
         UsageError
             There is no such order, or the dataset lacks what it needs.
         """
-        tag = by.removeprefix("tag:") if by.startswith("tag:") else None
-        if by not in (*ORDERS, COLLATED) and (tag is None or len(tag) != 2 or not tag.isascii() or not tag.isalnum()):
-            raise UsageError(f"there is no order {by!r}", f"choose one of {', '.join(ORDERS)}, tag:XX")
-        groups = lines_of(manifest.header, "RG")
-        libraries = {g["ID"].encode(): g["LB"].encode() for g in groups if g.get("ID") and "LB" in g}
-        ordering = Ordering(by, manifest.names, libraries)
+        ordering = Ordering.of_header(by, manifest.header, manifest.names)
         if "metadata" in ordering.columns and "metadata" not in manifest.columns:
             raise UsageError(f"an order by {by} needs the column 'metadata', which is missing")
         return ordering
+
+    @staticmethod
+    def of_header(by: str, header: str, names: str = "sam") -> Ordering:
+        """Ordering of records with all columns.
+
+        Raises
+        ------
+        UsageError
+            There is no such order.
+        """
+        tag = by.removeprefix("tag:") if by.startswith("tag:") else None
+        if by not in (*ORDERS, COLLATED) and (tag is None or len(tag) != 2 or not tag.isascii() or not tag.isalnum()):
+            raise UsageError(f"there is no order {by!r}", f"choose one of {', '.join(ORDERS)}, tag:XX")
+        groups = lines_of(header, "RG")
+        libraries = {g["ID"].encode(): g["LB"].encode() for g in groups if g.get("ID") and "LB" in g}
+        return Ordering(by, names, libraries)
 
     @property
     def columns(self) -> tuple[str, ...]:

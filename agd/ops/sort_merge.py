@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from agd.batch import AnyColumn, Batch, Column
 from agd.draft import Draft
 from agd.kernels import alignments as structured
 from agd.manifest import Cell, Chunk
-from agd.ops.sort_files import Place, remove_file
+from agd.ops.sort_files import Place, place, remove_file
 from agd.ops.sort_gather import Part, Places, gather, gather_at
+from agd.ops.sort_plan import SortPlan
 from agd.ops.sort_runs import KEYS, MemoryRun, RunWriter, SpilledRun
 from agd.ops.sort_split import Window, merge_order, windows
+from agd.run import Progress, Runner
 from agd.run.memory import release
 from agd.types import RecordType
 
 Run: TypeAlias = MemoryRun | SpilledRun
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,58 @@ def merge_window(draft: Draft, runs: Sequence[Run], window: Window, watch: Watch
 def unpack(column: Column, kind: RecordType) -> AnyColumn:
     """A column as the codecs take it: alignments are messages in a run."""
     return structured.decode(column) if kind is RecordType.STRUCTURED else column
+
+
+def collect(progress: Progress, label: str, total: int | None, made: Iterator[T], count: Callable[[T], int]) -> list[T]:
+    """All results of a stage; when it fails, none of its tasks is at work any more once the error goes up."""
+    progress.begin(label, total)
+    found = []
+    try:
+        for item in made:
+            progress.advance(count(item))
+            found.append(item)
+    finally:
+        if isinstance(made, Generator):
+            made.close()
+    progress.end()
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class FewerRuns:
+    """Runs that can be merged at one time.
+
+    Attributes
+    ----------
+    runs : list of SpilledRun
+    passes : int
+        Times that all records were merged to come to them.
+    spilled : int
+        Bytes of temporary files that were written.
+    """
+
+    runs: list[SpilledRun]
+    passes: int
+    spilled: int
+
+
+def fewer_runs(
+    runs: list[SpilledRun], columns: Sequence[str], folder: Place, layout: SortPlan, runner: Runner, progress: Progress
+) -> FewerRuns:
+    """Merge consecutive runs until so few are left as can be merged at one time."""
+    passes = spilled = 0
+    while len(runs) > layout.fan_in:
+        groups = [runs[i : i + layout.fan_in] for i in range(0, len(runs), layout.fan_in)]
+
+        def work(item: tuple[int, list[SpilledRun]], passes: int = passes + 1) -> SpilledRun:
+            file = place(folder, f"pass-{passes}-{item[0]:06d}")
+            return merge_runs(item[1], columns, file, layout.block, layout.window)
+
+        made = runner.map(work, enumerate(groups), on="cpu", ahead=layout.ahead(layout.mergers, runner))
+        runs = collect(progress, "merge", sum(map(len, runs)), made, len)
+        spilled += sum(run.nbytes for run in runs)
+        passes += 1
+    return FewerRuns(runs, passes, spilled)
 
 
 def merge_runs(runs: Sequence[SpilledRun], columns: Sequence[str], path: Place, block: int, window: int) -> SpilledRun:

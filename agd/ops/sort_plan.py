@@ -65,6 +65,10 @@ class SortPlan:
     window: int
     prefetch: bool = False
 
+    def ahead(self, allowed: int, runner: Runner) -> int:
+        """Tasks of a stage under way: one waits beside ``allowed`` at work, unless memory forbids even these."""
+        return allowed + 1 if allowed >= runner.workers else allowed
+
 
 @dataclass(frozen=True, slots=True)
 class Weights:

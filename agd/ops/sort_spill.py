@@ -16,8 +16,8 @@ _LOCK = "lock"
 
 
 def default_folder(url: str) -> str:
-    """Where runs are kept: beside a local output, in the system's folder for temporary files otherwise."""
-    if "://" in url:
+    """Where runs are kept: beside a local output, in the system's folder for temporary files otherwise ("-", too)."""
+    if "://" in url or url == "-":
         return tempfile.gettempdir()
     return os.path.dirname(os.path.abspath(url.rstrip("/")))
 

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agd.cell import alignment_ends
+from agd.convert.records import to_batch
 from agd.errors import KernelError
 from agd.kernels import _native, reference
 from agd.kernels.records import RecordArrays
@@ -276,3 +278,43 @@ def test_arrays_that_do_not_fit_are_refused(kernels: ModuleType) -> None:
     broken = one()._replace(name_offsets=np.array([0, 99], np.int64))
     with pytest.raises(KernelError, match="names"):
         kernels.bam_sizes(broken, np.zeros(1, np.int64))
+
+
+def places_of(kernels: ModuleType, body: Any, references: int) -> list[Any]:
+    offsets = scan(kernels, body)
+    out = [np.zeros(len(offsets) - 1, dtype) for dtype in (np.uint16, np.int32, np.int64, np.int64)]
+    kernels.bam_places(body, offsets, references, *out)
+    return out
+
+
+@given(rows=record_lists)
+def test_places_are_those_of_the_decoded_records(kernels: ModuleType, rows: list[Any]) -> None:
+    body = np.frombuffer(encode_bam(kernels, from_tuples(rows)), np.uint8)
+    records = decode_bam(kernels, body, 3)
+    flag, reference_, position, end = places_of(kernels, body, 3)
+    np.testing.assert_array_equal(flag, records.flag)
+    np.testing.assert_array_equal(reference_, records.reference)
+    np.testing.assert_array_equal(position, records.position)
+    np.testing.assert_array_equal(end, alignment_ends(to_batch(0, records).alignments()))
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", [*REAL, "tricky/tricky.bam", "tricky/long_cigar.bam"])
+def test_ends_are_those_of_pysam(data: Path, name: str) -> None:
+    _, names, body = read_bam(data / name)
+    ends = places_of(_native, body, len(names))[3].tolist()
+    with pysam.AlignmentFile(str(data / name), check_sq=False) as bam:
+        for read, end in zip(bam, ends, strict=True):
+            assert end == (read.reference_end or read.reference_start + 1)
+
+
+def test_places_outside_of_the_header_are_refused(kernels: ModuleType) -> None:
+    body = np.frombuffer(encode_bam(kernels, one()), np.uint8)
+    with pytest.raises(KernelError, match="reference is not in the header"):
+        places_of(kernels, body, 0)
+    damaged = body.copy()
+    damaged[8:12] = np.frombuffer(struct.pack("<i", -2), np.uint8)
+    with pytest.raises(KernelError, match="position is less than -1"):
+        places_of(kernels, damaged, 3)
+    with pytest.raises(KernelError, match="differ in number"):
+        kernels.bam_places(body, scan(kernels, body), 3, *[np.zeros(2, t) for t in ("u2", "i4", "i8", "i8")])

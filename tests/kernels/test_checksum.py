@@ -217,3 +217,20 @@ def test_crc32_of_every_length(kernels: ModuleType, portable: bool) -> None:
     data = np.random.default_rng(3).integers(0, 256, 400, np.uint8)
     for size in range(len(data)):
         assert kernels.crc32(data[:size], 0, portable) == zlib.crc32(data[:size].tobytes())
+
+
+@given(spans=st.lists(st.binary(max_size=40), max_size=12), seed=st.integers(0, 9))
+def test_product_of_spans_is_that_of_their_crcs(kernels: ModuleType, spans: list[bytes], seed: int) -> None:
+    wanted = 1
+    for span in spans:
+        value = zlib.crc32(span) % 2**31
+        wanted = wanted * (value if 0 < value < 2**31 - 1 else 1) % (2**31 - 1)
+    order = np.random.default_rng(seed).permutation(len(spans))
+    values = np.frombuffer(b"".join(spans[i] for i in order), np.uint8)
+    offsets = np.cumsum([0, *(len(spans[i]) for i in order)]).astype(np.int64)
+    assert kernels.span_product(values, offsets) == wanted
+
+
+def test_product_of_spans_outside_of_the_values_is_refused(kernels: ModuleType) -> None:
+    with pytest.raises(KernelError, match="outside"):
+        kernels.span_product(np.zeros(3, np.uint8), np.array([0, 4]))

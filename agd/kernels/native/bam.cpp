@@ -264,6 +264,37 @@ nb::tuple bam_decode(In<uint8_t> buffer, In<int64_t> offsets, int64_t references
     return nb::make_tuple(out.names.used, out.cigar.used, out.bases.used, out.qualities.used, out.tags.used);
 }
 
+// See reference/bam.py.
+void bam_places(In<uint8_t> buffer, In<int64_t> offsets, int64_t references, Out<uint16_t> flag, Out<int32_t> reference,
+                Out<int64_t> position, Out<int64_t> end) {
+    nb::gil_scoped_release unlocked;
+    const uint8_t *origin = buffer.data();
+    const int64_t *at = offsets.data(), count = (int64_t)offsets.size() - 1;
+    check_offsets(at, offsets.size(), (int64_t)buffer.size(), "offsets outside of the buffer");
+    require(count == (int64_t)flag.size() && count == (int64_t)reference.size() && count == (int64_t)position.size() &&
+                count == (int64_t)end.size(),
+            "outputs and records differ in number");
+    for (int64_t i = 0; i < count; i++) {
+        const Core core(origin, at[i], at[i + 1], i);
+        require(core.reference >= -1 && core.reference < references, "reference is not in the header", i, at[i] + 4);
+        require(core.position >= -1, "position is less than -1", i, at[i] + 8);
+        each_field(core.tags, core.end, i, origin, [](const uint8_t *, const uint8_t *) { return true; });
+        const uint8_t *field = long_cigar(core, i, origin);
+        const uint8_t *cigar = field ? field + 8 : core.cigar;
+        const int64_t operations = field ? load<uint32_t>(field + 4) : core.operations;
+        int64_t covered = 0;
+        if (!(core.flag & flags::unmapped))
+            for (int64_t k = 0; k < operations; k++) {
+                const uint32_t operation = load<uint32_t>(cigar + 4 * k);
+                if ((operation & 15) < cigar_codes && cigar_reference >> (operation & 15) & 1) covered += operation >> 4;
+            }
+        flag.data()[i] = core.flag;
+        reference.data()[i] = core.reference;
+        position.data()[i] = core.position;
+        end.data()[i] = core.position + std::max<int64_t>(covered, 1);
+    }
+}
+
 void bam_sizes(nb::tuple arrays, Out<int64_t> sizes) {
     const Records<false> in(arrays);
     nb::gil_scoped_release unlocked;
@@ -288,6 +319,9 @@ void bind_bam(nb::module_ &m) {
     m.def("bam_measure", &bam_measure, nb::arg("buffer").noconvert(), nb::arg("offsets").noconvert());
     m.def("bam_decode", &bam_decode, nb::arg("buffer").noconvert(), nb::arg("offsets").noconvert(),
           nb::arg("references"), nb::arg("records"));
+    m.def("bam_places", &bam_places, nb::arg("buffer").noconvert(), nb::arg("offsets").noconvert(),
+          nb::arg("references"), nb::arg("flag").noconvert(), nb::arg("reference").noconvert(),
+          nb::arg("position").noconvert(), nb::arg("end").noconvert());
     m.def("bam_sizes", &bam_sizes, nb::arg("records"), nb::arg("sizes").noconvert());
     m.def("bam_encode", &bam_encode, nb::arg("records"), nb::arg("out").noconvert(), nb::arg("offsets").noconvert());
 }

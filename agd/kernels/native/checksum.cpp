@@ -206,6 +206,17 @@ void checksum(nb::tuple arrays, In<uint32_t> crcs, In<int64_t> groups, Out<uint6
     }
 }
 
+uint64_t span_product(In<uint8_t> values, In<int64_t> offsets) {
+    nb::gil_scoped_release unlocked;
+    check_offsets(offsets.data(), offsets.size(), (int64_t)values.size(), "offsets outside of the values");
+    uint64_t product = 1;
+    for (size_t i = 0; i + 1 < offsets.size(); i++) {
+        const int64_t start = offsets.data()[i], end = offsets.data()[i + 1];
+        product = product * factor(crc32(0, values.data() + start, (size_t)(end - start))) % prime;
+    }
+    return product;
+}
+
 uint32_t crc32_of(In<uint8_t> data, uint32_t crc, bool portable) {
     nb::gil_scoped_release unlocked;
     return portable ? crc32_portable(crc, data.data(), data.size()) : crc32(crc, data.data(), data.size());
@@ -216,6 +227,7 @@ void bind_checksum(nb::module_ &m) {
     m.def("checksum", &checksum, nb::arg("records"), nb::arg("crcs").noconvert(), nb::arg("groups").noconvert(),
           nb::arg("sums").noconvert(), nb::arg("flag_mask"), nb::arg("exclude"), nb::arg("tags").noconvert(),
           nb::arg("inverse"), nb::arg("placed"));
+    m.def("span_product", &span_product, nb::arg("values").noconvert(), nb::arg("offsets").noconvert());
     m.def("crc32", &crc32_of, nb::arg("data").noconvert(), nb::arg("crc") = 0, nb::arg("portable") = false);
 }
 

@@ -1,7 +1,7 @@
 """Readable numpy reference of every kernel (see :mod:`agd.kernels`)."""
 
 from agd.kernels.reference.alignment import alignment_decode, alignment_encode, alignment_sizes
-from agd.kernels.reference.bam import bam_decode, bam_encode, bam_measure, bam_scan, bam_sizes
+from agd.kernels.reference.bam import bam_decode, bam_encode, bam_measure, bam_places, bam_scan, bam_sizes
 from agd.kernels.reference.bases import (
     base2_pack,
     base2_unpack,
@@ -11,7 +11,7 @@ from agd.kernels.reference.bases import (
     exception_runs,
     fill_runs,
 )
-from agd.kernels.reference.checksum import checksum, crc32, record_crcs
+from agd.kernels.reference.checksum import checksum, crc32, record_crcs, span_product
 from agd.kernels.reference.coverage import add_spans, aligned_blocks, aligned_qualities
 from agd.kernels.reference.cycles import base_cycles, quality_cycles
 from agd.kernels.reference.derive import aux_omit, aux_restore
@@ -84,6 +84,7 @@ __all__ = [
     "bam_decode",
     "bam_encode",
     "bam_measure",
+    "bam_places",
     "bam_scan",
     "bam_sizes",
     "base2_pack",
@@ -149,6 +150,7 @@ __all__ = [
     "same_names",
     "sign_ends",
     "span_numbers",
+    "span_product",
     "span_strings",
     "symbols_pack",
     "symbols_unpack",

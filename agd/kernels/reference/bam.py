@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agd.batch import I64, U8
+from agd.batch import I32, I64, U8, U16
 from agd.errors import KernelError
 from agd.kernels.records import RecordArrays
 from agd.kernels.reference.ragged import check_offsets
@@ -150,6 +150,44 @@ def bam_decode(buffer: U8, offsets: I64, references: int, records: RecordArrays)
         filler.add(record)
     names, cigar, bases, qualities, tags = filler.used
     return names, cigar, bases, qualities, tags
+
+
+def bam_places(
+    buffer: U8, offsets: I64, references: int, flag: U16, reference: I32, position: I64, end: I64
+) -> None:  # fmt: skip
+    """Check records, and tell where they are aligned.
+
+    Parameters
+    ----------
+    buffer, offsets
+        As :func:`bam_scan` leaves them.
+    references : int
+        Reference sequences in the header.
+    flag : ndarray of uint16, shape (records,)
+        Output.
+    reference : ndarray of int32, shape (records,)
+        Output; -1 for none.
+    position, end : ndarray of int64, shape (records,)
+        Output: 0-based, half-open; at least one base, and one for records with the flag 0x4 (``bam_endpos`` of htslib).
+
+    Raises
+    ------
+    KernelError
+        As :func:`bam_measure`; a reference is not in the header; a position is less than -1.
+    """
+    check_offsets(offsets, len(buffer), "offsets outside of the buffer")
+    if any(len(out) != len(offsets) - 1 for out in (flag, reference, position, end)):
+        raise KernelError("outputs and records differ in number")
+    for i, (start, stop) in enumerate(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)):
+        record = _parse(buffer[start:stop].tobytes(), i, start).record
+        if not -1 <= record.reference < references:
+            raise KernelError("reference is not in the header", i, start + 4)
+        if record.position < -1:
+            raise KernelError("position is less than -1", i, start + 8)
+        mapped = not record.flag & Flag.UNMAPPED
+        covered = sum(o >> 4 for o in record.cigar if mapped and "MIDNSHP=X"[o & 15 : (o & 15) + 1] in tuple("MDN=X"))
+        flag[i], reference[i], position[i] = record.flag, record.reference, record.position
+        end[i] = record.position + max(covered, 1)
 
 
 class _Parsed(NamedTuple):

@@ -17,6 +17,7 @@ from agd.errors import KernelError
 from agd.kernels.checksums import COLUMNS, ROWS
 from agd.kernels.records import RecordArrays
 from agd.kernels.reference.bam import CODES, FOLDED
+from agd.kernels.reference.ragged import check_offsets
 from agd.kernels.reference.records import Record, read_records
 from agd.kernels.reference.tags import fields, integer, pack_integer
 from agd.types import Flag
@@ -155,6 +156,32 @@ def _crcs(record: Record, parts: Sequence[int], flag: int, chosen: list[bytes]) 
 def _over(crc: int, size: int) -> int:
     """What a CRC is moved to by ``size`` more bytes, whatever they are: by zeros, less what zeros alone give."""
     return zlib.crc32(bytes(size), crc) ^ zlib.crc32(bytes(size))
+
+
+def span_product(values: U8, offsets: I64) -> int:
+    """Product of the CRCs of spans, modulo the prime: the same for the same spans in any order.
+
+    Parameters
+    ----------
+    values : ndarray of uint8
+    offsets : ndarray of int64, shape (spans + 1,)
+
+    Returns
+    -------
+    int
+        Below 2^31 - 1; products of parts are combined by multiplication modulo that.
+
+    Raises
+    ------
+    KernelError
+        The offsets do not fit the values.
+    """
+    check_offsets(offsets, len(values), "offsets outside of the values")
+    product = 1
+    for start, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+        value = zlib.crc32(values[start:end].tobytes()) & PRIME
+        product = product * (value if 0 < value < PRIME else 1) % PRIME
+    return product
 
 
 def crc32(data: U8, crc: int = 0, portable: bool = False) -> int:
