@@ -9,13 +9,13 @@ import os
 import re
 from dataclasses import dataclass
 
-import fsspec
 import numpy as np
 from isal import igzip
 
 from agd.batch import I64, U8
 from agd.errors import InputError, UsageError
-from agd.files import REQUEST_BYTES, is_local, open_source
+from agd.files import REQUEST_BYTES, open_source
+from agd.storage import local_path
 from agd.types import Reference
 
 #: Characters that are no part of a sequence: all outside 33 to 126 (SAM specification, section 1.3.2).
@@ -96,9 +96,10 @@ def md5_of(sequence: bytes) -> str:
 
 def _read(url: str) -> bytes | mmap.mmap:
     """The text of the file; mapped where it lies on this machine, so that it does not fill the memory twice."""
-    if is_local(url):
+    path = local_path(url)
+    if path is not None:
         try:
-            with open(fsspec.core.strip_protocol(url), "rb") as file:
+            with open(path, "rb") as file:
                 head, size = file.read(2), os.fstat(file.fileno()).st_size
                 if head != b"\x1f\x8b" and size:
                     return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

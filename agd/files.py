@@ -16,8 +16,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
-import fsspec
-
 from agd.errors import AgdError, InputError, StorageError
 from agd.run import Runner, SerialRunner
 from agd.storage import (
@@ -28,6 +26,7 @@ from agd.storage import (
     explain,
     filesystem_of,
     is_stale,
+    local_path,
     open_client,
     s3_filesystem,
     temporary_name,
@@ -85,7 +84,7 @@ class Sink(Protocol):
 
 def is_local(url: str) -> bool:
     """Whether the url is a path of this machine's file system."""
-    return ("://" not in url and "::" not in url) or url.startswith(("file://", "local://"))
+    return "::" not in url and protocol_of(url) in ("file", "local")
 
 
 def open_source(url: str | os.PathLike[str], runner: Runner | None = None, **options: Any) -> Source:
@@ -111,9 +110,10 @@ def open_source(url: str | os.PathLike[str], runner: Runner | None = None, **opt
     if url == "-":
         return _open_stdin()
     check_url(url)
-    if is_local(url):
+    here = local_path(url)
+    if here is not None:
         with _input_errors(url):
-            return _open_local(fsspec.core.strip_protocol(url) if "://" in url else url)
+            return _open_local(here)
     client, path = open_client(url, **options)
     info = _request(url, lambda: client.info(path))
     if info.size is not None and info.ranges:
@@ -156,8 +156,9 @@ def open_sink(url: str | os.PathLike[str], **options: Any) -> Sink:
     if url == "-":
         return _StdoutSink()
     check_url(url)
-    if is_local(url):
-        return _LocalSink(fsspec.core.strip_protocol(url) if "://" in url else url)
+    path = local_path(url)
+    if path is not None:
+        return _LocalSink(path)
     options.pop("s3_client", None)
     with _output_errors(url):
         if protocol_of(url) in S3:

@@ -6,10 +6,9 @@ import os
 import stat
 from typing import Any
 
-import fsspec
-
 from agd.errors import InputError
-from agd.files import describe_remote, is_local
+from agd.files import describe_remote
+from agd.storage import local_path
 
 
 def describe_input(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -33,11 +32,12 @@ def describe_input(path: str | os.PathLike[str]) -> dict[str, Any]:
     text = os.fspath(path)
     if text == "-":
         return {"path": text, "size": None, "version": ""}
-    if not is_local(text):
+    here = local_path(text)
+    if here is None:
         info = describe_remote(text)
         return {"path": text, "size": info.size, "version": info.version}
     try:
-        status = os.stat(fsspec.core.strip_protocol(text) if "://" in text else text)
+        status = os.stat(here)
     except FileNotFoundError as error:
         raise InputError(text, "there is no such file", remedy="check the path or url") from error
     except (OSError, ValueError) as error:

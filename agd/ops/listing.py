@@ -5,8 +5,6 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
-import fsspec
-
 from agd.dataset import Dataset, is_dataset
 from agd.errors import AgdError, DatasetNotFoundError, UsageError
 from agd.storage import open_storage, store_options
@@ -32,6 +30,8 @@ def find_datasets(url: str) -> Iterator[tuple[str, Dataset | AgdError]]:
     if is_dataset(open_storage(url)):
         yield url, Dataset.open(url)
         return
+    import fsspec.core
+
     try:
         filesystem, path = fsspec.core.url_to_fs(url, **store_options(url, {}))
     except (ImportError, ValueError) as error:

@@ -11,9 +11,6 @@ import os
 import threading
 from typing import Any
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-
 from agd.errors import UsageError
 from agd.storage.base import TEMPORARY_PREFIX, WRAPPERS, Storage, is_stale, temporary_name
 from agd.storage.client import Client, FsspecClient, Info, MemoryClient, S3fsClient
@@ -24,8 +21,8 @@ from agd.storage.remote import RemoteStorage
 
 __all__ = [
     "ATTEMPTS", "TEMPORARY_PREFIX", "WRAPPERS", "Client", "Info", "LocalStorage", "RemoteStorage", "Retry", "Storage",
-    "explain", "filesystem_of", "is_stale", "is_transient", "open_client", "open_storage", "s3_filesystem",
-    "set_defaults", "store_options", "temporary_name",
+    "explain", "filesystem_of", "is_stale", "is_transient", "local_path", "open_client", "open_storage",
+    "s3_filesystem", "set_defaults", "store_options", "temporary_name",
 ]  # fmt: skip
 
 #: Which client speaks to S3: ``s3fs`` or ``obstore``. Default: obstore where it is installed and can do what is asked.
@@ -50,15 +47,28 @@ def open_storage(url: str | os.PathLike[str], *, create: bool = False, **options
         The url or the options cannot be understood, or a package is missing.
     """
     url = os.fspath(url)
-    client, path = open_client(url, **options)
+    here = local_path(url)
     storage: Storage
-    if isinstance(client, FsspecClient) and isinstance(client.filesystem, LocalFileSystem):
-        storage = LocalStorage(path, create=create)
+    if here is not None:
+        check_url(url)
+        storage = LocalStorage(os.path.abspath(os.path.expanduser(here)), create=create)
     else:
-        storage = RemoteStorage(url, client, path)
+        storage = RemoteStorage(url, *open_client(url, **options))
     for wrap in WRAPPERS:
         storage = wrap(storage)
     return storage
+
+
+def local_path(url: str) -> str | None:
+    """A path as it is, the path of a url of this machine's file system, None for any other."""
+    if "::" in url or protocol_of(url) not in ("file", "local"):
+        return None
+    if "://" not in url:
+        return url
+    # Imported where it is needed, here and below: it takes as long as numpy.
+    import fsspec.core
+
+    return str(fsspec.core.strip_protocol(url))
 
 
 def open_client(url: str, **options: Any) -> tuple[Client, str]:
@@ -126,6 +136,8 @@ def filesystem_of(url: str, **options: Any) -> tuple[Any, str]:
     UsageError
         The url or the options cannot be understood, or a package is missing.
     """
+    import fsspec.core
+
     try:
         filesystem, path = fsspec.core.url_to_fs(url, **store_options(url, options))
     except ImportError as error:
