@@ -168,7 +168,9 @@ class _Import:
     def run(self, runner: Runner, ahead: int, progress: Progress) -> list[Chunk]:
         """Encode and store all chunks."""
         chunks = []
-        encoded = runner.map(self._encode, self.reads.texts(), on="cpu", ahead=max(1, ahead - 1))
+        # One chunk waits beside those at work; more of them only take memory, which costs time to get.
+        at_work = max(1, min(ahead - 1, runner.workers + 1))
+        encoded = runner.map(self._encode, self.reads.texts(), on="cpu", ahead=at_work)
         for done in runner.map(self._store, encoded, on="io", ahead=max(1, ahead // 2)):
             chunks.append(done.chunk)
             self.bases += done.bases

@@ -177,7 +177,8 @@ def import_records(
         kept = draft.finished(column, first, count) if keep else None
         return (None, kept) if kept is not None else draft.encode(column, first, values)
 
-    def work(raw: RawChunk) -> tuple[RawChunk, dict[str, tuple[bytes | None, Cell]], Digest]:
+    # What was read is let go of with the columns: only objects wait to be stored.
+    def work(raw: RawChunk) -> tuple[int, int, dict[str, tuple[bytes | None, Cell]], Digest]:
         try:
             records = source.decode(raw)
         except KernelError as error:
@@ -185,22 +186,22 @@ def import_records(
             raise InputError(source.path, error.reason, record=place) from error
         columns = to_batch(raw.first, records).columns
         cells = {name: encode(name, raw.first, raw.count, column) for name, column in columns.items()}
-        return raw, cells, digest_records(records)
+        return raw.first, raw.count, cells, digest_records(records)
 
-    def store(done: tuple[RawChunk, dict[str, tuple[bytes | None, Cell]], Digest]) -> tuple[Chunk, Digest]:
-        raw, cells, digest = done
+    def store(done: tuple[int, int, dict[str, tuple[bytes | None, Cell]], Digest]) -> tuple[Chunk, Digest]:
+        first, count, cells, digest = done
         for column, (data, _) in cells.items():
             if data is not None:
-                draft.store(column, raw.first, data)
-        return Chunk(raw.first, raw.count, {column: cell for column, (_, cell) in cells.items()}), digest
+                draft.store(column, first, data)
+        return Chunk(first, count, {column: cell for column, (_, cell) in cells.items()}), digest
 
     chunks: list[Chunk] = []
     total = Digest()
     progress.begin("import", None, "records")
     try:
-        for chunk, digest in runner.map(
-            store, runner.map(work, source.chunks, on="cpu", ahead=ahead), on="io", ahead=ahead
-        ):
+        # One chunk waits beside those at work; more of them only take memory, which costs time to get.
+        encoded = runner.map(work, source.chunks, on="cpu", ahead=min(ahead or 1, runner.workers + 1))
+        for chunk, digest in runner.map(store, encoded, on="io", ahead=ahead):
             chunks.append(chunk)
             total.add(digest)
             progress.advance(chunk.count)
