@@ -58,19 +58,19 @@ def test_memcpy(measure: Measure, qualities: U8) -> None:
     measure("values", out.nbytes, lambda: np.copyto(out, qualities))
 
 
-@pytest.mark.parametrize("simd", [0, 1], ids=["plain", "avx2"])
+@pytest.mark.parametrize("simd", [0, 1, 2], ids=["plain", "avx2", "avx512"])
 def test_rans_encode(measure: Measure, qualities: U8, simd: int) -> None:
     kernels.limit_simd(simd)
     measure("values", qualities.nbytes, lambda: rans.compress(qualities))
-    kernels.limit_simd(1)
+    kernels.limit_simd(2)
 
 
-@pytest.mark.parametrize("simd", [0, 1], ids=["plain", "avx2"])
+@pytest.mark.parametrize("simd", [0, 1, 2], ids=["plain", "avx2", "avx512"])
 def test_rans_decode(measure: Measure, qualities: U8, simd: int) -> None:
     stream = np.frombuffer(rans.compress(qualities), np.uint8)
     kernels.limit_simd(simd)
     measure("values", qualities.nbytes, lambda: rans.decompress(stream, len(qualities)))
-    kernels.limit_simd(1)
+    kernels.limit_simd(2)
 
 
 @pytest.mark.parametrize("codec", ["names", "zstd"])

@@ -1,7 +1,7 @@
 // Static entropy coding of bytes: 32 interleaved rANS states with 16-bit renormalisation (spec/codecs/rans.md).
 //
 // The values are cut into 32 lanes of equal length; each step codes one value of every lane, so eight states fit one
-// vector of AVX2. The context of order 1 is the value before in the same lane. Tables and choices are made by the
+// vector of AVX2, sixteen one of AVX-512. The context of order 1 is the value before in the same lane. Tables and choices are made by the
 // caller; here is only what touches every value.
 #pragma once
 

@@ -131,10 +131,67 @@ template <bool ORDER1> AGD_AVX2 void encode_steps_avx2(Encoder &coder, const Ste
     coder.word = word;
     coder.absent |= _mm256_movemask_epi8(absent) != 0;
 }
+
+// As above, of sixteen values.
+AGD_AVX512 AGD_INLINE void load_entries(const uint64_t *entries, const uint16_t *at, __m512i &low, __m512i &high) {
+    const auto two = [&](int l) AGD_INLINED AGD_AVX512 {
+        const __m128d first = _mm_load_sd((const double *)(entries + at[l]));
+        return _mm_loadh_pd(first, (const double *)(entries + at[l + 1]));
+    };
+    const auto four = [&](int l) AGD_INLINED AGD_AVX512 { return _mm256_insertf128_pd(_mm256_castpd128_pd256(two(l)), two(l + 4), 1); };
+    const __m512 even = _mm512_castpd_ps(_mm512_insertf64x4(_mm512_castpd256_pd512(four(0)), four(8), 1));
+    const __m512 odd = _mm512_castpd_ps(_mm512_insertf64x4(_mm512_castpd256_pd512(four(2)), four(10), 1));
+    low = _mm512_castps_si512(_mm512_shuffle_ps(even, odd, 0x88));
+    high = _mm512_castps_si512(_mm512_shuffle_ps(even, odd, 0xDD));
+}
+
+// As encode_steps; sixteen words before `word` must be writable.
+template <bool ORDER1> AGD_AVX512 void encode_steps_avx512(Encoder &coder, const Step *steps, int64_t count) {
+    const uint64_t *entries = coder.table.entries.data();
+    const int bits = coder.table.bits;
+    const __m128i row = _mm_cvtsi32_si128(coder.table.shift), room = _mm_cvtsi32_si128(31 - bits);
+    const __m512i one = _mm512_set1_epi32(1), whole = _mm512_set1_epi32(1 << bits);
+    const __m512i low12 = _mm512_set1_epi32(0xFFF), low13 = _mm512_set1_epi32(0x1FFF);
+    const __m256i lanes = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512i state[2];
+    __mmask16 absent = 0;
+    for (int v = 0; v < 2; v++) state[v] = _mm512_loadu_si512(coder.state + 16 * v);
+    uint16_t *word = coder.word;
+    for (int64_t t = count; t >= 1; t--) {
+        alignas(64) uint16_t at[LANES];
+        __m512i index = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)steps[t].data()));
+        if (ORDER1) {
+            const __m512i c = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)steps[t - 1].data()));
+            index = _mm512_add_epi16(index, _mm512_sll_epi16(c, row));
+        }
+        _mm512_store_si512(at, index);
+        for (int v = 1; v >= 0; v--) {
+            __m512i entry, reciprocal, x = state[v];
+            load_entries(entries, at + 16 * v, entry, reciprocal);
+            absent |= _mm512_testn_epi32_mask(entry, entry);
+            const __m512i f = _mm512_add_epi32(_mm512_and_si512(entry, low12), one);
+            const __m512i bias = _mm512_and_si512(_mm512_srli_epi32(entry, 12), low13);
+            const __mmask16 full = _mm512_cmpge_epu32_mask(x, _mm512_sll_epi32(f, room));
+            const int words = std::popcount((unsigned)full);
+            const __m256i out = _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(full, x));
+            _mm256_storeu_si256((__m256i *)(word - 16), _mm256_permutexvar_epi16(_mm256_add_epi16(lanes, _mm256_set1_epi16((short)words)), out));
+            word -= words;
+            x = _mm512_mask_srli_epi32(x, full, x, 16);
+            const __m512i even = _mm512_srli_epi64(_mm512_mul_epu32(x, reciprocal), 32);
+            const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), _mm512_srli_epi64(reciprocal, 32));
+            const __m512i q = _mm512_srlv_epi32(_mm512_mask_mov_epi32(even, 0xAAAA, odd), _mm512_srli_epi32(entry, 25));
+            state[v] = _mm512_add_epi32(_mm512_add_epi32(x, bias), _mm512_mullo_epi32(q, _mm512_sub_epi32(whole, f)));
+        }
+    }
+    for (int v = 0; v < 2; v++) _mm512_storeu_si512(coder.state + 16 * v, state[v]);
+    coder.word = word;
+    coder.absent |= absent != 0;
+}
 #endif
 
 auto *steps_encoder(bool order1) {
 #if defined(AGD_X86)
+    if (simd() >= Simd::AVX512) return order1 ? encode_steps_avx512<true> : encode_steps_avx512<false>;
     if (simd() >= Simd::AVX2) return order1 ? encode_steps_avx2<true> : encode_steps_avx2<false>;
 #endif
     return order1 ? encode_steps<true> : encode_steps<false>;
@@ -177,31 +234,41 @@ void rans_counts(In<uint8_t> values, int base, int span, int order, Out<uint32_t
     const uint8_t *p = values.data();
     const int64_t n = (int64_t)values.size(), steps = n / LANES;
     require(!outside(p, n, (uint8_t)base, (uint8_t)(base + span - 1)), "a value lies outside of the span");
-    // Four lanes at a time, each with counts of its own: equal neighbours do not wait for each other.
-    const int rows = order ? span : 1;
-    const size_t size = (size_t)rows * (size_t)span;
-    std::vector<uint32_t> several(4 * size);
-    uint32_t *part[4];
-    for (size_t k = 0; k < 4; k++) part[k] = several.data() + k * size;
-    for (int l = 0; l < LANES; l += 4) {
-        const uint8_t *lane[4];
-        uint32_t *row[4];
-        for (int k = 0; k < 4; k++) {
+    // Eight lanes at a time, each with counts of its own: equal neighbours do not wait for each other. Of order 1, the two
+    // bytes of a pair are the place of its count, by value and then by context.
+    constexpr int PARTS = 4;
+    const size_t values_apart = order ? 256 : 1, size = values_apart * 256;
+    const size_t first = values_apart * (size_t)base, used = values_apart * (size_t)span;
+    const std::unique_ptr<uint32_t[]> several(new uint32_t[PARTS * size]);
+    uint32_t *part[PARTS];
+    for (size_t k = 0; k < PARTS; k++) {
+        part[k] = several.get() + k * size;
+        std::fill(part[k] + first, part[k] + first + used, 0);
+    }
+    for (int l = 0; l < LANES && steps; l += PARTS) {
+        const uint8_t *lane[PARTS];
+        for (int k = 0; k < PARTS; k++) {
             lane[k] = p + (l + k) * steps;
-            row[k] = part[k];
+            part[k][order ? (size_t)lane[k][0] << 8 | (size_t)base : lane[k][0]]++;
         }
         if (order)
-            for (int64_t t = 0; t < steps; t++)
-                for (int k = 0; k < 4; k++) {
-                    const uint32_t value = (uint32_t)lane[k][t] - (uint32_t)base;
-                    row[k][value]++;
-                    row[k] = part[k] + value * (uint32_t)span;
+            for (int64_t t = 1; t < steps; t++)
+                for (int k = 0; k < PARTS; k++) {
+                    uint16_t pair;
+                    std::memcpy(&pair, lane[k] + t - 1, 2);
+                    part[k][pair]++;
                 }
         else
-            for (int64_t t = 0; t < steps; t++)
-                for (int k = 0; k < 4; k++) part[k][lane[k][t] - base]++;
+            for (int64_t t = 1; t < steps; t++)
+                for (int k = 0; k < PARTS; k++) part[k][lane[k][t]]++;
     }
-    for (size_t i = 0; i < size; i++) counts.data()[i] = part[0][i] + part[1][i] + part[2][i] + part[3][i];
+    for (int context = 0; context < (order ? span : 1); context++)
+        for (int value = 0; value < span; value++) {
+            const size_t at = first + values_apart * (size_t)value + (order ? (size_t)(base + context) : 0);
+            uint32_t sum = 0;
+            for (int k = 0; k < PARTS; k++) sum += part[k][at];
+            counts.data()[context * span + value] = sum;
+        }
 }
 
 // Writes the coded values to the end of `out`; returns where they start.

@@ -10,6 +10,7 @@
 #include <immintrin.h>
 #define AGD_X86 1
 #define AGD_AVX2 __attribute__((target("avx2,bmi2,popcnt")))
+#define AGD_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx2,bmi2,popcnt")))
 #endif
 
 // Of a lambda that is compiled for the instructions of the function that it is handed to; what it calls is inlined too.
@@ -17,13 +18,15 @@
 
 namespace agd {
 
-enum class Simd : int { NONE, AVX2 };
+enum class Simd : int { NONE, AVX2, AVX512 };
 
 inline Simd processor_simd() {
 #if defined(AGD_X86)
     static const Simd best = [] {
         const bool has = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
-        return has ? Simd::AVX2 : Simd::NONE;
+        if (!has) return Simd::NONE;
+        const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+        return wide ? Simd::AVX512 : Simd::AVX2;
     }();
     return best;
 #else
@@ -31,7 +34,7 @@ inline Simd processor_simd() {
 #endif
 }
 
-inline std::atomic<int> simd_limit{(int)Simd::AVX2};
+inline std::atomic<int> simd_limit{(int)Simd::AVX512};
 
 // The instructions that kernels may use.
 inline Simd simd() { return std::min(processor_simd(), (Simd)simd_limit.load(std::memory_order_relaxed)); }
