@@ -85,7 +85,7 @@ class Names:
         """See :class:`agd.codecs.base.PackCodec`."""
         reader = StreamReader(data, "names")
         links = _read_links(reader, count)
-        new = _join(_read_new(reader, int(np.count_nonzero(links.root == np.arange(count)))))
+        new = _join(_read_new(reader, links.new))
         reader.finish()
         lengths = new.lengths[links.index]
         if int(lengths.sum()) > MAX_DECODED:
@@ -118,7 +118,7 @@ class Names:
         """
         reader = StreamReader(data, "names")
         links = _read_links(reader, count)
-        table = np.full((int(np.count_nonzero(links.root == np.arange(count))), len(FIELDS)), -1, np.int64)
+        table = np.full((links.new, len(FIELDS)), -1, np.int64)
         for part in _read_new(reader, len(table)):
             table[part.rows] = _fields_of(part)
         return {name: np.ascontiguousarray(table[links.index, i]) for i, name in enumerate(FIELDS)}
@@ -135,30 +135,20 @@ def fields_of_names(column: Column) -> dict[str, I64]:
 
 @dataclass(frozen=True, slots=True)
 class _Links:
-    """For each record: the record that holds its name, the number of that among the new names, and whether the digit
-    that tells mates apart is the other one.
+    """How many names are new; for each record which of them it has, and whether the digit that tells mates apart is the
+    other one.
     """
 
-    root: I64
+    new: int
     index: I64
     turned: U8
 
 
 def _read_links(reader: StreamReader, count: int) -> _Links:
     distances = reader.numbers("link", count, count)
-    records = np.arange(count)
-    if (distances > records).any():
-        reader.fail("links", "a name is said to be before the first")
-    linked = distances > 0
-    mates = reader.numbers("mate", int(np.count_nonzero(linked)), 1)
-    root, turned = records - distances, np.zeros(count, np.uint8)
-    turned[linked] = mates
-    # Each round follows links twice as far.
-    while (root[root] != root).any():
-        turned ^= np.where(root != records, turned[root], 0).astype(np.uint8)
-        root = root[root]
-    index = np.cumsum(~linked) - 1
-    return _Links(root, index[root], turned)
+    mates = reader.numbers("mate", int(np.count_nonzero(distances)), 1)
+    index, turned = np.empty(count, np.int64), np.empty(count, np.uint8)
+    return _Links(kernels.follow_links(distances, mates.astype(np.uint8), index, turned), index, turned)
 
 
 # Names that are new

@@ -46,7 +46,7 @@ class RefDiff:
             raise CodecError("refdiff", "codecs", "takes records of letters only")
         column = column.compact()
         assert column.offsets is not None
-        expected = predict(column.offsets, context)
+        expected, _ = predict(column.offsets, context)
         writer = StreamWriter(self.level)
         free = expected == 0
         literals = column.values[free]
@@ -61,9 +61,9 @@ class RefDiff:
         assert sizes is not None
         column = Column.from_lengths(np.empty(0, np.uint8), sizes)
         assert column.offsets is not None
-        values = predict(column.offsets, context)
+        values, predicted = predict(column.offsets, context)
         reader = StreamReader(data, "refdiff")
-        kernels.fill_zeros(values, read_bases(reader, len(values) - int(np.count_nonzero(values))))
+        kernels.fill_zeros(values, read_bases(reader, len(values) - predicted))
         letters = reader.get("different.letter", len(values))
         if len(letters):
             places = np.cumsum(reader.numbers("different.gap", len(letters), len(values)) + 1) - 1
@@ -74,8 +74,8 @@ class RefDiff:
         return Column(values, column.offsets)
 
 
-def predict(offsets: I64, context: Context) -> U8:
-    """Bases that the alignments of the chunk lead to expect, 0 where there is nothing to expect."""
+def predict(offsets: I64, context: Context) -> tuple[U8, int]:
+    """Bases that the alignments of the chunk lead to expect, 0 where there is nothing to expect; and how many."""
     results = context.column("results")
     if not isinstance(results, Alignments) or len(results) != len(offsets) - 1:
         raise CodecError("refdiff", "results", "the bases have no alignments that belong to them")
@@ -85,11 +85,11 @@ def predict(offsets: I64, context: Context) -> U8:
     out = np.empty(int(offsets[-1]), np.uint8)
     cigar = results.cigar
     assert cigar.offsets is not None
-    predicted = kernels.predict_bases(
+    predicted, lacking = kernels.predict_bases(
         letters, contig_offsets, np.where(placed, results.reference, np.int32(-1)).astype(np.int32),
         np.ascontiguousarray(results.position), np.ascontiguousarray(cigar.values),
         np.ascontiguousarray(cigar.offsets), turned, offsets, out,
     )  # fmt: skip
-    if np.count_nonzero(out) != predicted:
+    if lacking:
         raise CodecError("refdiff", "reference", "the embedded reference lacks letters under these alignments")
-    return out
+    return out, predicted

@@ -113,15 +113,13 @@ def read_tags(reader: StreamReader, count: int) -> Column:
         raise CodecError("tags", "tag.lines", "there is no line of tags")
     keys = list(dict.fromkeys(line[i : i + 3] for line in lines for i in range(0, len(line), 3)))
     streams = [_values(reader, key) for key in keys]
-    sizes = np.empty(count, np.int64)
-    kernels.tag_sizes(codes, lines, keys, streams, sizes)
-    total = int(sizes.sum())
+    sizes = np.array([len(line) for line in lines], np.int64)
+    total = sum(map(len, streams)) + int(sizes[codes].sum())
     if total > LIMIT:
         raise CodecError("tags", "tag.line", f"{total} bytes of tags")
-    column = Column.from_lengths(np.empty(total, np.uint8), sizes)
-    assert column.offsets is not None
-    kernels.tag_join(codes, lines, keys, streams, column.values, column.offsets)
-    return column
+    values, offsets = np.empty(total, np.uint8), np.empty(count + 1, np.int64)
+    kernels.tag_join(codes, lines, keys, streams, values, offsets)
+    return Column(values, offsets)
 
 
 def _lines(data: bytes) -> list[bytes]:

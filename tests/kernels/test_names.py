@@ -66,6 +66,37 @@ def test_links_of_known_names(
     assert list(turned) == [exchange.get(name, name) for name in names]
 
 
+@given(links=st.lists(st.tuples(st.integers(-1, 20), st.integers(0, 1)), max_size=20), extra=st.integers(-1, 1))
+def test_links_are_followed_alike(links: list[tuple[int, int]], extra: int) -> None:
+    distances = np.array([min(distance, i) for i, (distance, _) in enumerate(links)], np.int64)
+    mates = [mate for (_, mate), distance in zip(links, distances.tolist(), strict=True) if distance]
+    mates = mates[:-1] if extra < 0 else mates + [1] * extra
+    results = []
+    for kernels in (_native, reference):
+        index, turned = np.zeros(len(links), np.int64), np.zeros(len(links), np.uint8)
+        try:
+            new = kernels.follow_links(distances, np.array(mates, np.uint8), index, turned)
+            assert new == np.count_nonzero(distances == 0)
+            results.append((index.tolist(), turned.tolist()))
+        except KernelError as error:
+            results.append(error.args)
+    assert results[0] == results[1]
+
+
+@given(names=NAMES)
+def test_links_lead_back_to_the_names(kernels: ModuleType, names: list[bytes]) -> None:
+    names = names + names[::-1]
+    distances, mates = np.empty(len(names), np.int64), np.empty(len(names), np.uint8)
+    given_names = column(names)
+    kernels.name_links(given_names.values, given_names.offsets, distances, mates)
+    index, turned = np.empty(len(names), np.int64), np.empty(len(names), np.uint8)
+    kernels.follow_links(distances, mates[distances > 0], index, turned)
+    new = [name for name, distance in zip(names, distances.tolist(), strict=True) if not distance]
+    found = writable([new[i] for i in index.tolist()])
+    kernels.name_mates(found.values, found.offsets, turned)
+    assert list(found) == names
+
+
 def test_a_name_without_mate_digit_cannot_be_turned(kernels: ModuleType) -> None:
     names = writable([b"a/1", b"a1", b"1:"])
     with pytest.raises(KernelError) as caught:

@@ -99,12 +99,12 @@ def test_tags_come_back(kernels: ModuleType, records: list[bytes]) -> None:
     assert codes.tolist() == expected.tolist()
     streams = [np.empty(size, np.uint8) for size in sizes]
     kernels.tag_split(column.values, column.offsets, codes, lines, keys, streams)
-    lengths = np.empty(len(records), np.int64)
-    kernels.tag_sizes(codes, lines, keys, streams, lengths)
-    assert lengths.tolist() == column.lengths.tolist()
-    out = np.empty(len(column.values), np.uint8)
-    kernels.tag_join(codes, lines, keys, streams, out, column.offsets)
+    out, offsets = np.empty(len(column.values), np.uint8), np.empty(len(records) + 1, np.int64)
+    kernels.tag_join(codes, lines, keys, streams, out, offsets)
     np.testing.assert_array_equal(out, column.values)
+    np.testing.assert_array_equal(offsets, column.offsets)
+    with pytest.raises(KernelError, match="room of the output"):
+        kernels.tag_join(codes, lines, keys, streams, np.empty(len(out) + 1, np.uint8), offsets)
 
 
 @given(data=st.lists(st.binary(max_size=12), max_size=4), codes=st.lists(st.integers(0, 3), max_size=5),
@@ -112,12 +112,14 @@ def test_tags_come_back(kernels: ModuleType, records: list[bytes]) -> None:
 def test_bad_streams_are_refused_alike(data: list[bytes], codes: list[int], lines: list[list[int]]) -> None:
     keys = [b"XAZ", b"XBs", b"XCB", b"XDq"][: len(data)]
     made = [b"".join(([b"XAZ", b"XBs", b"XCB", b"XDq"])[k] for k in line) for line in lines]
-    results = []
+    results: list[tuple[list[int], str]] = []
+    room = sum(map(len, data)) + sum(len(made[code]) for code in codes if code < len(made))
     for kernels in (_native, reference):
-        sizes = np.zeros(len(codes), np.int64)
+        out, offsets = np.zeros(room, np.uint8), np.zeros(len(codes) + 1, np.int64)
+        streams = [np.frombuffer(d, np.uint8) for d in data]
         try:
-            kernels.tag_sizes(np.array(codes, np.uint32), made, keys, [np.frombuffer(d, np.uint8) for d in data], sizes)
-            results.append((sizes.tolist(), ""))
+            kernels.tag_join(np.array(codes, np.uint32), made, keys, streams, out, offsets)
+            results.append((out.tolist() + offsets.tolist(), ""))
         except KernelError as error:
             results.append(([], str(error)))
     assert results[0] == results[1]

@@ -1,5 +1,4 @@
 // NM and MD: left out where they are as expected, and put back.
-#include "spans.hpp"
 #include "tags.hpp"
 
 namespace agd {
@@ -85,9 +84,14 @@ int64_t aux_restore(In<uint8_t> tags, In<int64_t> offsets, In<int32_t> nm, In<ui
     const Records records(tags, offsets, nm, md, md_offsets, out_offsets);
     const Expected &e = records.expected;
     const int64_t room = (int64_t)out.size();
+    const uint8_t *const tags_end = tags.data() + tags.size(), *const md_end = md.data() + md.size();
     int64_t at = 0;
-    const auto copy = [&](const uint8_t *from, int64_t size) {
-        if (size <= room - at) copy_short(out.data() + at, from, size);
+    const auto copy = [&](const uint8_t *from, int64_t size, const uint8_t *stop) {
+        if (size <= room - at) {
+            // What is written too far is written again by what follows.
+            if (size <= 32 && room - at >= 32 && stop - from >= 32) std::memcpy(out.data() + at, from, 32);
+            else std::memcpy(out.data() + at, from, (size_t)size);
+        }
         at += size;
     };
     const auto put = [&](uint8_t byte) {
@@ -97,7 +101,7 @@ int64_t aux_restore(In<uint8_t> tags, In<int64_t> offsets, In<int32_t> nm, In<ui
     out_offsets.data()[0] = 0;
     const uint8_t *kept = nullptr, *kept_end = nullptr;  // fields to be copied together
     const auto flush = [&] {
-        copy(kept, kept_end - kept);
+        if (kept) copy(kept, kept_end - kept, tags_end);
         kept = kept_end = nullptr;
     };
     records.each(
@@ -110,7 +114,7 @@ int64_t aux_restore(In<uint8_t> tags, In<int64_t> offsets, In<int32_t> nm, In<ui
             kept_end = p + 2;
             flush();
             put(tag == NM ? 'C' : 'Z');
-            if (tag == MD) copy(e.md + e.offsets[i], e.md_size(i));
+            if (tag == MD) copy(e.md + e.offsets[i], e.md_size(i), md_end);
             put(tag == NM ? (uint8_t)e.nm[i] : 0);
         },
         [&](size_t i) {

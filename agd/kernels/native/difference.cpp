@@ -1,5 +1,6 @@
 // What CIGARs say about reads and reference: lengths, unclipped ends, and the differences between them (NM, MD).
 #include "difference.hpp"
+#include "simd.hpp"
 
 #include <limits>
 
@@ -83,10 +84,14 @@ struct Genome {
 
 // Most characters that the MD of a record can take: "0A" for a base, "0^" before a deletion, one more digit at the end.
 int64_t md_room(const Cigars &cigars, int64_t i, int64_t bases, int64_t contig_length) {
-    int64_t deletions = 0;
-    for (const uint32_t *c = cigars.begin(i); c < cigars.end(i); c++) deletions += operation_code(*c) == D;
-    return 2 * std::min(bases, cigars.sum(i, BOTH_BITS)) + std::min(contig_length, cigars.sum(i, 1u << D)) +
-           2 * deletions + 1;
+    int64_t deletions = 0, aligned = 0, deleted = 0;
+    for (const uint32_t *c = cigars.begin(i); c < cigars.end(i); c++) {
+        const int64_t length = operation_length(*c);
+        require(operation_code(*c) < OPERATIONS, "CIGAR operation is not one of MIDNSHP=X", i, c - cigars.values);
+        if (in(*c, BOTH_BITS)) aligned += length;
+        if (operation_code(*c) == D) deletions++, deleted += length;
+    }
+    return 2 * std::min(bases, aligned) + std::min(contig_length, deleted) + 2 * deletions + 1;
 }
 
 int64_t md_bound(In<int64_t> contig_offsets, In<int32_t> reference, In<uint32_t> cigar, In<int64_t> cigar_offsets,
@@ -118,9 +123,10 @@ int64_t nm_md(In<uint8_t> genome_letters, In<int64_t> contig_offsets, In<int32_t
                 md_offsets.size() == n + 1,
             "arrays of records differ in length");
     const int64_t room = (int64_t)md.size();
-    int64_t used = 0;
     md_offsets.data()[0] = 0;
-    for (int64_t i = 0; i < cigars.records; i++) {
+    return vectorised([&]() AGD_INLINED {
+      int64_t used = 0;
+      for (int64_t i = 0; i < cigars.records; i++) {
         const int32_t contig = reference.data()[i];
         const int64_t at = position.data()[i], *read = base_offsets.data() + i;
         nm.data()[i] = -1;
@@ -137,8 +143,9 @@ int64_t nm_md(In<uint8_t> genome_letters, In<int64_t> contig_offsets, In<int32_t
             used = walk.out - (char *)md.data();
         }
         md_offsets.data()[i + 1] = used;
-    }
-    return used;
+      }
+      return used;
+    });
 }
 
 }  // namespace

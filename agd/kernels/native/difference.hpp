@@ -24,14 +24,18 @@ inline char upper(uint8_t letter) { return (char)(letter >= 'a' && letter <= 'z'
 
 constexpr int64_t BLOCK = 32;
 
-// Of 16 letters, a bit for each that is equal to its partner, whatever their case, and one of ACGT.
-AGD_INLINE uint32_t plain(const uint8_t *a, const uint8_t *b) {
-    const Half u = load_half(a) & 0xdf, v = load_half(b) & 0xdf;
-    return bits_of((Half)((u == v) & ((u == 'A') | (u == 'C') | (u == 'G') | (u == 'T'))));
+// Of 32 letters, a bit for each that is not equal to its partner, whatever their case, or none of ACGT.
+AGD_INLINE uint32_t not_plain(const uint8_t *a, const uint8_t *b) {
+    Block u, v;
+    std::memcpy(&u, a, 32);
+    std::memcpy(&v, b, 32);
+    u &= 0xdf, v &= 0xdf;
+    const Block bad = (Block)(u != v) | (Block)~((Block)(u == 'A') | (Block)(u == 'C') | (Block)(u == 'G') | (Block)(u == 'T'));
+    Half low, high;
+    std::memcpy(&low, &bad, 16);
+    std::memcpy(&high, (const uint8_t *)&bad + 16, 16);
+    return bits_of(low) | bits_of(high) << 16;
 }
-
-// Of 32 letters, a bit for each for which that is not so.
-AGD_INLINE uint32_t not_plain(const uint8_t *a, const uint8_t *b) { return ~(plain(a, b) | plain(a + 16, b + 16) << 16); }
 
 // Writes the MD of one record; reads and reference that end before the CIGAR does end the walk, as in samtools calmd.
 struct Walk {

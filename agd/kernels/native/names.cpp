@@ -97,6 +97,30 @@ void name_links(In<uint8_t> values, In<int64_t> offsets, Out<int64_t> distances,
     }
 }
 
+// For each record the number, among the names that are new, of the one that its links lead to; and whether the digit of
+// the mate is the other one. Returns how many names are new.
+int64_t follow_links(In<int64_t> distances, In<uint8_t> mates, Out<int64_t> index, Out<uint8_t> turned) {
+    nb::gil_scoped_release unlocked;
+    const int64_t n = (int64_t)distances.size();
+    require((int64_t)index.size() == n && (int64_t)turned.size() == n, "outputs and links differ in number");
+    int64_t found = 0;
+    size_t linked = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t distance = distances.data()[i];
+        require(distance >= 0 && distance <= i, "a name is said to be before the first", i);
+        if (!distance) {
+            index.data()[i] = found++;
+            turned.data()[i] = 0;
+            continue;
+        }
+        require(linked < mates.size(), "mates and links differ in number", i);
+        index.data()[i] = index.data()[i - distance];
+        turned.data()[i] = turned.data()[i - distance] ^ (mates.data()[linked++] != 0);
+    }
+    require(linked == mates.size(), "mates and links differ in number");
+    return found;
+}
+
 // Turns the digit of the mate in the names of a mask around; there must be one.
 void name_mates(Out<uint8_t> values, In<int64_t> offsets, In<uint8_t> mask) {
     nb::gil_scoped_release unlocked;
@@ -234,6 +258,8 @@ void bind_names(nb::module_ &m) {
     const auto starts = nb::arg("starts").noconvert(), ends = nb::arg("ends").noconvert();
     const auto numbers = nb::arg("numbers").noconvert();
     m.def("name_links", &name_links, values, offsets, nb::arg("distances").noconvert(), nb::arg("mates").noconvert());
+    m.def("follow_links", &follow_links, nb::arg("distances"), nb::arg("mates"), nb::arg("index").noconvert(),
+          nb::arg("turned").noconvert());
     m.def("name_mates", &name_mates, values, offsets, nb::arg("mask").noconvert());
     m.def("name_shapes", &name_shapes, values, offsets, nb::arg("counts").noconvert(), nb::arg("shapes").noconvert());
     m.def("name_numbers", &name_numbers, values, offsets, starts, ends, numbers, nb::arg("kinds").noconvert());

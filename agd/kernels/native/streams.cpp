@@ -1,5 +1,6 @@
 // What the codecs of alignments and tags need: finding mates, numbers for equal CIGARs, aux fields by tag.
 #include "tags.hpp"
+#include "vector.hpp"
 
 #include <string>
 #include <string_view>
@@ -206,7 +207,7 @@ void tag_split(In<uint8_t> tags, In<int64_t> offsets, In<uint32_t> codes, nb::li
 }
 
 // Bytes of the value of a field of this type at `at`; raises where it does not fit.
-inline size_t value_size(char type, const uint8_t *at, const uint8_t *end, size_t record) {
+AGD_INLINE size_t value_size(char type, const uint8_t *at, const uint8_t *end, size_t record) {
     size_t size = 0;
     switch (type) {
     case '*': return 0;
@@ -232,44 +233,34 @@ inline size_t value_size(char type, const uint8_t *at, const uint8_t *end, size_
     return size;
 }
 
-void tag_sizes(In<uint32_t> codes, nb::list lines, nb::list keys, nb::list streams, Out<int64_t> sizes) {
+void tag_join(In<uint32_t> codes, nb::list lines, nb::list keys, nb::list streams, Out<uint8_t> out,
+              Out<int64_t> offsets) {
     Streams<const uint8_t> s(lines, keys, streams);
     nb::gil_scoped_release unlocked;
-    require(codes.size() == sizes.size(), "codes and sizes differ in number");
+    require(codes.size() + 1 == offsets.size(), "codes and offsets differ in number");
+    size_t total = 0;
+    for (const auto &stream : s.streams) total += (size_t)(stream.end - stream.begin);
+    for (size_t i = 0; i < codes.size(); i++) total += s.lines[s.line(codes.data()[i], i)].size();
+    // So much is written if all streams are used up, and never more.
+    require(total == out.size(), "room of the output is not the size of the records");
+    uint8_t *p = out.data(), *const end = p + total;
+    offsets.data()[0] = 0;
     for (size_t i = 0; i < codes.size(); i++) {
-        const uint32_t line = s.line(codes.data()[i], i);
+        const uint32_t line = codes.data()[i];
         const char *header = s.lines[line].data();
-        size_t total = s.lines[line].size();
         for (const size_t key : s.line_keys[line]) {
             auto &stream = s.streams[key];
             const size_t size = value_size(header[2], stream.at, stream.end, i);
-            stream.at += size, total += size, header += 3;
+            std::memcpy(p, header, 3);
+            p += 3;
+            // What is written too far is written again by the fields that follow.
+            if (size <= 16 && end - p >= 16 && stream.end - stream.at >= 16) std::memcpy(p, stream.at, 16);
+            else std::memcpy(p, stream.at, size);
+            stream.at += size, p += size, header += 3;
         }
-        sizes.data()[i] = (int64_t)total;
+        offsets.data()[i + 1] = p - out.data();
     }
     for (const auto &stream : s.streams) require(stream.at == stream.end, "stream of a tag is longer than its records");
-}
-
-void tag_join(In<uint32_t> codes, nb::list lines, nb::list keys, nb::list streams, Out<uint8_t> out,
-              In<int64_t> offsets) {
-    Streams<const uint8_t> s(lines, keys, streams);
-    nb::gil_scoped_release unlocked;
-    check_offsets(offsets.data(), offsets.size(), (int64_t)out.size(), "offsets outside of the output");
-    require(codes.size() + 1 == offsets.size(), "codes and offsets differ in number");
-    for (size_t i = 0; i < codes.size(); i++) {
-        const uint32_t line = s.line(codes.data()[i], i);
-        const char *header = s.lines[line].data();
-        uint8_t *p = out.data() + offsets.data()[i], *end = out.data() + offsets.data()[i + 1];
-        for (const size_t key : s.line_keys[line]) {
-            auto &stream = s.streams[key];
-            const size_t size = value_size(header[2], stream.at, stream.end, i);
-            require((size_t)(end - p) >= size + 3, "room of the output is not the size of the record", (int64_t)i);
-            std::memcpy(p, header, 3);
-            std::memcpy(p + 3, stream.at, size);
-            stream.at += size, p += size + 3, header += 3;
-        }
-        require(p == end, "room of the output is not the size of the record", (int64_t)i);
-    }
 }
 
 }  // namespace
@@ -281,10 +272,8 @@ void bind_streams(nb::module_ &m) {
     m.def("tag_lines", &tag_lines, nb::arg("tags"), nb::arg("offsets"), nb::arg("codes"));
     m.def("tag_split", &tag_split, nb::arg("tags"), nb::arg("offsets"), nb::arg("codes"), nb::arg("lines"),
           nb::arg("keys"), nb::arg("out"));
-    m.def("tag_sizes", &tag_sizes, nb::arg("codes"), nb::arg("lines"), nb::arg("keys"), nb::arg("streams"),
-          nb::arg("sizes"));
     m.def("tag_join", &tag_join, nb::arg("codes"), nb::arg("lines"), nb::arg("keys"), nb::arg("streams"),
-          nb::arg("out"), nb::arg("offsets"));
+          nb::arg("out").noconvert(), nb::arg("offsets").noconvert());
 }
 
 }  // namespace agd

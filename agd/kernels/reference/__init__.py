@@ -30,6 +30,7 @@ from agd.kernels.reference.gather import gather_lengths, gather_spans
 from agd.kernels.reference.hits import collect_hits, finish_hits, span_strings
 from agd.kernels.reference.mates import expand_flags, expand_links, expand_mate_fields, pair_lengths
 from agd.kernels.reference.names import (
+    follow_links,
     name_fields,
     name_links,
     name_mates,
@@ -60,7 +61,6 @@ from agd.kernels.reference.streams import (
     number_cigars,
     tag_join,
     tag_lines,
-    tag_sizes,
     tag_split,
 )
 from agd.kernels.reference.tags import aux_codes, aux_merge, aux_numbers, aux_spans, aux_validate
@@ -111,6 +111,7 @@ __all__ = [
     "find_members",
     "finish_hits",
     "folded_bits",
+    "follow_links",
     "gather_lengths",
     "gather_spans",
     "hash_spans",
@@ -156,7 +157,6 @@ __all__ = [
     "symbols_unpack",
     "tag_join",
     "tag_lines",
-    "tag_sizes",
     "tag_split",
     "unclipped_ends",
     "write_names",

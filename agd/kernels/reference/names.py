@@ -62,6 +62,49 @@ def name_links(values: U8, offsets: I64, distances: I64, mates: U8) -> None:
         latest[key] = (i, digit)
 
 
+def follow_links(distances: I64, mates: U8, index: I64, turned: U8) -> int:
+    """Which of the new names each record has, from what :func:`name_links` found.
+
+    Parameters
+    ----------
+    distances : ndarray of int64, shape (records,)
+        How many records before each one its name was last, 0 for a new name.
+    mates : ndarray of uint8
+        For each that is not new, in their order: whether the digit of the mate is the other one.
+    index : ndarray of int64, shape (records,)
+        Written: the number of the name among the new ones.
+    turned : ndarray of uint8, shape (records,)
+        Written: 1 where the digit of the mate is not that of the new name.
+
+    Returns
+    -------
+    int
+        How many names are new.
+
+    Raises
+    ------
+    KernelError
+        A link leads to before the first record, or the arrays do not belong together.
+    """
+    if not len(distances) == len(index) == len(turned):
+        raise KernelError("outputs and links differ in number")
+    found, left = 0, iter(mates.tolist())
+    for i, distance in enumerate(distances.tolist()):
+        if not 0 <= distance <= i:
+            raise KernelError("a name is said to be before the first", i)
+        if not distance:
+            index[i], turned[i] = found, 0
+            found += 1
+            continue
+        mate = next(left, None)
+        if mate is None:
+            raise KernelError("mates and links differ in number", i)
+        index[i], turned[i] = index[i - distance], turned[i - distance] ^ (mate != 0)
+    if next(left, None) is not None:
+        raise KernelError("mates and links differ in number")
+    return found
+
+
 def name_mates(values: U8, offsets: I64, mask: U8) -> None:
     """Exchange 1 and 2 in the digit that tells mates apart, in place, in the names that a mask tells.
 

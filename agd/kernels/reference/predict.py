@@ -27,7 +27,7 @@ _COMPLEMENT = _complement_table()
 def predict_bases(
     genome: U8, contig_offsets: I64, reference: I32, position: I64, cigar: U32, cigar_offsets: I64, turned: Bool,
     offsets: I64, out: U8,
-) -> int:
+) -> tuple[int, bool]:
     """Bases of reads as the reference has them under their alignments.
 
     A record is predicted where its CIGAR uses up as many bases as it has and lies within its contig.
@@ -49,8 +49,10 @@ def predict_bases(
 
     Returns
     -------
-    int
+    predicted : int
         How many letters are predicted.
+    lacking : bool
+        Whether any of them is 0, which stands for a letter that the genome does not have.
 
     Raises
     ------
@@ -63,7 +65,7 @@ def predict_bases(
     check_offsets(contig_offsets, len(genome), "offsets outside of the reference sequences")
     check_offsets(cigar_offsets, len(cigar), "offsets outside of the CIGARs")
     check_offsets(offsets, len(out), "offsets outside of the output")
-    predicted = 0
+    predicted, lacking = 0, False
     for i in range(count):
         bases = out[offsets[i] : offsets[i + 1]]
         bases[:] = 0
@@ -81,11 +83,12 @@ def predict_bases(
             if code in (0, 7, 8):
                 bases[here : here + size] = np.frombuffer(letters[at : at + size].tobytes().upper(), np.uint8)
                 predicted += size
+                lacking |= bool((bases[here : here + size] == 0).any())
             here += size if code in (0, 1, 4, 7, 8) else 0
             at += size if code in (0, 2, 3, 7, 8) else 0
         if turned[i]:
             bases[:] = _COMPLEMENT[bases[::-1]]
-    return predicted
+    return predicted, lacking
 
 
 def fill_zeros(values: U8, letters: U8) -> None:

@@ -173,50 +173,34 @@ def tag_split(tags: U8, offsets: I64, codes: U32, lines: list[bytes], keys: list
         raise KernelError("stream is not filled")
 
 
-def tag_sizes(codes: U32, lines: list[bytes], keys: list[bytes], streams: list[U8], sizes: I64) -> None:
-    """Bytes of the tags of each record that :func:`tag_join` will make.
-
-    Parameters
-    ----------
-    codes, lines, keys, streams
-        As :func:`tag_split` makes them.
-    sizes : ndarray of int64, shape (records,)
-        Written.
-
-    Raises
-    ------
-    KernelError
-        A code or key is unknown, a stream ends too early, is too long or does not parse.
-    """
-    if len(codes) != len(sizes):
-        raise KernelError("codes and sizes differ in number")
-    for i, record in enumerate(_records(codes, lines, keys, streams)):
-        sizes[i] = len(record)
-
-
 def tag_join(codes: U32, lines: list[bytes], keys: list[bytes], streams: list[U8], out: U8, offsets: I64) -> None:
     """The tags of all records: the inverse of :func:`tag_split`.
 
     Parameters
     ----------
     codes, lines, keys, streams
-        As in :func:`tag_sizes`.
-    out, offsets
-        Written: record ``i`` is ``out[offsets[i]:offsets[i + 1]]``; the offsets are given.
+        As :func:`tag_split` makes them.
+    out : ndarray of uint8
+        Written: the tags end to end. Its size is that of the streams, and of the lines of all records.
+    offsets : ndarray of int64, shape (records + 1,)
+        Written: record ``i`` is ``out[offsets[i]:offsets[i + 1]]``.
 
     Raises
     ------
     KernelError
-        As :func:`tag_sizes`, or the offsets are not those of the records.
+        A code or key is unknown, a stream ends too early, is too long or does not parse; or the output is of another
+        size.
     """
-    check_offsets(offsets, len(out), "offsets outside of the output")
     if len(codes) != len(offsets) - 1:
         raise KernelError("codes and offsets differ in number")
-    for i, record in enumerate(_records(codes, lines, keys, streams)):
-        start, end = int(offsets[i]), int(offsets[i + 1])
-        if len(record) != end - start:
-            raise KernelError("room of the output is not the size of the record", i)
-        out[start:end] = np.frombuffer(record, np.uint8)
+    records = _records(codes, lines, keys, streams)
+    total = sum(map(len, streams)) + sum(len(lines[code]) for code in codes.tolist())
+    if total != len(out):
+        raise KernelError("room of the output is not the size of the records")
+    at = offsets[0] = 0
+    for i, record in enumerate(records):
+        out[at : at + len(record)] = np.frombuffer(record, np.uint8)
+        at = offsets[i + 1] = at + len(record)
 
 
 def _fields(tags: U8, offsets: I64, record: int) -> Iterator[tuple[bytes, bytes]]:
@@ -231,25 +215,30 @@ def _fields(tags: U8, offsets: I64, record: int) -> Iterator[tuple[bytes, bytes]
 
 
 def _records(codes: U32, lines: list[bytes], keys: list[bytes], streams: list[U8]) -> Iterator[bytes]:
+    """The tags of each record, as they are asked for; what can be said of all is checked at once."""
     if len(keys) != len(streams):
         raise KernelError("keys and streams differ in number")
     if any(len(key) != 3 for key in keys) or len(set(keys)) != len(keys):
         raise KernelError("keys are not three bytes, each once")
-    left = {key: stream.tobytes() for key, stream in zip(keys, streams, strict=True)}
-    at = dict.fromkeys(keys, 0)
     split = [[line[i : i + 3] for i in range(0, len(line), 3)] for line in lines]
-    if any(key not in at for line in split for key in line):
+    if any(key not in keys for line in split for key in line):
         raise KernelError("a line of tags names a key without a stream")
     for i, code in enumerate(codes.tolist()):
         if code >= len(lines):
             raise KernelError("there is no such line of tags", i)
+    return _joined(codes, split, {key: stream.tobytes() for key, stream in zip(keys, streams, strict=True)})
+
+
+def _joined(codes: U32, split: list[list[bytes]], left: dict[bytes, bytes]) -> Iterator[bytes]:
+    at = dict.fromkeys(left, 0)
+    for i, code in enumerate(codes.tolist()):
         record = b""
         for key in split[code]:
             size = _value_size(chr(key[2]), left[key], at[key], i)
             record += key + left[key][at[key] : at[key] + size]
             at[key] += size
         yield record
-    if any(at[key] != len(left[key]) for key in keys):
+    if any(at[key] != len(left[key]) for key in left):
         raise KernelError("stream of a tag is longer than its records")
 
 
