@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import operator
 import os
-import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +14,12 @@ from agd import cell as cells
 from agd.batch import I64, U8, Alignments, AnyColumn, Batch, Column
 from agd.chunkfile import HEADER_SIZE, Header, parse_header
 from agd.codecs import Chain, Context, needed_columns
-from agd.errors import ColumnError, DatasetNotFoundError, FormatError, ObjectNotFoundError
+from agd.embedded import embedded_reference, lay_out
+from agd.errors import ColumnError, FormatError, ObjectNotFoundError
+from agd.generations import is_dataset, load_manifest
 from agd.genome import GenomeSource
 from agd.kernels.ragged import concat_batches
-from agd.manifest import MANIFEST_KEY, Chunk, Manifest, generation_key
+from agd.manifest import Chunk, Manifest
 from agd.run import Runner, SerialRunner
 from agd.storage import Storage, open_storage
 from agd.tabular import Tabular
@@ -26,10 +27,6 @@ from agd.types import Flag, Orientation, RecordType, Reference
 
 if TYPE_CHECKING:
     from agd.frame import Frame
-
-#: Names of embedded references.
-EMBEDDED = re.compile(r"reference(-[0-9]+)?\.agd")
-
 
 class Dataset(Tabular):
     """One generation of a dataset, read only.
@@ -510,68 +507,8 @@ class _ChunkContext:
         return self._dataset.genome.load()
 
 
-def embedded_reference(manifest: Manifest) -> str:
-    """Name of the dataset, in the folder of this one, that holds parts of the reference; "" if there is none."""
-    # Steps are carried to other datasets, which have not what this one keeps.
-    found = [step.get("parameters", {}) for step in reversed(manifest.steps)]
-    names = [parameters.get("embedded") for parameters in found if parameters.get("dataset") == manifest.id]
-    return next((name for name in names if isinstance(name, str) and EMBEDDED.fullmatch(name)), "")
-
-
 def _load_embedded(url: str, name: str, references: Sequence[Reference]) -> tuple[U8, I64]:
-    """Letters of the references, 0 where the embedded dataset has none, and their offsets."""
     inner = Dataset.open(f"{url}/{name}")
     if inner.manifest.references != tuple(references):
         raise FormatError(inner.url, "references", "are not those of the dataset around it")
-    offsets = np.zeros(len(references) + 1, np.int64)
-    np.cumsum([r.length for r in references], out=offsets[1:])
-    letters, index = np.zeros(int(offsets[-1]), np.uint8), {r.name: i for i, r in enumerate(references)}
-    for batch in inner.batches(["bases", "metadata"]):
-        bases = batch.ragged("bases")
-        for i, place in enumerate(batch.ragged("metadata")):
-            contig, _, span = place.decode().rpartition(":")
-            first = int(span.partition("-")[0]) - 1
-            at, size = int(offsets[index[contig]]) + first, int(bases.lengths[i])
-            if first < 0 or first + size > references[index[contig]].length:
-                raise FormatError(inner.url, "metadata", f"{place.decode()!r} lies outside of its reference")
-            letters[at : at + size] = np.frombuffer(bases[i], np.uint8)
-    return letters, offsets
-
-
-def is_dataset(storage: Storage) -> bool:
-    """Whether a dataset has been published here."""
-    return any(storage.size(key) is not None for key in (MANIFEST_KEY, generation_key(1)))
-
-
-def load_manifest(storage: Storage, generation: int | None = None) -> Manifest:
-    """Newest manifest of a dataset, or one generation of it.
-
-    The newest is in ``manifest.json``, unless a writer stopped between publishing a generation and renewing that copy;
-    so a look for the next generation follows.
-
-    Raises
-    ------
-    DatasetNotFoundError
-        There is no manifest.
-    """
-    if generation is not None:
-        return _load(storage, generation_key(generation), f"there is no generation {generation}")
-    try:
-        manifest = _load(storage, MANIFEST_KEY, "there is no dataset")
-    except DatasetNotFoundError:
-        manifest = _load(storage, generation_key(1), "there is no dataset")
-    while True:
-        try:
-            manifest = _load(storage, generation_key(manifest.generation + 1), "no newer one is")
-        except DatasetNotFoundError:
-            return manifest
-
-
-def _load(storage: Storage, key: str, missing: str) -> Manifest:
-    try:
-        data = storage.get(key)
-    except ObjectNotFoundError as error:
-        raise DatasetNotFoundError(
-            f"{storage.url}: {missing} here", "check the path or url; an import that was stopped can be run again"
-        ) from error
-    return Manifest.from_bytes(data, f"{storage.url}/{key}")
+    return lay_out(inner.url, inner.batches(["bases", "metadata"]), references)

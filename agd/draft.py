@@ -16,7 +16,8 @@ from agd import claim
 from agd.batch import AnyColumn
 from agd.codecs import Chain, Context, needed_columns
 from agd.codecs.profile import Config, choose, independent
-from agd.dataset import EMBEDDED, Dataset, is_dataset, load_manifest
+from agd.dataset import Dataset
+from agd.embedded import EMBEDDED
 from agd.errors import (
     AgdError,
     AlignerError,
@@ -33,6 +34,7 @@ from agd.errors import (
     UsageError,
     VerificationError,
 )
+from agd.generations import is_dataset, load_manifest
 from agd.manifest import (
     MANIFEST_KEY,
     Cell,

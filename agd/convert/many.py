@@ -22,9 +22,10 @@ from agd.convert.inputs import describe_input
 from agd.convert.pieces import SUFFIX, absolute
 from agd.convert.reports import ImportReport
 from agd.convert.sam_in import import_sam
-from agd.dataset import Dataset, is_dataset
+from agd.dataset import Dataset
 from agd.draft import remove
 from agd.errors import DatasetExistsError, UsageError
+from agd.generations import is_dataset
 from agd.manifest import Chunk
 from agd.ops.cat import cat
 from agd.ops.finalise import finalise

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agd.dataset import Dataset, load_manifest
+from agd.dataset import Dataset
 from agd.draft import Draft
 from agd.errors import ColumnError, UsageError
 from agd.files import write_text
+from agd.generations import load_manifest
 from agd.manifest import Chunk, object_key
 from agd.ops.dedup_ends import Extraction, Libraries
 from agd.ops.dedup_find import Extract, Finder, bytes_per_read

@@ -9,9 +9,10 @@ from typing import Any
 import agd
 from agd import samheader
 from agd.codecs import needed_columns
-from agd.dataset import Dataset, load_manifest
+from agd.dataset import Dataset
 from agd.draft import MAX_COMMITS, publish_copy
 from agd.errors import ColumnError, ConflictError, ObjectExistsError, UsageError
+from agd.generations import load_manifest
 from agd.manifest import Chunk, Manifest, generation_key
 from agd.ops.digest import without_columns
 from agd.ops.lines import secondary_columns

@@ -13,8 +13,9 @@ import numpy as np
 from agd import __version__
 from agd.batch import I64, U8, Alignments, Batch, Bool, Column
 from agd.cell import reference_lengths
-from agd.dataset import Dataset, embedded_reference
+from agd.dataset import Dataset
 from agd.draft import Draft
+from agd.embedded import embedded_reference
 from agd.errors import ColumnError
 from agd.genome import GenomeSource
 from agd.manifest import Chunk

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 from agd.claim import NEW, claim_key
-from agd.dataset import Dataset, is_dataset, load_manifest
+from agd.dataset import Dataset
 from agd.draft import Draft
 from agd.errors import AgdError, UsageError
+from agd.generations import is_dataset, load_manifest
 from agd.manifest import Chunk, ColumnSpec, Manifest, object_key
 from agd.ops.dedup import finish_dedup
 from agd.ops.digest import Digest

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from agd import claim
-from agd.dataset import load_manifest
 from agd.draft import OWN_KEYS
 from agd.errors import DatasetNotFoundError, ObjectNotFoundError
+from agd.generations import load_manifest
 from agd.manifest import MANIFEST_KEY, Manifest, generation_key
 from agd.ops.partition import INTERMEDIATE, PREFIX
 from agd.storage import TEMPORARY_PREFIX, Storage, is_stale

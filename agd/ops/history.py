@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import agd
-from agd.dataset import Dataset, load_manifest
+from agd.dataset import Dataset
 from agd.draft import publish_copy
 from agd.errors import ConflictError, DatasetNotFoundError, ObjectExistsError
+from agd.generations import load_manifest
 from agd.manifest import Manifest, generation_key
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
-from agd.dataset import Dataset, is_dataset
+from agd.dataset import Dataset
 from agd.errors import AgdError, DatasetNotFoundError, UsageError
+from agd.generations import is_dataset
 from agd.storage import open_storage, store_options
 
 

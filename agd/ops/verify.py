@@ -12,7 +12,8 @@ from agd import cell as cells
 from agd import kernels
 from agd.batch import U64, Alignments, AnyColumn, Batch, Column
 from agd.chunkfile import HEADER_SIZE, parse_header
-from agd.dataset import Dataset, embedded_reference
+from agd.dataset import Dataset
+from agd.embedded import embedded_reference
 from agd.errors import AgdError, FormatError, KernelError, ObjectNotFoundError
 from agd.manifest import Chunk
 from agd.ops.digest import Digest, differences, digest_records

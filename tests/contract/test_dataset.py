@@ -20,7 +20,7 @@ import pytest
 import agd.draft
 from agd import claim
 from agd.batch import Alignments, AnyColumn, Column
-from agd.dataset import Dataset, load_manifest
+from agd.dataset import Dataset
 from agd.draft import Draft, columns_of, name_of, remove
 from agd.errors import (
     AgdError,
@@ -34,6 +34,7 @@ from agd.errors import (
     TruncatedError,
     UsageError,
 )
+from agd.generations import load_manifest
 from agd.manifest import MANIFEST_KEY, Cell, Chunk, ColumnSpec, generation_key
 from agd.ops.history import checkout
 from agd.run import Runner, SerialRunner, ThreadRunner

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import agd
-from agd.dataset import Dataset, embedded_reference
+from agd.dataset import Dataset
 from agd.draft import exists
+from agd.embedded import embedded_reference
 from agd.errors import CodecError, ColumnError, ReferenceNotFoundError
 from agd.fasta import load_genome
 from agd.ops.embed import BLOCK, embed_reference
