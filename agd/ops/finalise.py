@@ -15,7 +15,6 @@ from agd.draft import Draft
 from agd.errors import AgdError, UsageError
 from agd.generations import is_dataset, load_manifest
 from agd.manifest import Chunk, ColumnSpec, Manifest, object_key
-from agd.ops.dedup import finish_dedup
 from agd.ops.digest import Digest
 from agd.ops.partition import INTERMEDIATE, Joining, Part, load_parts
 from agd.run import SILENT, Progress, Runner, ThreadRunner, local_runner
@@ -103,7 +102,7 @@ def finalise(
         runner = runner or ThreadRunner(1)
         chunks = _whole(storage, parts, latest, local_runner(runner))
         joining = Joining(storage, tuple(parts), tuple(chunks), latest, runner, memory, progress)
-        done = {"dedup": finish_dedup, **(joiners or {})}.get(operation, _commit)(joining)
+        done = {"dedup": _dedup, **(joiners or {})}.get(operation, _commit)(joining)
         latest = None if done is None else done.manifest
     chunks_done, records, generation = sum(len(part.chunks) for part in parts), first.total, 0
     if latest is not None:
@@ -182,6 +181,12 @@ def _gaps(storage: Storage, parts: Sequence[Part], gaps: list[tuple[int, int]], 
         f"{storage.url}: {len(missing)} of {count} parts are not done: {numbers} ({unit} {records})",
         f"run them (--partition N/{count}, or sbatch --array={numbers}), then finalise again",
     )
+
+
+def _dedup(joining: Joining) -> Dataset | None:
+    from agd.ops.dedup import finish_dedup  # every export comes by here, and hardly one needs it
+
+    return finish_dedup(joining)
 
 
 def _commit(joining: Joining) -> Dataset:
