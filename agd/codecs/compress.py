@@ -15,6 +15,25 @@ from agd.errors import CodecError
 MIN_BLOCK, MAX_BLOCK = 4, 128 << 10
 
 
+class _Engines(threading.local):
+    """Of each thread, which they serve one at a time: making one takes longer than most streams do."""
+
+    def __init__(self) -> None:
+        self.decompressor = zstandard.ZstdDecompressor()
+        self._compressor = zstandard.ZstdCompressor(level=1, write_checksum=False)
+        self._level = 1
+
+    def compressor(self, level: int) -> zstandard.ZstdCompressor:
+        """The one of a level; the last that was asked for is kept."""
+        if level != self._level:
+            self._compressor = zstandard.ZstdCompressor(level=level, write_checksum=False)
+            self._level = level
+        return self._compressor
+
+
+_engines = _Engines()
+
+
 @register
 class Zstd:
     """Zstandard (RFC 8878), one frame with its content size and without a checksum.
@@ -33,7 +52,6 @@ class Zstd:
         if type(level) is not int or not -50 <= level <= 22:
             raise ValueError(f"level {level!r} is not one of -50 to 22")
         self.level = level
-        self._local = threading.local()
 
     def config(self) -> dict[str, Any]:
         """See :class:`agd.codecs.base.Codec`."""
@@ -41,10 +59,7 @@ class Zstd:
 
     def encode(self, data: Any) -> bytes:
         """See :class:`agd.codecs.base.BytesCodec`."""
-        # A compressor serves one thread at a time.
-        if not hasattr(self._local, "compressor"):
-            self._local.compressor = zstandard.ZstdCompressor(level=self.level, write_checksum=False)
-        compressed: bytes = self._local.compressor.compress(data)
+        compressed: bytes = _engines.compressor(self.level).compress(data)
         return compressed
 
     def decode(self, data: Any, limit: int) -> bytes:
@@ -55,7 +70,7 @@ class Zstd:
                 raise CodecError("zstd", "payload", f"the frame declares {declared} bytes, more than {limit}")
             if declared > (len(data) // MIN_BLOCK + 1) * MAX_BLOCK:
                 raise CodecError("zstd", "payload", f"{len(data)} bytes cannot hold the {declared} that are declared")
-            decompressed: bytes = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
+            decompressed: bytes = _engines.decompressor.decompress(data, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise CodecError("zstd", "payload", str(error)) from error
         return decompressed

@@ -2,7 +2,7 @@
 //
 // Bits 1 and 2 of the letters' ASCII codes tell A 0, C 1, T 2, G 3 apart, which is the base3 code already; N needs a
 // correction. So eight letters at a time are coded and squeezed together in one 64-bit word, without tables.
-#include "common.hpp"
+#include "simd.hpp"
 #include "vector.hpp"
 
 #include <algorithm>
@@ -219,13 +219,35 @@ static const uint32_t *letters_of_byte() {
     return table.data();
 }
 
+#if defined(AGD_X86)
+// Unpacks eight bytes at a time; returns how many of them.
+AGD_AVX2 static int64_t unpack2_blocks(const uint8_t *p, int64_t n, uint8_t *to) {
+    // Each byte four times; two codes are then looked up where they stand in a half of it, the others after a shift.
+    const __m256i four = _mm256_setr_epi8(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6,
+                                          7, 7, 7, 7);
+    const __m256i letters = _mm256_broadcastsi128_si256(_mm_setr_epi8('A', 'C', 'G', 'T', 'C', 0, 0, 0, 'G', 0, 0, 0, 'T', 0, 0, 0));
+    const __m256i codes = _mm256_set1_epi16(0x0C03), upper = _mm256_set1_epi32(-0x10000);
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const __m256i x = _mm256_shuffle_epi8(_mm256_set1_epi64x((long long)load64(p + i)), four);
+        const __m256i y = _mm256_and_si256(_mm256_blendv_epi8(x, _mm256_srli_epi16(x, 4), upper), codes);
+        _mm256_storeu_si256((__m256i *)(to + 4 * i), _mm256_shuffle_epi8(letters, y));
+    }
+    return i;
+}
+#endif
+
 void base2_unpack(In<uint8_t> data, int64_t count, Out<uint8_t> out) {
     nb::gil_scoped_release unlocked;
     require(count >= 0 && (int64_t)out.size() == count, "number of bases does not fit the output");
     require((int64_t)data.size() == count / 4 + (count % 4 != 0), "size of the data does not fit the number of bases");
     const uint32_t *table = letters_of_byte();
     const int64_t whole = count / 4, rest = count % 4;
-    for (int64_t i = 0; i < whole; i++) std::memcpy(out.data() + 4 * i, table + data.data()[i], 4);
+    int64_t i = 0;
+#if defined(AGD_X86)
+    if (simd() >= Simd::AVX2) i = unpack2_blocks(data.data(), whole, out.data());
+#endif
+    for (; i < whole; i++) std::memcpy(out.data() + 4 * i, table + data.data()[i], 4);
     if (!rest) return;
     require(data.data()[whole] >> (2 * rest) == 0, "padding that is not zero", -1, whole);
     std::memcpy(out.data() + 4 * whole, table + data.data()[whole], (size_t)rest);
@@ -270,7 +292,9 @@ int64_t exception_runs(In<uint8_t> values, In<uint8_t> keep, Out<int64_t> starts
         for (size_t k = 0; k < keep.size(); k++) good |= (Half)(letters == keep.data()[k]);
         return bits_of(good) == 0xFFFF;
     };
+    const bool acgt = keep.size() == 4 && std::memcmp(keep.data(), "ACGT", 4) == 0;
     for (int64_t i = 0; i < n; i++) {
+        while (acgt && i + 256 <= n && !has_no_code2(p + i, 256)) i += 256;
         while (keep.size() <= 5 && i + 16 <= n && all_kept(i)) i += 16;
         if (i == n) break;
         if (kept[p[i]]) continue;

@@ -83,7 +83,7 @@ struct Genome {
 };
 
 // Most characters that the MD of a record can take: "0A" for a base, "0^" before a deletion, one more digit at the end.
-int64_t md_room(const Cigars &cigars, int64_t i, int64_t bases, int64_t contig_length) {
+AGD_INLINE int64_t md_room(const Cigars &cigars, int64_t i, int64_t bases, int64_t contig_length) {
     int64_t deletions = 0, aligned = 0, deleted = 0;
     for (const uint32_t *c = cigars.begin(i); c < cigars.end(i); c++) {
         const int64_t length = operation_length(*c);

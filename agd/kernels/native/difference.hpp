@@ -37,6 +37,18 @@ AGD_INLINE uint32_t not_plain(const uint8_t *a, const uint8_t *b) {
     return bits_of(low) | bits_of(high) << 16;
 }
 
+// Writes a number of bases; most are below 1000. Returns the end of it.
+AGD_INLINE char *put_count(char *out, int64_t n) {
+    if (n >= 1000) return std::to_chars(out, out + 20, n).ptr;
+    const auto number = (uint32_t)n, hundreds = number * 41 >> 12, tens = (number - hundreds * 100) * 205 >> 11;
+    const auto digits = (uint32_t)('0' + hundreds) | (uint32_t)('0' + tens) << 8 |
+                        (uint32_t)('0' + number - hundreds * 100 - tens * 10) << 16;
+    const int leading = number < 10 ? 2 : number < 100 ? 1 : 0;
+    const uint32_t kept = digits >> (8 * leading);
+    for (int i = 0; i < 3 - leading; i++) out[i] = (char)(kept >> (8 * i));
+    return out + 3 - leading;
+}
+
 // Writes the MD of one record; reads and reference that end before the CIGAR does end the walk, as in samtools calmd.
 struct Walk {
     const uint8_t *read, *read_end, *reference, *reference_end;
@@ -45,7 +57,7 @@ struct Walk {
     int64_t matches = 0, ambiguous = 0;  // aligned bases that match, and that do not because one is N
 
     void count() {
-        out = std::to_chars(out, out + 20, matched).ptr;
+        out = put_count(out, matched);
         matches += matched;
         matched = 0;
     }

@@ -23,13 +23,18 @@ static bool is_mate_digit(const uint8_t *p, int64_t i, int64_t n) {
 
 // Index of the 1 or 2 that tells mates apart: of "/1" at the end of a word, or of " 1:"; -1: there is none.
 static int64_t mate_digit(const uint8_t *p, int64_t n) {
-    int64_t i = 1;
-    for (; i + 16 <= n; i += 16) {
+    const auto among = [&](int64_t i) -> int64_t {
         const Half before = load_half(p + i - 1), here = load_half(p + i);
         const auto likely = ((before == '/') | (before == ' ') | (before == '\t')) & ((here == '1') | (here == '2'));
         for (uint32_t bits = bits_of((Half)likely); bits; bits &= bits - 1)
             if (is_mate_digit(p, i + std::countr_zero(bits), n)) return i + std::countr_zero(bits);
-    }
+        return -1;
+    };
+    int64_t i = 1;
+    for (; i + 16 <= n; i += 16)
+        if (const int64_t found = among(i); found >= 0) return found;
+    // The last sixteen overlap those before, among which there is none.
+    if (n > 16) return i < n ? among(n - 16) : -1;
     for (; i < n; i++)
         if (is_mate_digit(p, i, n)) return i;
     return -1;

@@ -2,6 +2,8 @@
 #include "tags.hpp"
 #include "vector.hpp"
 
+#include <array>
+#include <bit>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -25,11 +27,29 @@ struct Place {
     bool operator==(const Place &) const = default;
 };
 
-struct PlaceHash {
-    size_t operator()(const Place &p) const {
-        uint64_t h = (uint64_t)p.position * 0x9e3779b97f4a7c15 ^ (uint64_t)p.mate_position * 0xc2b2ae3d27d4eb4f ^
-                     ((uint64_t)(uint32_t)p.reference << 32 | (uint32_t)p.mate_reference) * 0x165667b19e3779f9;
-        return (size_t)(h ^ h >> 29);
+uint32_t hash_of(const Place &p) {
+    const uint64_t h = (uint64_t)p.position * 0x9e3779b97f4a7c15 ^ (uint64_t)p.mate_position * 0xc2b2ae3d27d4eb4f ^
+                       ((uint64_t)(uint32_t)p.reference << 32 | (uint32_t)p.mate_reference) * 0x165667b19e3779f9;
+    return (uint32_t)(h >> 32 ^ h);
+}
+
+// Queues of records that wait for their mates, one for each place; open addressing, at most half full. A place keeps its
+// slot when its queue is empty.
+class Waiting {
+    struct Slot { uint32_t hash = 0; int32_t of = -1, head = -1, tail = -1; };
+    std::vector<Slot> slots_;
+    size_t mask_;
+
+public:
+    explicit Waiting(size_t records) : slots_(std::bit_ceil(2 * records + 2)), mask_(slots_.size() - 1) {}
+    // The slot of the records that place(record) says are at a place, or a free one.
+    template <class PlaceOf> Slot &find(const Place &place, const PlaceOf &place_of) {
+        const uint32_t hash = hash_of(place);
+        for (size_t at = hash & mask_;; at = (at + 1) & mask_) {
+            Slot &slot = slots_[at];
+            if (slot.of < 0) slot.hash = hash;
+            if (slot.of < 0 || (slot.hash == hash && place_of(slot.of) == place)) return slot;
+        }
     }
 };
 
@@ -37,38 +57,38 @@ int64_t link_mates(In<uint16_t> flag, In<int32_t> reference, In<int64_t> positio
                    In<int64_t> mate_position, Out<uint32_t> distances) {
     nb::gil_scoped_release unlocked;
     const size_t n = flag.size();
-    require(n < UINT32_MAX && reference.size() == n && position.size() == n && mate_reference.size() == n &&
+    require(n < INT32_MAX && reference.size() == n && position.size() == n && mate_reference.size() == n &&
                 mate_position.size() == n && distances.size() == n,
             "arrays of records differ in length");
-    struct Queue { int64_t head, tail; };
-    std::unordered_map<Place, Queue, PlaceHash> waiting;
-    waiting.reserve(n / 2);
-    std::vector<int64_t> next(n, -1);
+    const auto place_of = [&](int64_t i) {
+        return Place{reference.data()[i], mate_reference.data()[i], position.data()[i], mate_position.data()[i]};
+    };
+    Waiting waiting(n);
+    std::vector<int32_t> next(n, -1);
     int64_t linked = 0;
     for (size_t i = 0; i < n; i++) {
         distances.data()[i] = 0;
         const uint16_t f = flag.data()[i];
         if (!(f & PAIRED) || f & NOT_PRIMARY) continue;
-        const Place mate{mate_reference.data()[i], reference.data()[i], mate_position.data()[i], position.data()[i]};
-        if (auto found = waiting.find(mate); found != waiting.end()) {
-            int64_t before = -1, at = found->second.head;
-            for (int tried = 0; at >= 0 && tried < MOST_WAITING; tried++, before = at, at = next[(size_t)at])
-                if (((mate_flag(flag.data()[at]) ^ f) & 0xff) == 0) break;
-                else if (tried == MOST_WAITING - 1) { at = -1; break; }
-            if (at >= 0) {
-                distances.data()[at] = (uint32_t)((int64_t)i - at);
-                linked++;
-                const int64_t after = next[(size_t)at];
-                if (before >= 0) next[(size_t)before] = after;
-                else found->second.head = after;
-                if (after < 0) found->second.tail = before;
-                if (found->second.head < 0) waiting.erase(found);
-                continue;
-            }
+        const Place own = place_of((int64_t)i), mate{own.mate_reference, own.reference, own.mate_position, own.position};
+        auto &queue = waiting.find(mate, place_of);
+        int32_t before = -1, at = queue.head;
+        for (int tried = 0; at >= 0; before = at, at = next[(size_t)at]) {
+            if (((mate_flag(flag.data()[at]) ^ f) & 0xff) == 0) break;
+            if (++tried == MOST_WAITING) { at = -1; break; }
         }
-        const Place own{mate.mate_reference, mate.reference, mate.mate_position, mate.position};
-        auto [entry, fresh] = waiting.try_emplace(own, Queue{(int64_t)i, (int64_t)i});
-        if (!fresh) next[(size_t)entry->second.tail] = (int64_t)i, entry->second.tail = (int64_t)i;
+        if (at >= 0) {
+            distances.data()[at] = (uint32_t)((int64_t)i - at);
+            linked++;
+            const int32_t after = next[(size_t)at];
+            (before >= 0 ? next[(size_t)before] : queue.head) = after;
+            if (after < 0) queue.tail = before;
+            continue;
+        }
+        auto &places = waiting.find(own, place_of);
+        if (places.of < 0) places.of = (int32_t)i;
+        (places.tail >= 0 ? next[(size_t)places.tail] : places.head) = (int32_t)i;
+        places.tail = (int32_t)i;
     }
     return linked;
 }
@@ -108,30 +128,41 @@ nb::tuple tag_lines(In<uint8_t> tags, In<int64_t> offsets, Out<uint32_t> codes) 
         std::unordered_map<std::string, uint32_t> known;
         std::unordered_map<std::string, size_t> key_index;
         std::vector<std::vector<size_t>> line_keys;
+        // Most lines are one of few, which are found by their hash in this table; -1: none yet.
+        std::array<int64_t, 256> recent;
+        recent.fill(-1);
         std::string line;
         std::vector<int64_t> values;
         for (size_t i = 0; i < codes.size(); i++) {
             const uint8_t *p = tags.data() + offsets.data()[i], *end = tags.data() + offsets.data()[i + 1];
-            line.clear(), values.clear();
+            size_t fields = 0;
+            uint64_t hash = 0;
             while (p < end) {
                 const uint8_t *next = any_field_end(p, end);
                 if (!next) throw KernelError(bad_tags, (int64_t)i, p - tags.data());
-                line.append((const char *)p, 3);
-                values.push_back(next - p - 3);
+                if (line.size() < 3 * fields + 3) line.resize(6 * fields + 24), values.resize(2 * fields + 8);
+                std::memcpy(line.data() + 3 * fields, p, 3);
+                values[fields++] = next - p - 3;
+                hash = (hash ^ ((uint64_t)load<uint16_t>(p) << 8 | p[2])) * 0x9e3779b97f4a7c15;
                 p = next;
             }
-            auto [entry, fresh] = known.try_emplace(line, (uint32_t)lines.size());
-            if (fresh) {
-                lines.push_back(line);
-                line_keys.emplace_back();
-                for (size_t k = 0; k < line.size(); k += 3) {
-                    auto [key, unseen] = key_index.try_emplace(line.substr(k, 3), keys.size());
-                    if (unseen) keys.push_back(line.substr(k, 3)), sizes.push_back(0);
-                    line_keys.back().push_back(key->second);
+            const std::string_view here(line.data(), 3 * fields);
+            int64_t &latest = recent[hash >> 56];
+            if (latest < 0 || here != lines[(size_t)latest]) {
+                auto [entry, fresh] = known.try_emplace(std::string(here), (uint32_t)lines.size());
+                if (fresh) {
+                    lines.emplace_back(here);
+                    line_keys.emplace_back();
+                    for (size_t k = 0; k < here.size(); k += 3) {
+                        auto [key, unseen] = key_index.try_emplace(std::string(here.substr(k, 3)), keys.size());
+                        if (unseen) keys.emplace_back(here.substr(k, 3)), sizes.push_back(0);
+                        line_keys.back().push_back(key->second);
+                    }
                 }
+                latest = entry->second;
             }
-            codes.data()[i] = entry->second;
-            const std::vector<size_t> &of = line_keys[entry->second];
+            codes.data()[i] = (uint32_t)latest;
+            const std::vector<size_t> &of = line_keys[(size_t)latest];
             for (size_t k = 0; k < of.size(); k++) sizes[of[k]] += values[k];
         }
     }
@@ -188,6 +219,7 @@ void tag_split(In<uint8_t> tags, In<int64_t> offsets, In<uint32_t> codes, nb::li
     nb::gil_scoped_release unlocked;
     check_offsets(offsets.data(), offsets.size(), (int64_t)tags.size(), "offsets outside of the tags");
     require(codes.size() + 1 == offsets.size(), "codes and tags differ in number");
+    const uint8_t *const tags_end = tags.data() + tags.size();
     for (size_t i = 0; i < codes.size(); i++) {
         const uint8_t *p = tags.data() + offsets.data()[i], *end = tags.data() + offsets.data()[i + 1];
         const uint32_t line = s.line(codes.data()[i], i);
@@ -198,7 +230,9 @@ void tag_split(In<uint8_t> tags, In<int64_t> offsets, In<uint32_t> codes, nb::li
             auto &stream = s.streams[key];
             const size_t size = (size_t)(next - p - 3);
             require((size_t)(stream.end - stream.at) >= size, "no room in the stream", (int64_t)i);
-            std::memcpy(stream.at, p + 3, size);
+            // What is written too far is written again by the records that follow.
+            if (size <= 16 && stream.end - stream.at >= 16 && tags_end - p >= 19) std::memcpy(stream.at, p + 3, 16);
+            else std::memcpy(stream.at, p + 3, size);
             stream.at += size, p = next, header += 3;
         }
         require(p == end, "tags are not those of the line", (int64_t)i);
