@@ -8,6 +8,7 @@ as in SEQ. :func:`to_lines` turns the first into the second; :func:`to_records` 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,8 +22,8 @@ from agd.tags import all_tags, merge_tags
 from agd.types import Flag, Orientation
 
 __all__ = [
-    "alignment_lines", "all_tags", "cut", "is_lines", "merge_tags", "read_names", "secondary_columns", "seq_spans",
-    "to_lines", "to_records", "unmapped_flags",
+    "SeqPlaces", "alignment_lines", "all_tags", "cut", "is_lines", "merge_tags", "read_names", "secondary_columns",
+    "seq_spans", "to_lines", "to_records", "unmapped_flags",
 ]  # fmt: skip
 
 _REVERSE = np.uint16(Flag.REVERSE)
@@ -107,41 +108,80 @@ def alignment_lines(batch: Batch, paired: bool = False) -> tuple[Alignments, I64
 def seq_spans(
     column: Column, alignments: Alignments, read: I64 | None, orientation: Orientation, trim: bool
 ) -> tuple[I64, I64, Bool | None]:
-    """Where SEQ (or QUAL) of each line is in a column of reads.
+    """Where SEQ (or QUAL) of each line is in a column of reads; parameters as of :meth:`SeqPlaces.of`."""
+    return SeqPlaces.of(alignments, read, orientation, trim).spans(column)
 
-    Parameters
+
+@dataclass(frozen=True, slots=True)
+class SeqPlaces:
+    """What of its read each line shows as SEQ and QUAL.
+
+    Attributes
     ----------
-    column : Column
-        Bases or qualities of the reads.
-    alignments, read
-        As :func:`alignment_lines` gives them.
-    orientation : Orientation
-        Of the column.
-    trim : bool
-        Leave out what is hard-clipped, and secondary alignments.
-
-    Returns
-    -------
-    starts, ends : ndarray of int64, shape (lines,)
-        Into ``column.values``, half-open.
+    read : ndarray of int64, shape (lines,), or None
+        Read of each line; None: line ``i`` is of read ``i``.
     turn : ndarray of bool, shape (lines,), or None
         Where it must be turned around; None: nowhere.
+    head, tail : ndarray of int64, shape (lines,), or None
+        Bases of the read that are left out at its two ends; None: nowhere any.
+    hidden : ndarray of bool, shape (lines,), or None
+        Where nothing of it is shown; None: nowhere.
     """
-    assert column.offsets is not None
-    turn = (alignments.flag & _REVERSE) != 0 if orientation is Orientation.READ else None
-    starts = column.offsets[:-1] if read is None else column.offsets[read]
-    ends = column.offsets[1:] if read is None else column.offsets[read + 1]
-    if trim:
-        left, right = _hard_clips(alignments)
-        if left.any() or right.any():
-            head = left if turn is None else np.where(turn, right, left)
-            tail = right if turn is None else np.where(turn, left, right)
-            fits = ends - starts >= head + tail  # missing qualities stay missing
-            starts, ends = starts + np.where(fits, head, 0), ends - np.where(fits, tail, 0)
-        secondary = (alignments.flag & _SECONDARY) != 0
-        if secondary.any():
-            ends = np.where(secondary, starts, ends)
-    return starts, ends, turn
+
+    read: I64 | None
+    turn: Bool | None
+    head: I64 | None
+    tail: I64 | None
+    hidden: Bool | None
+
+    @staticmethod
+    def of(alignments: Alignments, read: I64 | None, orientation: Orientation, trim: bool) -> SeqPlaces:
+        """Places of some lines.
+
+        Parameters
+        ----------
+        alignments, read
+            As :func:`alignment_lines` gives them.
+        orientation : Orientation
+            Of the bases and qualities of the reads.
+        trim : bool
+            Leave out what is hard-clipped, and secondary alignments.
+        """
+        turn = (alignments.flag & _REVERSE) != 0 if orientation is Orientation.READ else None
+        head = tail = hidden = None
+        if trim:
+            left, right = _hard_clips(alignments)
+            if left.any() or right.any():
+                head = left if turn is None else np.where(turn, right, left)
+                tail = right if turn is None else np.where(turn, left, right)
+            secondary = (alignments.flag & _SECONDARY) != 0
+            hidden = secondary if secondary.any() else None
+        return SeqPlaces(read, turn, head, tail, hidden)
+
+    def spans(self, column: Column) -> tuple[I64, I64, Bool | None]:
+        """Where SEQ (or QUAL) of each line is in a column of reads.
+
+        Parameters
+        ----------
+        column : Column
+            Bases or qualities of the reads.
+
+        Returns
+        -------
+        starts, ends : ndarray of int64, shape (lines,)
+            Into ``column.values``, half-open.
+        turn : ndarray of bool, shape (lines,), or None
+            As :attr:`turn`.
+        """
+        assert column.offsets is not None
+        starts = column.offsets[:-1] if self.read is None else column.offsets[self.read]
+        ends = column.offsets[1:] if self.read is None else column.offsets[self.read + 1]
+        if self.head is not None and self.tail is not None:
+            fits = ends - starts >= self.head + self.tail  # missing qualities stay missing
+            starts, ends = starts + np.where(fits, self.head, 0), ends - np.where(fits, self.tail, 0)
+        if self.hidden is not None:
+            ends = np.where(self.hidden, starts, ends)
+        return starts, ends, self.turn
 
 
 def _as_seq(column: Column, starts: I64, ends: I64, turn: Bool | None, *, complement: bool) -> Column:

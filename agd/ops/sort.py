@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import agd
@@ -19,10 +20,10 @@ from agd.manifest import Chunk, ColumnSpec
 from agd.ops.partition import Partition, set_aside
 from agd.ops.sort_files import Place, place, stored_folder
 from agd.ops.sort_keys import Ordering
-from agd.ops.sort_load import Fetched, Loader
+from agd.ops.sort_load import Fetched, Loaded, Loader
 from agd.ops.sort_merge import Merged, Run, Watch, collect, fewer_runs, merge_window
 from agd.ops.sort_plan import STORING, SortPlan, plan
-from agd.ops.sort_runs import MemoryRun, SpilledRun
+from agd.ops.sort_runs import SpilledRun
 from agd.ops.sort_spill import default_folder, spill_folder
 from agd.ops.sort_split import Window, windows
 from agd.run import SILENT, Progress, Runner, ThreadRunner, local_runner, memory_of
@@ -150,7 +151,9 @@ def sort(
     with contextlib.ExitStack() as stack:
         if runner is None:
             runner = stack.enter_context(ThreadRunner())
-        layout = plan(dataset, ordering, runner, memory_of(runner, memory), chunk_records, chunk_bytes)
+        layout = plan(
+            dataset, loader.columns, ordering, runner, memory_of(runner, memory), chunk_records, chunk_bytes
+        )  # fmt: skip
         parameters: dict[str, Any] = {"by": by, "chunk_records": chunk_records, "chunk_bytes": chunk_bytes}
         if profile:
             parameters["profile"] = profile
@@ -236,24 +239,45 @@ class Sorting:
 
     def run(self, loader: Loader, stack: contextlib.ExitStack, tmp: str | None, default: str) -> list[Chunk]:
         """Sort a dataset; the chunks of the output."""
-        runs: Sequence[Run]
-        if self.layout.spill:
-            folder: Place
-            if tmp is None and local_runner(self.runner) is not self.runner:
-                folder = stack.enter_context(stored_folder(self.draft.storage))  # what all machines see
-            else:
-                folder = stack.enter_context(spill_folder(tmp or default))
-            runs = self.fewer(self._spill(loader, folder), folder)
+        if not self.layout.spill:
+            return self._in_memory(loader)
+        folder: Place
+        if tmp is None and local_runner(self.runner) is not self.runner:
+            folder = stack.enter_context(stored_folder(self.draft.storage))  # what all machines see
         else:
-            runs = self._load(loader)
-        return self.merge(runs)
+            folder = stack.enter_context(spill_folder(tmp or default))
+        return self.merge(self.fewer(self._spill(loader, folder), folder))
 
-    def _load(self, loader: Loader) -> list[MemoryRun]:
-        def work(fetched: list[Fetched]) -> MemoryRun:
-            return loader.memory_run(fetched[0])
+    def _in_memory(self, loader: Loader) -> list[Chunk]:
+        """Sort one group of columns after the other, so that only one of the large columns is in memory."""
+        loaded: list[Loaded] = []
+        chunks: list[Chunk] = []
+        for columns in self.layout.columns or (tuple(loader.columns),):
+            loaded = self._load(loader, columns, loaded)
+            made = self.merge([each.run for each in loaded], columns)
+            chunks = [
+                replace(one, cells={**one.cells, **two.cells}) for one, two in zip(chunks or made, made, strict=True)
+            ]
+            loaded = [Loaded(each.seq, each.run.with_columns({})) for each in loaded]
+        return chunks
 
-        made = self.runner.map(work, self._fetched(loader), on="cpu", ahead=self._ahead("loaders"))
-        return collect(self.progress, "sort", len(loader.dataset), made, len)
+    def _load(self, loader: Loader, columns: Sequence[str], before: Sequence[Loaded]) -> list[Loaded]:
+        """All chunks as runs with these columns; ``before``: with those that are not needed any more."""
+        chunks = [group[0] for group in self.layout.groups]
+        later = [name for group in self.layout.columns[1:] for name in group]
+        names = columns if before else [name for name in loader.dataset.columns if name not in later]
+
+        def fetched() -> Iterator[tuple[Fetched, Loaded | None]]:
+            found = self.runner.map(
+                lambda chunk: loader.fetch([chunk], names)[0], chunks, on="io", ahead=self.layout.loaders
+            )
+            yield from zip(found, before or itertools.repeat(None), strict=False)
+
+        made = self.runner.map(
+            lambda item: loader.load(item[0], columns, item[1]), fetched(), on="cpu", ahead=self._ahead("loaders")
+        )
+        label = f"load {', '.join(columns)}" if before else "load"
+        return collect(self.progress, label, len(loader.dataset), made, lambda each: len(each.run))
 
     def _fetched(self, loader: Loader) -> Iterable[list[Fetched]]:
         """The chunks of each run, with their objects if they are to be fetched before."""
@@ -279,36 +303,39 @@ class Sorting:
         self.spilled += found.spilled
         return found.runs
 
-    def merge(self, runs: Sequence[Run]) -> list[Chunk]:
-        """Merge runs into the chunks of the output."""
-        columns, draft, watch = self.columns, self.draft, self.watch
+    def merge(self, runs: Sequence[Run], columns: Sequence[str] | None = None) -> list[Chunk]:
+        """Merge runs into the chunks of the output.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Those that the runs have; default: all. Later ones are cut where the first ones were.
+        """
+        draft, watch, names = self.draft, self.watch, columns or self.columns
 
         def store(merged: Merged) -> tuple[list[Chunk], int]:
             for name, first, data in merged.objects:
                 draft.store(name, first, data)
             return merged.chunks, merged.kept
 
-        cuts = self._windows(runs, columns)
+        cuts = iter(list(self.windows)) if self.windows else self._windows(runs, names)
         merged = self.runner.map(
-            lambda window: merge_window(draft, runs, window, watch), cuts, on="cpu", ahead=self._ahead("mergers"),
-            ordered=False,
+            lambda window: merge_window(draft, runs, window, names, watch), cuts, on="cpu",
+            ahead=self._ahead("mergers"), ordered=False,
         )  # fmt: skip
         stored = self.runner.map(store, merged, on="io", ahead=STORING, ordered=False)
-        total = sum(len(run) for run in runs)
-        self.total = total
-        found = collect(self.progress, "merge", total, stored, lambda done: sum(c.count for c in done[0]))
+        self.total = total = sum(len(run) for run in runs)
+        label = f"merge {', '.join(names)}" if columns and columns != self.columns else "merge"
+        found = collect(self.progress, label, total, stored, lambda done: sum(c.count for c in done[0]))
         self.kept += sum(kept for _, kept in found)
         return sorted((chunk for chunks, _ in found for chunk in chunks), key=lambda c: c.first)
 
     def _windows(self, runs: Sequence[Run], columns: Sequence[str]) -> Iterator[Window]:
         """What is merged by one task each. In a part chunk by chunk: which ones are its own must not hang on memory."""
-        if self.partition is None:
-            for window in windows(runs, self.chunk_records, self.chunk_bytes, columns, self.layout.window):
+        least = self.layout.window if self.partition is None else 0
+        for index, window in enumerate(windows(runs, self.chunk_records, self.chunk_bytes, columns, least)):
+            if self.partition is None or self.partition.has(index):
                 self.windows.append(window)
-                yield window
-            return
-        for index, window in enumerate(windows(runs, self.chunk_records, self.chunk_bytes, columns, 0)):
-            if self.partition.has(index):
                 yield window
 
     def _ahead(self, stage: str) -> int:

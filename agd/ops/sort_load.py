@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agd.batch import I64, Alignments, AnyColumn, Batch, Column
+from agd.batch import Alignments, AnyColumn, Batch, Column
 from agd.dataset import Dataset
 from agd.kernels import alignments as structured
 from agd.kernels.ragged import concat, take
 from agd.manifest import Chunk
-from agd.ops.lines import alignment_lines, secondary_columns, seq_spans, to_lines
+from agd.ops.lines import SeqPlaces, alignment_lines, secondary_columns, to_lines
 from agd.ops.sort_files import Place, remove_file
 from agd.ops.sort_gather import Part
 from agd.ops.sort_keys import Ordering, argsort
@@ -41,15 +41,31 @@ class Lines:
 
     Attributes
     ----------
-    alignments : Alignments
-    read : ndarray of int64, shape (lines,), or None
-        Read of each line within the chunk; None: line ``i`` is of read ``i``.
+    results : Part
+        Their alignments, as messages.
+    seq : SeqPlaces
+        What of the reads they show.
     keys : Column
     """
 
-    alignments: Alignments
-    read: I64 | None
+    results: Part
+    seq: SeqPlaces
     keys: Column
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A chunk as a sorted run with some of its columns.
+
+    Attributes
+    ----------
+    seq : SeqPlaces
+        What of the reads its lines show, for the other columns.
+    run : MemoryRun
+    """
+
+    seq: SeqPlaces
+    run: MemoryRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +96,9 @@ class Loader:
         results = ["results"] if "results" in self.dataset.columns else []
         return results + secondary_columns(self.dataset.columns)
 
-    def fetch(self, chunks: Sequence[Chunk]) -> list[Fetched]:
-        """Chunks with all their objects: waiting for the store, no work."""
-        return [Fetched(chunk, self.dataset.fetch(chunk)) for chunk in chunks]
+    def fetch(self, chunks: Sequence[Chunk], names: Sequence[str] | None = None) -> list[Fetched]:
+        """Chunks with their objects (of these columns; None: of all): waiting for the store, no work."""
+        return [Fetched(chunk, self.dataset.fetch(chunk, names)) for chunk in chunks]
 
     def _decode(self, fetched: Fetched, names: Sequence[str]) -> dict[str, AnyColumn]:
         # One column at a time: neither are marks folded, nor are two columns in memory as they are stored.
@@ -109,35 +125,43 @@ class Loader:
     def _paired(self) -> bool:
         return self.dataset.manifest.pairing == "interleaved"
 
-    def part(self, fetched: Fetched, lines: Lines, name: str) -> Part:
-        """A column of the lines of a chunk."""
-        if name == "results":
-            return Part.of(structured.encode(lines.alignments))
+    def part(self, fetched: Fetched, seq: SeqPlaces, name: str) -> Part:
+        """A column of the lines of a chunk, other than ``results``."""
         column = self._decode(fetched, [name])[name]
         assert isinstance(column, Column)
         if name in ("bases", "qualities"):
-            trim = len(self.alignment_columns) > 1
-            spans = seq_spans(column, lines.alignments, lines.read, self.dataset.orientation, trim)
-            return Part(np.ascontiguousarray(column.values), *spans)
-        if lines.read is None:
+            return Part(np.ascontiguousarray(column.values), *seq.spans(column))
+        if seq.read is None:
             return Part.of(column)
         if column.offsets is None:
-            return Part.of(Column(column.values[lines.read]))
+            return Part.of(Column(column.values[seq.read]))
         return Part(
-            np.ascontiguousarray(column.values), column.offsets[lines.read], column.offsets[lines.read + 1]
+            np.ascontiguousarray(column.values), column.offsets[seq.read], column.offsets[seq.read + 1]
         )  # fmt: skip
 
     def lines(self, fetched: Fetched) -> Lines:
-        """Alignments, reads and keys of the lines of a chunk."""
+        """Alignments and keys of the lines of a chunk."""
         stored = self._alignments(fetched)
-        return Lines(*alignment_lines(stored, self._paired), self._keys(fetched, stored))
+        alignments, read = alignment_lines(stored, self._paired)
+        trim = len(self.alignment_columns) > 1
+        seq = SeqPlaces.of(alignments, read, self.dataset.orientation, trim)
+        return Lines(Part.of(structured.encode(alignments)), seq, self._keys(fetched, stored))
 
-    def memory_run(self, fetched: Fetched) -> MemoryRun:
-        """Sorted run of a chunk, in memory."""
+    def load(self, fetched: Fetched, columns: Sequence[str], before: Loaded | None) -> Loaded:
+        """Sorted run of a chunk, in memory, with these columns.
+
+        Parameters
+        ----------
+        before : Loaded or None
+            The same chunk with other columns, which are not needed any more.
+        """
+        if before is not None:
+            parts = {name: self.part(fetched, before.seq, name) for name in columns}
+            return Loaded(before.seq, before.run.with_columns(parts))
         lines = self.lines(fetched)
         order = argsort(lines.keys)
-        parts = {name: self.part(fetched, lines, name) for name in self.columns}
-        return MemoryRun(take(lines.keys, order), order, parts)
+        parts = {n: lines.results if n == "results" else self.part(fetched, lines.seq, n) for n in columns}
+        return Loaded(lines.seq, MemoryRun(take(lines.keys, order), order, parts))
 
     def spilled_run(self, chunks: Sequence[Fetched], path: Place, block: int) -> SpilledRun:
         """Sorted run of these chunks, in a file; one column is in memory at a time, besides the alignments."""
@@ -147,7 +171,10 @@ class Loader:
             with RunWriter(path, block) as writer:
                 writer.add(KEYS, pieces([Part.of(each.keys) for each in lines], order, block))
                 for name in self.columns:
-                    parts = [self.part(chunk, each, name) for chunk, each in zip(chunks, lines, strict=True)]
+                    parts = [
+                        each.results if name == "results" else self.part(chunk, each.seq, name)
+                        for chunk, each in zip(chunks, lines, strict=True)
+                    ]
                     writer.add(name, pieces(parts, order, block, complement=name == "bases"))
                     del parts
                     release()

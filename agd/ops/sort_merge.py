@@ -48,20 +48,22 @@ class Watch(Protocol):
         ...
 
 
-def merge_window(draft: Draft, runs: Sequence[Run], window: Window, watch: Watch | None = None) -> Merged:
-    """Merge the records of a window and encode its chunks; cells that an earlier run has finished are kept."""
+def merge_window(
+    draft: Draft, runs: Sequence[Run], window: Window, columns: Sequence[str], watch: Watch | None = None
+) -> Merged:
+    """Merge some columns of a window and encode its chunks; cells that an earlier run has finished are kept."""
     firsts = [window.first]
     for count in window.counts:
         firsts.append(firsts[-1] + count)
     cells: list[dict[str, Cell]] = [
-        {name: cell for name in draft.columns if (cell := draft.finished(name, first, count)) is not None}
+        {name: cell for name in columns if (cell := draft.finished(name, first, count)) is not None}
         for first, count in zip(firsts, window.counts, strict=False)
     ]
     kept = sum(len(found) for found in cells)
     objects: list[tuple[str, int, bytes]] = []
     watched: list[dict[str, AnyColumn]] = [{} for _ in cells]
     looked_at = watch.columns if watch else ()
-    todo = [name for name in draft.columns if name in looked_at or not all(name in found for found in cells)]
+    todo = [name for name in columns if name in looked_at or not all(name in found for found in cells)]
     if todo:
         present, order = merge_order(runs, window.low, window.high)
     places: Places | None = None

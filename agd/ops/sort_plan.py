@@ -54,6 +54,8 @@ class SortPlan:
         Records that a task merges at least.
     prefetch : bool
         Whether the objects of a run are fetched, all of them, before work on it begins: stores that are far away.
+    columns : tuple of tuple of str
+        Without spilling: columns that are in memory together. One group is sorted after the other.
     """
 
     spill: bool
@@ -64,6 +66,7 @@ class SortPlan:
     mergers: int
     window: int
     prefetch: bool = False
+    columns: tuple[tuple[str, ...], ...] = ()
 
     def ahead(self, allowed: int, runner: Runner) -> int:
         """Tasks of a stage under way: one waits beside ``allowed`` at work, unless memory forbids even these."""
@@ -78,6 +81,8 @@ class Weights:
     ----------
     total : float
         All columns.
+    group : float
+        The columns of the largest group, and what of the reads the lines show.
     widest : float
         The largest column.
     alignments : float
@@ -89,13 +94,28 @@ class Weights:
     """
 
     total: float
+    group: float
     widest: float
     alignments: float
     keys: float
     stored: float
 
 
-def weigh(dataset: Dataset, ordering: Ordering) -> Weights:
+def column_groups(
+    dataset: Dataset, columns: Sequence[str], chunk_records: int, chunk_bytes: int
+) -> tuple[tuple[str, ...], ...]:
+    """Columns that are in memory together: bases and qualities each by themselves, after all the others.
+
+    Where bases or qualities may close a chunk before it is full, all columns must be there to cut the chunks.
+    """
+    longest = [chunk.cells["bases"].statistics.get("max_length") for chunk in dataset.chunks if "bases" in chunk.cells]
+    if any(length is None or length * chunk_records > chunk_bytes for length in longest):
+        return (tuple(columns),)
+    large = [name for name in ("qualities", "bases") if name in columns]
+    return (tuple(name for name in columns if name not in large), *((name,) for name in large))
+
+
+def weigh(dataset: Dataset, ordering: Ordering, groups: Sequence[Sequence[str]]) -> Weights:
     """Bytes of a record, from some chunks spread over the dataset (the largest count)."""
     extra = secondary_columns(dataset.columns)
     largest = {name: decoded_size(dataset, name) for name in dataset.columns}
@@ -103,8 +123,11 @@ def weigh(dataset: Dataset, ordering: Ordering) -> Weights:
     plain = [size + offsets for name, size in largest.items() if name not in extra and name != "results"]
     messages = [size for name, size in largest.items() if name in extra or name == "results"]
     made_of = sum(largest.get(name, 0.0) for name in ordering.columns)
+    total = sum(plain) + sum(messages) + offsets
+    apart = [largest.get(group[0], 0.0) + 2 * offsets for group in groups[1:]]
     return Weights(
-        total=sum(plain) + sum(messages) + offsets,
+        total=total,
+        group=max([total - sum(apart) + offsets * len(apart), *apart]) + 1,
         widest=max([*plain, *messages, 8]),
         alignments=sum(messages) * 2 + 64 * (1 + len(extra)),
         keys=16 if ordering.by == "coordinate" else 2 * made_of + 48,
@@ -132,9 +155,10 @@ def decoded_size(dataset: Dataset, name: str) -> float:
 
 
 def plan(
-    dataset: Dataset, ordering: Ordering, runner: Runner, memory: int, chunk_records: int, chunk_bytes: int
-) -> SortPlan:
-    """Choose how to sort within ``memory`` bytes of peak resident set of each process at work.
+    dataset: Dataset, columns: Sequence[str], ordering: Ordering, runner: Runner, memory: int, chunk_records: int,
+    chunk_bytes: int,
+) -> SortPlan:  # fmt: skip
+    """Choose how to sort ``columns`` within ``memory`` bytes of peak resident set of each process at work.
 
     Raises
     ------
@@ -143,17 +167,19 @@ def plan(
     """
     chunks, shared = dataset.chunks, local_runner(runner) is not runner
     workers, everywhere = getattr(runner, "threads_each", runner.workers), runner.workers
-    w, records = weigh(dataset, ordering), len(dataset)
+    together = column_groups(dataset, columns, chunk_records, chunk_bytes)
+    w, records = weigh(dataset, ordering, together), len(dataset)
     chunk = max((c.count for c in chunks), default=0)
     target = max(chunk_records, WINDOW)
     if chunk_records * w.widest > chunk_bytes:
         target = min(chunk_records, int(chunk_bytes / w.widest) + 1)
     target = max(1, min(target, records))
-    load = int(chunk * (2.5 * w.total + w.alignments + w.keys + 2 * w.stored))
+    load = int(chunk * (2.5 * w.group + w.alignments + w.keys + 2 * w.stored))
     merge = int(target * (3.5 * w.widest + (1 + STORING) * w.stored + 3 * w.keys))
-    held = int(records * (w.total + w.keys) * 1.05)
+    held = int(records * (w.group + w.keys) * 1.05)
     if not shared and BASE + held + workers * max(load, merge) <= memory:
-        return SortPlan(False, tuple((c,) for c in chunks), MAX_BLOCK, 1 << 30, workers, workers, WINDOW, True)
+        runs = tuple((chunk,) for chunk in chunks)
+        return SortPlan(False, runs, MAX_BLOCK, 1 << 30, workers, workers, WINDOW, True, together)
     # Of a run only the alignments, the keys and one column are in memory; of a chunk this column twice, when it turns.
     prefetch = not isinstance(dataset.storage, LocalStorage)
     each = w.widest + w.alignments + w.keys * 2 + (2 * w.stored if prefetch else 0)

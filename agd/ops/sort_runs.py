@@ -43,6 +43,10 @@ class MemoryRun:
     def __len__(self) -> int:
         return len(self._order)
 
+    def with_columns(self, columns: Mapping[str, Part]) -> MemoryRun:
+        """The same run with other columns; keys and order are shared."""
+        return MemoryRun(self._keys, self._order, columns)
+
     def key(self, record: int) -> Key:
         """Key of one record."""
         return key_at(self._keys, record)

@@ -115,6 +115,29 @@ def test_result_depends_on_nothing_but_the_records(
     assert not spill or list((tmp_path / "spill").iterdir()) == []
 
 
+def test_large_columns_are_in_memory_one_after_the_other(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = from_sam(str(tmp_path / "in.agd"), text, chunk=100)
+    merged, merge_window = [], module.merge_window
+
+    def merge(draft: Draft, runs: Any, window: Any, columns: Any, watch: Any) -> Any:
+        for run in runs:
+            assert set(run._columns) == set(columns)
+        merged.append(tuple(columns))
+        return merge_window(draft, runs, window, columns, watch)
+
+    monkeypatch.setattr(module, "merge_window", merge)
+    sort(dataset, tmp_path / "out.agd", chunk_records=70, runner=SerialRunner())
+    assert list(dict.fromkeys(merged)) == [("metadata", "tags", "results"), ("qualities",), ("bases",)]
+    # Where bases may close a chunk all columns are needed to cut it.
+    merged.clear()
+    sort(dataset, tmp_path / "cut.agd", chunk_records=70, chunk_bytes=300, runner=SerialRunner())
+    assert [set(columns) for columns in dict.fromkeys(merged)] == [set(dataset.columns)]
+    assert split(to_sam(Dataset.open(tmp_path / "cut.agd")))[1] == split(to_sam(Dataset.open(tmp_path / "out.agd")))[1]
+    assert max(c.count for c in Dataset.open(tmp_path / "cut.agd").chunks) < 70
+
+
 def test_real_alignments(data: Path, tmp_path: Path) -> None:
     text = pysam.samtools.view("-h", str(data / "human_na12878_chr22_dups" / bam_name(data)))
     dataset = from_sam(str(tmp_path / "in.agd"), text, chunk=7000)
