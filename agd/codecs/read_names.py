@@ -240,8 +240,9 @@ def _write_numbers(writer: StreamWriter, name: str, values: U32) -> Any:
     numbers = values.astype(np.int64)
     steps = np.diff(numbers, prepend=0)
     ways: dict[str, I64] = {"plain": numbers, "steps": (steps << 1) ^ (steps >> 63)}
-    distinct, ranks = np.unique(numbers, return_inverse=True)
-    if len(distinct) <= max(256, len(numbers) // 8):
+    most = max(256, len(numbers) // 8)
+    distinct, ranks = _ranks(numbers, high, most)
+    if len(distinct) <= most:
         ways["ranks"] = ranks
     costs = {way: _cost(v) + (4 * len(distinct) if way == "ranks" else 0) for way, v in ways.items()}
     way = min(costs, key=lambda w: costs[w])
@@ -252,23 +253,38 @@ def _write_numbers(writer: StreamWriter, name: str, values: U32) -> Any:
     return way
 
 
+def _ranks(numbers: I64, high: int, most: int) -> tuple[I64, I64]:
+    """The different numbers, 0 to ``high``, and for each number which of them it is; or too many, and nothing."""
+    if high > max(1 << 16, 16 * len(numbers)):
+        distinct, ranks = np.unique(numbers, return_inverse=True)
+        return distinct, ranks
+    there = np.zeros(high + 1, np.bool_)
+    there[numbers] = True
+    distinct = np.flatnonzero(there)
+    return distinct, np.cumsum(there)[numbers] - 1 if len(distinct) <= most else numbers[:0]
+
+
 def _cost(values: I64) -> float:
     """Estimate of the bytes that numbers take, plane by plane."""
-    rows = values.astype("<u8").view(np.uint8).reshape(-1, 8)
+    planes = [np.empty(len(values), np.uint8) for _ in range((int(values.max()).bit_length() + 7) // 8)]
+    kernels.planes_split(values, False, planes)
     total = 0.0
-    for plane in range((int(values.max()).bit_length() + 7) // 8):
-        column = rows[:, plane].astype(np.int64)
-        costs = [_entropy(np.bincount(column))]
-        if len(column) > 1000:
-            pairs = np.bincount(column[:-1] << 8 | column[1:], minlength=1 << 16)
-            costs.append(_entropy(pairs) - _entropy(np.bincount(column[:-1])) + np.count_nonzero(pairs))
+    pairs = np.empty(1 << 16, np.uint32)
+    for plane in planes:
+        kernels.pair_counts(plane, pairs)
+        first = pairs.reshape(256, 256).sum(1, dtype=np.int64)  # all but the last
+        counts = first.copy()
+        counts[plane[-1]] += 1
+        costs = [_entropy(counts)]
+        if len(plane) > 1000:
+            costs.append(_entropy(pairs) - _entropy(first) + np.count_nonzero(pairs))
         total += min(costs)
     return total
 
 
-def _entropy(counts: I64) -> float:
+def _entropy(counts: I64 | U32) -> float:
     """Bytes that values with these counts take, coded by themselves."""
-    used = counts[counts > 0]
+    used = counts[counts > 0].astype(np.float64)
     total = float(used.sum())
     return (total * np.log2(total) - float((used * np.log2(used)).sum())) / 8 if total else 0.0
 

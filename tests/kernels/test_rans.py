@@ -72,6 +72,28 @@ def test_counts(kernels: ModuleType, values: U8, order: int) -> None:
     assert (counts == expected.reshape(-1)).all()
 
 
+@pytest.mark.parametrize("order", [0, 1])
+def test_counts_of_many_values(kernels: ModuleType, order: int) -> None:
+    values = np.random.default_rng(1).integers(100, 103, 300_017).astype(np.uint8)
+    counts = np.full(3 ** (1 + order), 7, np.uint32)
+    kernels.rans_counts(values, 100, 3, order, counts)
+    lanes = values[: len(values) // 32 * 32].reshape(32, -1).astype(np.int64) - 100
+    before = np.concatenate((np.zeros((32, 1), np.int64), lanes[:, :-1]), axis=1)
+    codes = before * 3 + lanes if order else lanes
+    assert counts.tolist() == np.bincount(codes.reshape(-1), minlength=len(counts)).tolist()
+
+
+@given(values=texts())
+def test_pairs_are_counted(kernels: ModuleType, values: U8) -> None:
+    counts = np.full(1 << 16, 7, np.uint32)
+    kernels.pair_counts(values, counts)
+    expected = np.zeros(1 << 16, np.uint32)
+    np.add.at(expected, values[:-1].astype(np.int64) * 256 + values[1:], 1)
+    assert (counts == expected).all()
+    with pytest.raises(KernelError):
+        kernels.pair_counts(values, counts[1:])
+
+
 @given(values=texts(2000), order=orders, seed=st.integers(0, 2**32))
 def test_damage_is_a_typed_error_or_gives_other_values(
     kernels: ModuleType, simd: int, values: U8, order: int, seed: int

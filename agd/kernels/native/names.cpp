@@ -59,17 +59,20 @@ static uint64_t hash_of(const uint8_t *p, int64_t n, uint64_t seed = 0) {
 
 // Open addressing, at most half full: the latest index for each hash; equality is for the caller to decide.
 class Latest {
-    std::vector<std::pair<uint64_t, int64_t>> slots_;
+    std::vector<std::pair<uint32_t, int32_t>> slots_;
     size_t mask_;
 
 public:
-    explicit Latest(size_t items) : slots_(std::bit_ceil(2 * items + 2), {0, -1}), mask_(slots_.size() - 1) {}
+    explicit Latest(size_t items) : slots_(std::bit_ceil(2 * items + 2), {0, -1}), mask_(slots_.size() - 1) {
+        require(items < INT32_MAX, "too many names");
+    }
     // The slot of an equal item, or a free one.
-    template <class Equal> int64_t &find(uint64_t hash, const Equal &equal) {
+    template <class Equal> int32_t &find(uint64_t hash, const Equal &equal) {
+        const uint32_t upper = (uint32_t)(hash >> 32);
         for (size_t at = hash & mask_;; at = (at + 1) & mask_) {
             auto &[known, index] = slots_[at];
-            if (index < 0) known = hash;
-            if (index < 0 || (known == hash && equal(index))) return index;
+            if (index < 0) known = upper;
+            if (index < 0 || (known == upper && equal(index))) return index;
         }
     }
 };
@@ -91,14 +94,14 @@ void name_links(In<uint8_t> values, In<int64_t> offsets, Out<int64_t> distances,
         digits[i] = (int32_t)digit;
         const int64_t head = digit < 0 ? n : digit, tail = digit < 0 ? n : digit + 1;
         const uint64_t hash = hash_of(p + tail, n - tail, hash_of(p, head));
-        int64_t &slot = latest.find(hash, [&](int64_t k) {
+        int32_t &slot = latest.find(hash, [&](int64_t k) {
             const uint8_t *q = text + bounds[k];
             return bounds[k + 1] - bounds[k] == n && digits[(size_t)k] == digit && !std::memcmp(p, q, (size_t)head) &&
                    !std::memcmp(p + tail, q + tail, (size_t)(n - tail));
         });
         distances.data()[i] = slot < 0 ? 0 : (int64_t)i - slot;
         mates.data()[i] = slot >= 0 && digit >= 0 && p[digit] != text[bounds[slot] + digit];
-        slot = (int64_t)i;
+        slot = (int32_t)i;
     }
 }
 
@@ -201,17 +204,27 @@ int64_t span_numbers(In<uint8_t> values, In<int64_t> starts, In<int64_t> ends, O
     nb::gil_scoped_release unlocked;
     const size_t n = starts.size();
     require(ends.size() == n && ids.size() == n, "outputs and spans differ in number");
+    const auto length_of = [&](size_t i) { return ends.data()[i] - starts.data()[i]; };
+    const auto equal = [&](size_t i, size_t k) {
+        const uint8_t *p = values.data() + starts.data()[i], *q = values.data() + starts.data()[k];
+        return length_of(i) == length_of(k) && !std::memcmp(p, q, (size_t)length_of(i));
+    };
+    bool one = true;  // all are equal so far, as most texts in names are
+    for (size_t i = 0; i < n; i++) {
+        require(starts.data()[i] >= 0 && length_of(i) >= 0 && ends.data()[i] <= (int64_t)values.size(),
+                "span outside of the values", (int64_t)i);
+        one = one && equal(i, 0);
+    }
+    if (one) {
+        std::fill(ids.data(), ids.data() + n, 0);
+        return n > 0;
+    }
     Latest latest(n);
     int64_t found = 0;
     for (size_t i = 0; i < n; i++) {
-        const int64_t start = starts.data()[i], length = ends.data()[i] - start;
-        require(start >= 0 && length >= 0 && ends.data()[i] <= (int64_t)values.size(), "span outside of the values", (int64_t)i);
-        const uint8_t *p = values.data() + start;
-        int64_t &slot = latest.find(hash_of(p, length), [&](int64_t k) {
-            return ends.data()[k] - starts.data()[k] == length && !std::memcmp(p, values.data() + starts.data()[k], (size_t)length);
-        });
+        int32_t &slot = latest.find(hash_of(values.data() + starts.data()[i], length_of(i)), [&](int64_t k) { return equal(i, (size_t)k); });
         ids.data()[i] = slot < 0 ? found++ : ids.data()[slot];
-        slot = (int64_t)i;
+        slot = (int32_t)i;
     }
     return found;
 }

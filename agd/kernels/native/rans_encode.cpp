@@ -225,25 +225,15 @@ AGD_MULTIVERSION bool outside(const uint8_t *p, int64_t n, uint8_t low, uint8_t 
     return n && (least < low || most > high);
 }
 
-// How often each value follows each other (order 1), or is there (order 0); values are base … base + span - 1.
-void rans_counts(In<uint8_t> values, int base, int span, int order, Out<uint32_t> counts) {
-    nb::gil_scoped_release unlocked;
-    require(order == 0 || order == 1, "order is not 0 or 1");
-    require(base >= 0 && span >= 1 && base + span <= 256, "values do not fit a byte");
-    require((int64_t)counts.size() == (int64_t)(order ? span : 1) * span, "size of the counts does not fit the span");
-    const uint8_t *p = values.data();
-    const int64_t n = (int64_t)values.size(), steps = n / LANES;
-    require(!outside(p, n, (uint8_t)base, (uint8_t)(base + span - 1)), "a value lies outside of the span");
-    // Eight lanes at a time, each with counts of its own: equal neighbours do not wait for each other. Of order 1, the two
-    // bytes of a pair are the place of its count, by value and then by context.
-    constexpr int PARTS = 4;
-    const size_t values_apart = order ? 256 : 1, size = values_apart * 256;
-    const size_t first = values_apart * (size_t)base, used = values_apart * (size_t)span;
+// Counts PARTS lanes at a time, each with counts of its own: equal neighbours do not wait for each other. Of order 1, the
+// two bytes of a pair are the place of its count, by value and then by context.
+template <int PARTS> void count_lanes(const uint8_t *p, int64_t steps, int base, int span, int order, uint32_t *counts) {
+    const size_t apart = order ? 256 : 1, size = 256 * apart, first = apart * (size_t)base;
     const std::unique_ptr<uint32_t[]> several(new uint32_t[PARTS * size]);
     uint32_t *part[PARTS];
     for (size_t k = 0; k < PARTS; k++) {
         part[k] = several.get() + k * size;
-        std::fill(part[k] + first, part[k] + first + used, 0);
+        std::fill_n(part[k] + first, apart * (size_t)span, 0);
     }
     for (int l = 0; l < LANES && steps; l += PARTS) {
         const uint8_t *lane[PARTS];
@@ -264,11 +254,33 @@ void rans_counts(In<uint8_t> values, int base, int span, int order, Out<uint32_t
     }
     for (int context = 0; context < (order ? span : 1); context++)
         for (int value = 0; value < span; value++) {
-            const size_t at = first + values_apart * (size_t)value + (order ? (size_t)(base + context) : 0);
+            const size_t at = first + apart * (size_t)value + (order ? (size_t)(base + context) : 0);
             uint32_t sum = 0;
             for (int k = 0; k < PARTS; k++) sum += part[k][at];
-            counts.data()[context * span + value] = sum;
+            counts[context * span + value] = sum;
         }
+}
+
+// How often each value follows each other (order 1), or is there (order 0); values are base … base + span - 1.
+void rans_counts(In<uint8_t> values, int base, int span, int order, Out<uint32_t> counts) {
+    nb::gil_scoped_release unlocked;
+    require(order == 0 || order == 1, "order is not 0 or 1");
+    require(base >= 0 && span >= 1 && base + span <= 256, "values do not fit a byte");
+    require((int64_t)counts.size() == (int64_t)(order ? span : 1) * span, "size of the counts does not fit the span");
+    const uint8_t *p = values.data();
+    const int64_t n = (int64_t)values.size(), steps = n / LANES;
+    require(!outside(p, n, (uint8_t)base, (uint8_t)(base + span - 1)), "a value lies outside of the span");
+    // Counts that are cleared and added up for a few values only take longer than these do.
+    (n < 1 << 18 ? count_lanes<1> : count_lanes<4>)(p, steps, base, span, order, counts.data());
+}
+
+// How often each value is followed by each other: 256 counts for each first one.
+void pair_counts(In<uint8_t> values, Out<uint32_t> counts) {
+    nb::gil_scoped_release unlocked;
+    require(counts.size() == 1 << 16, "there are not 256 times 256 counts");
+    std::fill_n(counts.data(), 1 << 16, 0);
+    const uint8_t *p = values.data();
+    for (size_t i = 1; i < values.size(); i++) counts.data()[(size_t)p[i - 1] << 8 | p[i]]++;
 }
 
 // Writes the coded values to the end of `out`; returns where they start.
@@ -313,6 +325,7 @@ void bind_rans_encode(nb::module_ &m) {
     const auto values = nb::arg("values").noconvert();
     const auto base = nb::arg("base"), span = nb::arg("span"), order = nb::arg("order");
     m.def("rans_counts", &rans_counts, values, base, span, order, nb::arg("counts").noconvert());
+    m.def("pair_counts", &pair_counts, values, nb::arg("counts").noconvert());
     m.def("rans_encode", &rans_encode, values, base, span, order, nb::arg("bits"), nb::arg("frequencies").noconvert(),
           nb::arg("out").noconvert());
 }

@@ -46,6 +46,7 @@ from agd.kernels.reference.predict import fill_zeros, predict_bases
 from agd.kernels.reference.quality_model import quality_decode, quality_encode
 from agd.kernels.reference.ragged import copy_spans, reverse_spans
 from agd.kernels.reference.rans import (
+    pair_counts,
     rans_counts,
     rans_decode,
     rans_encode,
@@ -128,6 +129,7 @@ __all__ = [
     "nm_md",
     "number_cigars",
     "optical_duplicates",
+    "pair_counts",
     "pair_lengths",
     "planes_join",
     "planes_split",

@@ -75,6 +75,25 @@ def rans_counts(values: U8, base: int, span: int, order: int, counts: U32) -> No
     counts[:] = np.bincount((contexts * span + steps[1:]).ravel(), minlength=rows * span)
 
 
+def pair_counts(values: U8, counts: U32) -> None:
+    """Count how often each value is followed by each other.
+
+    Parameters
+    ----------
+    values : ndarray of uint8
+    counts : ndarray of uint32, shape (65536,)
+        Written: 256 counts for each first value of a pair.
+
+    Raises
+    ------
+    KernelError
+        The counts have another size.
+    """
+    if len(counts) != 1 << 16:
+        raise KernelError("there are not 256 times 256 counts")
+    counts[:] = np.bincount(values[:-1].astype(np.int64) << 8 | values[1:], minlength=1 << 16)
+
+
 def rans_encode(values: U8, base: int, span: int, order: int, bits: int, frequencies: U16, out: U8) -> int:
     """Code values with known frequencies.
 
