@@ -8,6 +8,7 @@ from agd.codecs.chain import Chain, Encoded, decode_bytes, encode_bytes
 from agd.codecs.compress import Gzip, Zstd
 from agd.codecs.context import Context, needed_columns
 from agd.codecs.derived import Derived
+from agd.codecs.dinucleotides import Dinucleotides
 from agd.codecs.qualities import Fqz
 from agd.codecs.rans import Rans
 from agd.codecs.read_names import Names
@@ -16,7 +17,7 @@ from agd.codecs.structured import Protobuf
 from agd.codecs.tag_streams import Tags
 
 __all__ = [
-    "AlignmentStreams", "Base2", "Base3", "Chain", "Codec", "Context", "Derived", "Encoded", "Fqz", "Gzip", "Kind",
-    "Names", "Protobuf", "Rans", "RefDiff", "Tags", "Zstd", "decode_bytes", "encode_bytes", "names",
+    "AlignmentStreams", "Base2", "Base3", "Chain", "Codec", "Context", "Derived", "Dinucleotides", "Encoded", "Fqz",
+    "Gzip", "Kind", "Names", "Protobuf", "Rans", "RefDiff", "Tags", "Zstd", "decode_bytes", "encode_bytes", "names",
     "needed_columns", "register",
 ]  # fmt: skip

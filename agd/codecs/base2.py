@@ -57,6 +57,11 @@ class Base2:
 
 def write_bases(writer: StreamWriter, column: Column) -> None:
     """Streams of letters laid end to end: ``bases``, and the runs that are not A, C, G or T."""
+    writer.add("bases", pack_bases(writer, column))
+
+
+def pack_bases(writer: StreamWriter, column: Column) -> U8:
+    """Four letters in a byte; the runs that are not A, C, G or T go to streams of their own."""
     assert column.offsets is not None
     packed = np.empty((len(column.values) + 3) // 4, np.uint8)
     others = kernels.base2_pack(column.values, column.offsets, packed)
@@ -70,12 +75,16 @@ def write_bases(writer: StreamWriter, column: Column) -> None:
         writer.add("run.letter", letters)
         writer.numbers("run.gap", gaps)
         writer.numbers("run.length", lengths - 1)
-    writer.add("bases", packed)
+    return packed
 
 
 def read_bases(reader: StreamReader, total: int) -> U8:
     """The ``total`` letters that were given to :func:`write_bases`."""
-    packed = reader.get("bases", (total + 3) // 4)
+    return unpack_bases(reader, reader.get("bases", (total + 3) // 4), total)
+
+
+def unpack_bases(reader: StreamReader, packed: U8, total: int) -> U8:
+    """The ``total`` letters that were given to :func:`pack_bases`."""
     if len(packed) != (total + 3) // 4:
         raise CodecError("base2", "bases", f"{len(packed)} bytes for {total} bases")
     values = np.empty(total, np.uint8)

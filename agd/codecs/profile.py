@@ -37,7 +37,7 @@ _CANDIDATES: dict[str, dict[str, list[Config]]] = {
         "number": [_zstd(1)],
     },
     "balanced": {
-        "bases": [[{"name": "base2", "level": 3}], [{"name": "refdiff", "level": 3}], _zstd(9)],
+        "bases": [[{"name": "dinucleotides", "level": 3}], [{"name": "refdiff", "level": 3}], _zstd(9)],
         "qualities": [_zstd(3), [{"name": "rans"}]],
         "metadata": [_zstd(3), [{"name": "names"}], [{"name": "rans"}]],
         "text": [_zstd(3), [{"name": "rans"}]],
@@ -48,7 +48,7 @@ _CANDIDATES: dict[str, dict[str, list[Config]]] = {
         "number": [_zstd(3)],
     },
     "small": {
-        "bases": [[{"name": "base2", "level": 9}], [{"name": "refdiff", "level": 9}], _zstd(15)],
+        "bases": [[{"name": "dinucleotides", "level": 9}], [{"name": "refdiff", "level": 9}], _zstd(15)],
         "qualities": [[{"name": "rans"}], _zstd(9), [{"name": "fqz"}]],
         "metadata": [[{"name": "names"}], _zstd(15)],
         "text": [[{"name": "rans"}], _zstd(15)],

@@ -6,6 +6,7 @@ A directory at the front says where each stream is, so that a reader of one fiel
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,8 +79,17 @@ class StreamWriter:
     def add(self, name: str, data: Any) -> None:
         """A stream of bytes; one without bytes is left out."""
         raw = memoryview(data).cast("B") if memoryview(data).nbytes else memoryview(b"")
-        if not len(raw):
-            return
+        if len(raw):
+            self._streams.append((name.encode("latin-1"), *self._coded(raw)))
+
+    def add_smaller(self, streams: Mapping[str, U8]) -> None:
+        """Of several streams that say the same, the one that takes least; the first of equal ones."""
+        coded = [(name.encode("latin-1"), *self._coded(data.data)) for name, data in streams.items() if len(data)]
+        if coded:
+            self._streams.append(min(coded, key=lambda stream: len(stream[-1])))
+
+    def _coded(self, raw: memoryview) -> tuple[int, int, bytes]:
+        """Coder, size and stored bytes of a stream."""
         coder, stored = STORED, b""
         if not self._hopeless(raw):
             coder, stored = ZSTD, self._zstd.encode(raw)
@@ -89,7 +99,7 @@ class StreamWriter:
             coded = rans.compress(np.frombuffer(raw, np.uint8))
             if len(coded) < len(stored):
                 coder, stored = RANS, bytes(coded)
-        self._streams.append((name.encode("latin-1"), coder, len(raw), stored))
+        return coder, len(raw), stored
 
     def _hopeless(self, raw: memoryview) -> bool:
         """Whether fast levels would only lose time on a large stream, such as bases in no order: by three samples."""

@@ -21,6 +21,7 @@ from tests.support.columns import BASES, TEXT, alignments, assert_equal
 
 ALIGNMENTS: list[dict[str, Any]] = [{"name": "alignments", "level": 3}]
 BASE2: list[dict[str, Any]] = [{"name": "base2", "level": 1}]
+DINUCLEOTIDES: list[dict[str, Any]] = [{"name": "dinucleotides", "level": 3}]
 TAGS: list[dict[str, Any]] = [{"name": "tags", "level": 1}]
 FIELD_LISTS = st.lists(
     st.lists(st.tuples(st.one_of(st.sampled_from([b"NM", b"RG"]), tag_names), tag_values), max_size=5).map(
@@ -125,12 +126,59 @@ def test_a_slice_encodes_like_its_own_records(column: Alignments, data: st.DataO
     assert_equal(found, expected)
 
 
-@given(st.one_of(TEXT, BASES))
-def test_bases(column: Column) -> None:
+@pytest.mark.parametrize("chain", [BASE2, DINUCLEOTIDES], ids=["base2", "dinucleotides"])
+@given(column=st.one_of(TEXT, BASES), repeat=st.sampled_from([1, 200]))
+def test_bases(chain: list[dict[str, Any]], column: Column, repeat: int) -> None:
     """What is no base is a run of exceptions, never changed."""
-    encoded = Chain.from_json(BASE2).encode(column)
-    found = Chain.from_json(BASE2).decode(bytes(encoded.data), len(column), encoded.sizes, encoded.raw_size)
+    column = Column.from_list([record * repeat for record in column])
+    encoded = Chain.from_json(chain).encode(column)
+    found = Chain.from_json(chain).decode(bytes(encoded.data), len(column), encoded.sizes, encoded.raw_size)
     assert_equal(found, column)
+
+
+def genome_like(records: int) -> Column:
+    """Bases among which no G follows a C, and nothing else is known of them."""
+    letters = np.random.default_rng(1).choice(np.frombuffer(b"ACGT", np.uint8), 100 * records)
+    letters[1:][(letters[:-1] == ord("C")) & (letters[1:] == ord("G"))] = ord("T")
+    return Column.from_lengths(letters, np.full(records, 100))
+
+
+def test_dinucleotides_are_smaller_where_bases_depend_on_each_other() -> None:
+    column = genome_like(5000)
+    encoded = Chain.from_json(DINUCLEOTIDES).encode(column)
+    entries = StreamReader(encoded.data, "dinucleotides").entries
+    assert set(entries) == {"pairs"}
+    assert entries["pairs"].raw == 250_000
+    assert entries["pairs"].stored < 0.99 * len(encode([{"name": "base2", "level": 3}], column))
+    found = Chain.from_json(DINUCLEOTIDES).decode(bytes(encoded.data), 5000, encoded.sizes, encoded.raw_size)
+    assert_equal(found, column)
+    # With fast levels, and where there is nothing to gain, they are as base2 has them.
+    fast = [{"name": "dinucleotides", "level": 1}]
+    assert encode(fast, column) == encode(BASE2, column)
+
+
+def four_bases(**streams: bytes) -> Any:
+    writer = StreamWriter(3)
+    for name, data in streams.items():
+        writer.add(name, data)
+    payload = writer.finish()
+    return Chain.from_json(DINUCLEOTIDES).decode(payload, 1, np.array([4]), len(payload))
+
+
+def test_pairs_are_halves_of_packed_bytes() -> None:
+    assert list(four_bases(pairs=b"\x0f\x04")) == [b"TTAC"]
+    assert list(four_bases(bases=b"\x4f")) == [b"TTAC"]
+
+
+@pytest.mark.parametrize(
+    ("streams", "reason"),
+    [({"pairs": b"\x0f\x10"}, "none of the symbols"), ({"pairs": b"\x0f"}, "1 bytes, not 2"),
+     ({"pairs": b"\x0f\x0f\0\0"}, "4 bytes, more than 2"),
+     ({"pairs": b"\x0f\x0f", "bases": b"\xff"}, "unknown stream")],
+)  # fmt: skip
+def test_pairs_that_make_no_bases_are_refused(streams: dict[str, bytes], reason: str) -> None:
+    with pytest.raises(CodecError, match=reason):
+        four_bases(**streams)
 
 
 def test_bases_take_two_bits() -> None:

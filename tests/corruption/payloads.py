@@ -34,7 +34,7 @@ from tests.corruption.campaign import SAM, SECONDS, damage
 MOST = 1 << 28
 
 #: Codecs that lie in no profile, and what they take.
-OTHERS = {"bases": [["base3"]], "results": [["protobuf"]], "qualities": [["gzip"], []]}
+OTHERS = {"bases": [["base3"], ["base2"]], "results": [["protobuf"]], "qualities": [["gzip"], []]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,6 +228,26 @@ def _pair(i: int) -> list[Entry]:
     ]  # fmt: skip
 
 
+def dinucleotides() -> tuple[Dataset, dict[str, Any]]:
+    """Bases that go in pairs, and too few to do so."""
+    # Each third letter is one of the two that may follow the one before: no CG, and nothing that is there twice.
+    letters = [
+        ["AC", "CT", "GA", "TG"][i % 4][i * i * 7919 % 8191 % 2] + "CAGT"[i * 7907 % 8209 % 4] for i in range(4096)
+    ]  # fmt: skip
+    texts = ["".join(letters[i * 64 : i * 64 + 60]) for i in range(64)]
+    records = [text + "N" * (i % 7) + "acgtRY"[: i % 5] for i, text in enumerate(texts)]
+    held, columns = {"bases": records}, columns_of(["bases"])
+    columns["bases"] = ColumnSpec(RecordType.BASES, [{"name": "dinucleotides", "level": 3}], "bases")
+    draft = Draft.create(FOLDER / "dinucleotides.agd", columns, {"operation": "golden"}, orientation=Orientation.READ)
+    chunks = [
+        Chunk(first, stop - first, {"bases": draft.write(
+            "bases", first, Column.from_list([r.encode("latin-1") for r in records[first:stop]])
+        )})
+        for first, stop in ((0, 62), (62, 64))
+    ]  # fmt: skip
+    return draft.commit(chunks), {"generations": [held]}
+
+
 def empty() -> tuple[Dataset, dict[str, Any]]:
     """A dataset without records."""
     draft = Draft.create(
@@ -239,7 +259,8 @@ def empty() -> tuple[Dataset, dict[str, Any]]:
 def main() -> None:
     """Write the datasets that are not there, and what they must read as."""
     FOLDER.mkdir(exist_ok=True)
-    left = [make for make in (reads, types, empty, streams) if not (FOLDER / f"{make.__name__}.agd").exists()]
+    made = (reads, types, empty, streams, dinucleotides)
+    left = [make for make in made if not (FOLDER / f"{make.__name__}.agd").exists()]
     if not left:
         sys.exit(f"all datasets of {FOLDER.name} are there: they are never written again")
     for make in left:

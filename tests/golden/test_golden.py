@@ -48,7 +48,7 @@ def plain(column: AnyColumn) -> list[Any]:
 
 
 def test_there_are_golden_files() -> None:
-    assert {path.stem for path in EXPECTED} >= {"reads", "types", "empty", "streams"}
+    assert {path.stem for path in EXPECTED} >= {"reads", "types", "empty", "streams", "dinucleotides"}
 
 
 @pytest.mark.parametrize("path", EXPECTED, ids=lambda p: f"{p.parent.name}-{p.stem}")

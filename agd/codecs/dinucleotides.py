@@ -1,0 +1,71 @@
+"""Bases packed into two bits each, coded in twos (``spec/codecs/dinucleotides.md``)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from agd import kernels
+from agd.batch import I64, AnyColumn, Column
+from agd.codecs.base import Kind, register
+from agd.codecs.base2 import pack_bases, unpack_bases
+from agd.codecs.streams import RANS_LEVEL, StreamReader, StreamWriter
+from agd.errors import CodecError
+
+_HALVES = np.arange(16, dtype=np.uint8)
+
+
+@register
+class Dinucleotides:
+    """As ``base2``; but where it is smaller, two bases make a symbol, whose probability depends on the two before it.
+
+    Genomes are not random: of 16 dinucleotides after each other some are rare, such as those with CG in mammals.
+
+    Parameters
+    ----------
+    level : int
+        Of Zstandard, -50 to 22; dinucleotides are tried from 3 on.
+    """
+
+    name: ClassVar[str] = "dinucleotides"
+    version: ClassVar[int] = 1
+    kind: ClassVar[Kind] = Kind.PACK
+    sized: ClassVar[bool] = True
+
+    def __init__(self, level: int = 3) -> None:
+        self.level = level
+        StreamWriter(level)
+
+    def config(self) -> dict[str, Any]:
+        """See :class:`agd.codecs.base.Codec`."""
+        return {"level": self.level}
+
+    def encode(self, column: AnyColumn) -> bytes:
+        """See :class:`agd.codecs.base.PackCodec`."""
+        if not isinstance(column, Column):
+            raise CodecError("dinucleotides", "codecs", "takes records of letters only")
+        writer = StreamWriter(self.level)
+        packed = pack_bases(writer, column.compact())
+        streams = {"bases": packed}
+        if self.level >= RANS_LEVEL:
+            streams["pairs"] = np.empty(2 * len(packed), np.uint8)
+            kernels.symbols_unpack(packed, _HALVES, streams["pairs"])
+        writer.add_smaller(streams)
+        return writer.finish()
+
+    def decode(self, data: memoryview, count: int, sizes: I64 | None) -> Column:
+        """See :class:`agd.codecs.base.PackCodec`."""
+        assert sizes is not None
+        reader = StreamReader(data, "dinucleotides")
+        total = int(sizes.sum())
+        size = (total + 3) // 4
+        if "pairs" in reader.entries:
+            pairs = reader.exactly("pairs", 2 * size)
+            packed = np.empty(size, np.uint8)
+            kernels.symbols_pack(pairs, _HALVES, packed)
+        else:
+            packed = reader.get("bases", size)
+        values = unpack_bases(reader, packed, total)
+        reader.finish()
+        return Column.from_lengths(values, sizes)
