@@ -417,7 +417,7 @@ def _check_needed(url: str, base: Manifest, replaced: Collection[str]) -> None:
         needed = [n for n in needed_columns(spec.codecs, url) if n in replaced and n in base.columns]
         if needed and name not in replaced:
             raise UsageError(
-                f"{url}: the column {name!r} is stored as differences to {needed[0]!r}, which would be replaced",
+                f"{url}: the column {name!r} cannot be read without {needed[0]!r}, which would be replaced",
                 f"store it for itself first: agd recompress {url} --column {name} --profile fast",
             )
 

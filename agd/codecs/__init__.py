@@ -6,18 +6,19 @@ from agd.codecs.base2 import Base2
 from agd.codecs.bases import Base3
 from agd.codecs.chain import Chain, Encoded, decode_bytes, encode_bytes
 from agd.codecs.compress import Gzip, Zstd
-from agd.codecs.context import Context, needed_columns
+from agd.codecs.context import Context, needed_columns, needs_reference
 from agd.codecs.derived import Derived
 from agd.codecs.dinucleotides import Dinucleotides
 from agd.codecs.qualities import Fqz
 from agd.codecs.rans import Rans
 from agd.codecs.read_names import Names
 from agd.codecs.refdiff import RefDiff
+from agd.codecs.strand import Strand
 from agd.codecs.structured import Protobuf
 from agd.codecs.tag_streams import Tags
 
 __all__ = [
     "AlignmentStreams", "Base2", "Base3", "Chain", "Codec", "Context", "Derived", "Dinucleotides", "Encoded", "Fqz",
-    "Gzip", "Kind", "Names", "Protobuf", "Rans", "RefDiff", "Tags", "Zstd", "decode_bytes", "encode_bytes", "names",
-    "needed_columns", "register",
+    "Gzip", "Kind", "Names", "Protobuf", "Rans", "RefDiff", "Strand", "Tags", "Zstd", "decode_bytes", "encode_bytes",
+    "names", "needed_columns", "needs_reference", "register",
 ]  # fmt: skip

@@ -36,3 +36,11 @@ def needed_columns(chain: list[dict[str, Any]], where: str = "codec chain") -> t
     from agd.codecs.base import kind_of
 
     return tuple(name for config in chain for name in getattr(kind_of(config, where), "needs", ()))
+
+
+def needs_reference(chain: list[dict[str, Any]], where: str = "codec chain") -> bool:
+    """Whether a chain needs the reference, from its JSON; what needs other columns does, unless it says otherwise."""
+    from agd.codecs.base import kind_of
+
+    kinds = [kind_of(config, where) for config in chain]
+    return any(getattr(kind, "needs", ()) and getattr(kind, "needs_reference", True) for kind in kinds)

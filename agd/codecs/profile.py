@@ -49,7 +49,7 @@ _CANDIDATES: dict[str, dict[str, list[Config]]] = {
     },
     "small": {
         "bases": [[{"name": "dinucleotides", "level": 9}], [{"name": "refdiff", "level": 9}], _zstd(15)],
-        "qualities": [[{"name": "rans"}], _zstd(9), [{"name": "fqz"}]],
+        "qualities": [[{"name": "rans"}], _zstd(9), [{"name": "fqz"}], [{"name": "strand"}, {"name": "fqz"}]],
         "metadata": [[{"name": "names"}], _zstd(15)],
         "text": [[{"name": "rans"}], _zstd(15)],
         "structured": [

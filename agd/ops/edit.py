@@ -144,7 +144,7 @@ def _columns(m: Manifest, names: dict[str, str]) -> Manifest:
         for needed in needed_columns(spec.codecs):
             if needed not in columns:
                 raise ColumnError(
-                    f"the column {name!r} is stored as differences to {needed!r}",
+                    f"the column {name!r} cannot be read without {needed!r}, as it is stored",
                     f"store it for itself first: agd recompress DATASET --column {name} --profile fast",
                 )
     changed = {name for name in (*m.columns, *columns) if names.get(name) != name}

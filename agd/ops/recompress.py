@@ -9,7 +9,7 @@ from typing import Any
 
 from agd import __version__
 from agd.batch import AnyColumn
-from agd.codecs import Context, needed_columns
+from agd.codecs import Context, needed_columns, needs_reference
 from agd.codecs.profile import PROFILES, Config, candidates, choose
 from agd.dataset import Dataset
 from agd.draft import Draft
@@ -150,13 +150,13 @@ class _Job:
             if needed_columns(chain):
                 if not all(name in have for name in needed_columns(chain)) or not self.dataset.manifest.references:
                     continue
-                if found is None:
+                if found is None and needs_reference(chain):
                     try:
                         self.dataset.genome.load()
                         found = True
                     except ReferenceNotFoundError:
                         found = False
-                if not found:
+                if not found and needs_reference(chain):
                     continue
             usable.append(chain)
         return usable

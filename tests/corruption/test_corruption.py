@@ -26,7 +26,7 @@ def test_damaged_payloads_of_every_codec(tmp_path: Path, monkeypatch: pytest.Mon
     tried = {step for label in counts for step in label.partition(" by ")[2].partition(":")[0].split()}
     # Every codec, and gzip and zstd where the damage is noticed by them.
     assert tried >= {"base2", "dinucleotides", "base3", "refdiff", "rans", "fqz", "names", "alignments", "derived",
-                     "protobuf", "tags", "zstd", "gzip"}  # fmt: skip
+                     "protobuf", "tags", "strand", "zstd", "gzip"}  # fmt: skip
     assert {label.partition(":")[0] for label in counts if label.endswith("noticed")} >= {
         "bases by refdiff", "metadata by names", "qualities by rans", "results by alignments",
     }  # fmt: skip

@@ -248,6 +248,41 @@ def dinucleotides() -> tuple[Dataset, dict[str, Any]]:
     return draft.commit(chunks), {"generations": [held]}
 
 
+def strand() -> tuple[Dataset, dict[str, Any]]:
+    """Qualities as they were read, of alignments on both strands."""
+    pairs = [line for i in range(10) for line in _pair(i)]
+    qualities = [chr(33 + i % 60) * 20 + "HGFEDCBA" * (i % 9) for i in range(20)]
+    held: dict[str, Any] = {"qualities": qualities, "results": pairs}
+    specs = columns_of(["results"])
+    specs["qualities"] = ColumnSpec(RecordType.TEXT, [{"name": "strand"}, {"name": "fqz"}], "qualities")
+    draft = Draft.create(FOLDER / "strand.agd", specs, {"operation": "golden"}, orientation=Orientation.SEQ)
+    results = alignments(pairs)
+    cells = {"results": draft.write("results", 0, results)}
+    # A codec that needs another column is given it by who has it: here, all that it asks for.
+    context = _Known(results)
+    data, cells["qualities"] = draft.encode(
+        "qualities", 0, Column.from_list([q.encode("latin-1") for q in qualities]), context=context
+    )
+    draft.store("qualities", 0, data)
+    return draft.commit([Chunk(0, 20, cells)]), {"generations": [held]}
+
+
+class _Known:
+    """The context of one column, which is known."""
+
+    orientation = Orientation.SEQ
+
+    def __init__(self, results: Alignments) -> None:
+        self._results = results
+
+    def column(self, name: str) -> AnyColumn:
+        assert name == "results"
+        return self._results
+
+    def genome(self) -> tuple[Any, Any]:
+        raise AssertionError("there is no reference")
+
+
 def empty() -> tuple[Dataset, dict[str, Any]]:
     """A dataset without records."""
     draft = Draft.create(
@@ -259,7 +294,7 @@ def empty() -> tuple[Dataset, dict[str, Any]]:
 def main() -> None:
     """Write the datasets that are not there, and what they must read as."""
     FOLDER.mkdir(exist_ok=True)
-    made = (reads, types, empty, streams, dinucleotides)
+    made = (reads, types, empty, streams, dinucleotides, strand)
     left = [make for make in made if not (FOLDER / f"{make.__name__}.agd").exists()]
     if not left:
         sys.exit(f"all datasets of {FOLDER.name} are there: they are never written again")

@@ -10,16 +10,19 @@ import numpy as np
 import pytest
 
 import agd
+from agd.batch import Alignments, Column
+from agd.cell import default_spec
 from agd.chunkfile import parse_header
 from agd.codecs import Chain
 from agd.codecs.profile import independent
 from agd.dataset import Dataset
 from agd.draft import Draft
-from agd.errors import ColumnError, ReferenceNotFoundError, StorageError, UsageError
+from agd.errors import CodecError, ColumnError, ReferenceNotFoundError, StorageError, UsageError
+from agd.manifest import Chunk
 from agd.ops.recompress import recompress
 from agd.run import SerialRunner, ThreadRunner
 from agd.storage import LocalStorage
-from agd.types import RecordType
+from agd.types import Orientation, RecordType, Reference
 from tests.support.columns import assert_equal
 
 
@@ -125,8 +128,59 @@ def _sequences(path: Path) -> dict[str, bytes]:
 def test_what_bases_depend_on_is_not_replaced(made: tuple[Path, Path, Path], dataset: Dataset) -> None:
     recompress(dataset, codecs={"bases": [{"name": "refdiff"}]})
     spec = {"results": dataset.manifest.columns["results"]}
-    with pytest.raises(UsageError, match="stored as differences to 'results'"):
+    with pytest.raises(UsageError, match="cannot be read without 'results'"):
         Draft.extend(dataset, spec, {}, replace=True)
+
+
+def test_qualities_in_the_order_of_sequencing(
+    dataset: Dataset, made: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, chain = whole(dataset), [{"name": "strand"}, {"name": "rans"}]
+    recompress(dataset, codecs={"qualities": chain})
+    monkeypatch.setenv("AGD_REFERENCE", str(tmp_path / "none.fa"))
+    again = Dataset.open(dataset.url)
+    assert_same_records(again, expected)
+    assert_equal(again.read(again.chunks[1], ["qualities"])["qualities"],
+                 dataset.read(dataset.chunks[1], ["qualities"])["qualities"])  # fmt: skip
+    # What is stored is as the sequencer gave it.
+    context = again.context(again.chunks[0], again.fetch(again.chunks[0]))
+    stored = Chain.from_json(chain).values[0].encode(context.whole("qualities"), context)  # type: ignore[attr-defined,call-arg]
+    columns = dataset.read(dataset.chunks[0])
+    turned = (columns.alignments().flag & 16 != 0) & (dataset.orientation is Orientation.SEQ)
+    qualities = list(columns.ragged("qualities"))
+    assert list(stored) == [q[::-1] if turn else q for q, turn in zip(qualities, turned.tolist(), strict=True)]
+    assert turned.any() == (dataset.orientation is Orientation.SEQ)
+    with pytest.raises(ColumnError, match="'qualities' cannot be read without 'results'"):
+        agd.drop_column(again, "results")
+
+
+def test_a_profile_turns_qualities_without_a_reference(made: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    falling = 80 - np.arange(100) // 3 + np.random.default_rng(1).integers(-6, 7, (600, 100))
+    falling[1::2] = falling[1::2, ::-1]
+    steep = Column.from_lengths(falling.astype(np.uint8).reshape(-1), np.full(600, 100))
+    none = Alignments.null(600)
+    results = none.replace(flag=(np.arange(600) % 2 * 16).astype(np.uint16), valid=None)
+    specs = {name: default_spec(name) for name in ("qualities", "results")}
+    draft = Draft.create(str(tmp_path / "steep.agd"), specs, {}, orientation=Orientation.SEQ)
+    columns: dict[str, Any] = {"qualities": steep, "results": results}
+    cells = {name: draft.write(name, 0, column) for name, column in columns.items()}
+    dataset = draft.commit([Chunk(0, 600, cells)], references=(Reference("r", 9),))
+    recompress(dataset, profile="small", columns=["qualities"])
+    again = Dataset.open(dataset.url)
+    assert [c["name"] for c in again.manifest.columns["qualities"].codecs] == ["strand", "fqz"]
+    assert_same_records(again, whole(dataset))
+
+
+def test_qualities_and_alignments_must_belong_together(dataset: Dataset) -> None:
+    chunk = dataset.chunks[0]
+    context = dataset.context(chunk, dataset.fetch(chunk))
+    column = dataset.read(chunk, ["qualities"]).ragged("qualities").slice(0, 7)
+    chain = Chain.from_json([{"name": "strand"}, {"name": "rans"}])
+    if dataset.orientation is Orientation.READ:
+        assert chain.encode(column, context).raw_size == column.compact().values.nbytes
+        return
+    with pytest.raises(CodecError, match="have no alignments that belong to them"):
+        chain.encode(column, context)
 
 
 def test_sorting_what_was_recompressed(dataset: Dataset, tmp_path: Path) -> None:
