@@ -72,9 +72,9 @@ template <bool ORDER1> void decode_tile(Decoder &coder, Step *steps) {
             for (int l = 0; l < 4; l++) {
                 uint16_t w;
                 std::memcpy(&w, word, 2);
-                const uint32_t longer = x[l] << 16 | w, small = x[l] < LOWEST;
+                const uint32_t small = x[l] < LOWEST;
                 word += 2 * small;
-                state[l] = small ? longer : x[l];
+                state[l] = x[l] << (16 * small) | (w & (0 - small));
             }
             for (int l = 0; l < 4; l++) {
                 steps[t][(size_t)(first + l)] = (uint8_t)entry[l];

@@ -47,6 +47,7 @@ template <bool ORDER1> void encode_steps(Encoder &coder, const Step *steps, int6
     const uint64_t *entries = coder.table.entries.data();
     const int shift = coder.table.shift, bits = coder.table.bits;
     uint16_t *word = coder.word;
+    bool absent = false;
     for (int64_t t = count; t >= 1; t--)
         // Four lanes together: what does not depend on the words goes on at once.
         for (int first = LANES - 4; first >= 0; first -= 4) {
@@ -55,13 +56,14 @@ template <bool ORDER1> void encode_steps(Encoder &coder, const Step *steps, int6
             uint64_t entry[4];
             for (int l = 0; l < 4; l++) {
                 entry[l] = entries[(ORDER1 ? (size_t)context[l] << shift : 0) + value[l]];
-                coder.absent |= entry[l] == 0;
+                absent |= entry[l] == 0;
             }
             for (int l = 3; l >= 0; l--) {
                 const uint32_t limit = (((uint32_t)entry[l] & 0xFFF) + 1) << (31 - bits), full = state[l] >= limit;
                 word[-1] = (uint16_t)state[l];
                 word -= full;
-                x[l] = state[l] >> (16 * full);
+                const uint32_t shorter = state[l] >> 16;
+                x[l] = full ? shorter : state[l];
             }
             for (int l = 0; l < 4; l++) {
                 const uint32_t packed = (uint32_t)entry[l], f = (packed & 0xFFF) + 1;
@@ -70,6 +72,7 @@ template <bool ORDER1> void encode_steps(Encoder &coder, const Step *steps, int6
             }
         }
     coder.word = word;
+    coder.absent |= absent;
 }
 
 #if defined(AGD_X86)
