@@ -11,6 +11,7 @@ from agd.batch import I64, U8, AnyColumn, Column
 from agd.codecs.base import Kind, register
 from agd.codecs.streams import StreamReader, StreamWriter
 from agd.errors import CodecError
+from agd.kernels.memory import empty
 
 _KEEP = np.frombuffer(b"ACGT", np.uint8)
 
@@ -87,7 +88,7 @@ def unpack_bases(reader: StreamReader, packed: U8, total: int) -> U8:
     """The ``total`` letters that were given to :func:`pack_bases`."""
     if len(packed) != (total + 3) // 4:
         raise CodecError("base2", "bases", f"{len(packed)} bytes for {total} bases")
-    values = np.empty(total, np.uint8)
+    values = empty(total)
     kernels.base2_unpack(packed, total, values)
     letters = reader.get("run.letter", total)
     if len(letters):

@@ -11,6 +11,7 @@ from agd.batch import I32, I64, U8, Alignments, AnyColumn, Column
 from agd.codecs.base import Kind, register
 from agd.codecs.context import Context
 from agd.errors import CodecError, KernelError
+from agd.kernels.memory import empty
 from agd.types import Flag, Orientation
 
 #: No column of tags is larger than this once decoded (bytes).
@@ -56,7 +57,7 @@ class Derived:
         expected = expected_tags(column, context)
         # One NM and one MD a record is what there is, hardly ever more.
         room = len(tags.values) + 2 * len(tags) + int(expected[2][-1])
-        out, offsets = np.empty(room, np.uint8), np.empty(len(tags) + 1, np.int64)
+        out, offsets = empty(room), np.empty(len(tags) + 1, np.int64)
         total = kernels.aux_restore(tags.values, tags.offsets, *expected, out, offsets)
         if total > LIMIT:
             raise CodecError("derived", "tags", f"{total} bytes of tags")

@@ -12,6 +12,7 @@ from agd import kernels
 from agd.batch import U8, U16, U32
 from agd.codecs.base import Kind, register
 from agd.errors import CodecError, KernelError
+from agd.kernels.memory import empty
 
 #: What a stream may consist of; the bits of its first byte.
 STORED, ORDER1, PACKED, REPEATS = 1, 2, 4, 8
@@ -228,7 +229,7 @@ def _read(stream: U8, limit: int, outer: bool) -> U8:
         repeats = _read_repeats(cursor.take(size), kept + n // 255)
     data = _read_values(cursor, kind, kept)
     if kind & REPEATS:
-        out = np.empty(n, np.uint8)
+        out = empty(n)
         kernels.repeats_join(data, repeats, repeated, out)
         return out
     return data
@@ -246,7 +247,7 @@ def _read_values(cursor: _Cursor, kind: int, count: int) -> U8:
     symbols = cursor.symbols()
     per = _per_byte(len(symbols))
     packed = _decode(cursor, kind, -(-count // per) if per else 0)
-    out = np.empty(count, np.uint8)
+    out = empty(count)
     kernels.symbols_unpack(packed, symbols, out)
     return out
 
@@ -255,7 +256,7 @@ def _decode(cursor: _Cursor, kind: int, count: int) -> U8:
     base, last, bits, size = cursor.unpack(_TABLE)
     order, span = int(bool(kind & ORDER1)), last + 1
     frequencies = _unpack_table(cursor.take(size), span if order else 1, span)
-    out = np.empty(count, np.uint8)
+    out = empty(count)
     kernels.rans_decode(cursor.rest, base, span, order, bits, frequencies, out)
     return out
 

@@ -13,6 +13,7 @@ from agd.codecs.base2 import read_bases, write_bases
 from agd.codecs.context import Context
 from agd.codecs.streams import StreamReader, StreamWriter
 from agd.errors import CodecError
+from agd.kernels.memory import empty
 from agd.types import Flag, Orientation
 
 
@@ -82,7 +83,7 @@ def predict(offsets: I64, context: Context) -> tuple[U8, int]:
     letters, contig_offsets = context.genome()
     placed = results.flag & np.uint16(Flag.UNMAPPED) == 0
     turned = (results.flag & np.uint16(Flag.REVERSE) != 0) & (context.orientation is Orientation.READ)
-    out = np.empty(int(offsets[-1]), np.uint8)
+    out = empty(int(offsets[-1]))
     cigar = results.cigar
     assert cigar.offsets is not None
     predicted, lacking = kernels.predict_bases(

@@ -19,6 +19,7 @@ from agd.batch import I64, U8
 from agd.codecs import rans
 from agd.codecs.compress import Zstd
 from agd.errors import CodecError
+from agd.kernels.memory import empty
 
 #: How the bytes of a stream are stored.
 STORED, ZSTD, RANS = 0, 1, 2
@@ -238,7 +239,7 @@ class StreamReader:
             names.pop()
         if not names or not count:
             return np.zeros(count, np.int64)
-        out = np.empty(count, np.int64)
+        out = empty(8 * count).view(np.int64)
         planes = [self.exactly(plane, count) if plane in self.entries else _NO_BYTES for plane in names]
         # A bound that damage has put beyond what numbers can be is none.
         if not kernels.planes_join(planes, signed, min(largest, _LARGEST), out):

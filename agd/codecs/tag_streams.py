@@ -11,6 +11,7 @@ from agd.batch import I64, AnyColumn, Column
 from agd.codecs.base import Kind, register
 from agd.codecs.streams import StreamReader, StreamWriter
 from agd.errors import CodecError, KernelError
+from agd.kernels.memory import empty
 
 #: Bytes of the values of the types of one size.
 SIZES = {"A": 1, "c": 1, "C": 1, "s": 2, "S": 2, "i": 4, "I": 4, "f": 4, "d": 8}
@@ -117,7 +118,7 @@ def read_tags(reader: StreamReader, count: int) -> Column:
     total = sum(map(len, streams)) + int(sizes[codes].sum())
     if total > LIMIT:
         raise CodecError("tags", "tag.line", f"{total} bytes of tags")
-    values, offsets = np.empty(total, np.uint8), np.empty(count + 1, np.int64)
+    values, offsets = empty(total), np.empty(count + 1, np.int64)
     kernels.tag_join(codes, lines, keys, streams, values, offsets)
     return Column(values, offsets)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from agd.errors import UsageError
+from agd.kernels import memory as arrays
 from agd.run.runner import Runner
 from agd.units import format_size
 
@@ -81,6 +82,7 @@ def release() -> None:
 
     Threads that take turns with large arrays otherwise leave holes behind that add to the resident set.
     """
+    arrays.release()
     trim = _malloc_trim()
     if trim is not None:
         trim(0)

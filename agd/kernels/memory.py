@@ -1,0 +1,80 @@
+"""Large arrays whose memory is used again."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import Any
+
+import numpy as np
+
+from agd.batch import U8
+
+#: Arrays of fewer bytes come from numpy; no more bytes than this are kept for what is asked for next.
+SMALLEST, KEPT = 1 << 18, 1 << 26
+
+
+class Pool:
+    """Memory of large arrays that are gone, for those that come next.
+
+    Fresh memory has to be cleared by the system: for columns that come and go that takes a third as long as to decode
+    them. An array gives its memory back when it and all views of it are gone.
+    """
+
+    def __init__(self, smallest: int = SMALLEST, kept: int = KEPT) -> None:
+        self._smallest, self._most = smallest, kept
+        self._free: list[U8] = []
+        self._kept = 0
+        self._lent: dict[int, Any] = {}
+        # Arrays may go while the lock is held by the same thread.
+        self._lock = threading.RLock()
+
+    def empty(self, size: int) -> U8:
+        """Array of bytes that are whatever they are, as ``numpy.empty`` gives them."""
+        if size < self._smallest:
+            return np.empty(size, np.uint8)
+        block = self._take(size)
+        # Views of an array name as their base the first that owns no memory: this one, never the block.
+        array = np.frombuffer(block.data, np.uint8, size)
+        key = id(array)
+        with self._lock:
+            self._lent[key] = weakref.ref(array, lambda _: self._give(key, block))
+        return array
+
+    def _take(self, size: int) -> U8:
+        with self._lock:
+            fitting = [i for i, block in enumerate(self._free) if size <= len(block) <= 2 * size]
+            if fitting:
+                block = self._free.pop(min(fitting, key=lambda i: len(self._free[i])))
+                self._kept -= len(block)
+                return block
+        # A little more than is asked for: the next one may need it.
+        return np.empty(size + size // 16, np.uint8)
+
+    def _give(self, key: int, block: U8) -> None:
+        with self._lock:
+            self._lent.pop(key, None)
+            self._free.append(block)
+            self._kept += len(block)
+            while self._kept > self._most:
+                self._kept -= len(self._free.pop(0))
+
+
+    def clear(self) -> None:
+        """Keep nothing."""
+        with self._lock:
+            self._free.clear()
+            self._kept = 0
+
+
+_pool = Pool()
+
+
+def empty(size: int) -> U8:
+    """Array of ``size`` bytes that are whatever they are, for a column of a chunk."""
+    return _pool.empty(size)
+
+
+def release() -> None:
+    """Give all memory that is kept back to the C library."""
+    _pool.clear()

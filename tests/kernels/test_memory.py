@@ -1,0 +1,100 @@
+"""Memory that is used again."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from agd.kernels.memory import Pool
+
+
+def address(array: np.ndarray) -> int:  # type: ignore[type-arg]
+    return int(array.__array_interface__["data"][0])
+
+
+def test_what_is_gone_is_used_again() -> None:
+    pool = Pool(smallest=100, kept=10_000)
+    array = pool.empty(1000)
+    array[:] = 7
+    place = address(array)
+    assert array.flags.writeable
+    assert array.flags.c_contiguous
+    del array
+    assert address(pool.empty(990)) == place
+    assert len(pool.empty(0)) == 0
+    assert pool.empty(99).base is None  # so few are not worth it
+
+
+def test_views_keep_what_they_are_of() -> None:
+    pool = Pool(smallest=100, kept=10_000)
+    array = pool.empty(1000)
+    array[:] = np.arange(1000) % 251
+    views = [array[10:500][5:], array.view(np.int64)[3:7], memoryview(array)[4:], np.asarray(memoryview(array))[9:]]
+    kept = [bytes(view) for view in views]
+    place = address(array)
+    del array
+    others = []
+    while views:
+        other = pool.empty(1000)
+        assert address(other) != place
+        other[:] = 0xEE
+        others.append(other)
+        assert [bytes(view) for view in views] == kept
+        views.pop()
+        kept.pop()
+    assert address(pool.empty(1000)) == place
+
+
+def test_no_more_is_kept_than_may_be() -> None:
+    pool = Pool(smallest=1, kept=3000)
+    arrays = [pool.empty(900) for _ in range(10)]
+    places = {address(array) for array in arrays}
+    assert len(places) == 10
+    arrays.clear()
+    assert sum(map(len, pool._free)) == pool._kept <= 3000
+    assert not pool._lent
+    again = [pool.empty(900) for _ in range(3)]
+    assert {address(array) for array in again} <= places
+    assert pool._kept == 0
+    del again
+    pool.clear()
+    assert pool._kept == 0 == len(pool._free)
+
+
+def test_arrays_of_other_sizes_are_let_be() -> None:
+    pool = Pool(smallest=1, kept=100_000)
+    large = address(pool.empty(5000))
+    assert address(pool.empty(100)) != large
+    assert address(pool.empty(6000)) != large
+    assert address(pool.empty(4900)) == large
+
+
+def test_arrays_that_leave_the_process_are_copies() -> None:
+    pool = Pool(smallest=1, kept=10_000)
+    array = pool.empty(300)
+    array[:] = 3
+    copy = pickle.loads(pickle.dumps(array))
+    del array
+    pool.empty(300)[:] = 9
+    assert (copy == 3).all()
+
+
+def test_threads_are_never_given_the_same() -> None:
+    pool = Pool(smallest=1, kept=100_000)
+
+    def run(value: int) -> bool:
+        good = True
+        for i in range(300):
+            held = [pool.empty(500 + (value * 37 + i * 11 + k) % 400) for k in range(3)]
+            for k, array in enumerate(held):
+                array[:] = 3 * value + k
+            good &= all((array == 3 * value + k).all() for k, array in enumerate(held))
+        return good
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(run, range(16)))
+    gc.collect()
+    assert not pool._lent
