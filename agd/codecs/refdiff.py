@@ -47,12 +47,15 @@ class RefDiff:
             raise CodecError("refdiff", "codecs", "takes records of letters only")
         column = column.compact()
         assert column.offsets is not None
-        expected, _ = predict(column.offsets, context)
+        expected, predicted = predict(column.offsets, context)
         writer = StreamWriter(self.level)
-        free = expected == 0
-        literals = column.values[free]
+        different = np.flatnonzero(column.values != expected)
+        free = expected[different] == 0
+        literals = column.values[different[free]]
+        if len(literals) != len(expected) - predicted:
+            literals = column.values[expected == 0]  # some of them are zeros themselves
         write_bases(writer, Column(literals, np.array([0, len(literals)])))
-        different = np.flatnonzero((column.values != expected) & ~free)
+        different = different[~free]
         writer.numbers("different.gap", np.diff(different, prepend=-1) - 1)
         writer.add("different.letter", column.values[different])
         return writer.finish()

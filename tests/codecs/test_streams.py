@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agd.batch import Alignments, Column
+from agd.batch import I64, U8, Alignments, Column
 from agd.codecs import Chain
 from agd.codecs.alignment_streams import read_fields, streams_of
 from agd.codecs.streams import StreamReader, StreamWriter
 from agd.errors import CodecError
+from agd.types import Orientation
 from tests.kernels.sam_records import tag_names, tag_values
 from tests.support.columns import BASES, TEXT, alignments, assert_equal
 
@@ -179,6 +180,37 @@ def test_pairs_are_halves_of_packed_bytes() -> None:
 def test_pairs_that_make_no_bases_are_refused(streams: dict[str, bytes], reason: str) -> None:
     with pytest.raises(CodecError, match=reason):
         four_bases(**streams)
+
+
+class Placed:
+    """Alignments of the first half of the records to a reference of A, and none of the others."""
+
+    orientation = Orientation.SEQ
+
+    def __init__(self, column: Column) -> None:
+        self._lengths = column.lengths
+
+    def column(self, name: str) -> Alignments:
+        assert name == "results"
+        count = len(self._lengths)
+        flag = np.where(np.arange(count) * 2 < count, 0, 4).astype(np.uint16)
+        cigar = Column.from_lengths((self._lengths << 4).astype(np.uint32), np.ones(count, np.int64))
+        zero = np.zeros(count, np.int64)
+        return Alignments.null(count).replace(
+            flag=flag, reference=zero.astype(np.int32), position=zero, cigar=cigar, valid=None
+        )
+
+    def genome(self) -> tuple[U8, I64]:
+        return np.full(10_000, ord("A"), np.uint8), np.array([0, 10_000])
+
+
+@given(st.lists(st.lists(st.sampled_from(b"AACNa\0"), max_size=40).map(bytes), max_size=8))
+def test_differences_of_any_bytes(records: list[bytes]) -> None:
+    column = Column.from_list(records)
+    context, chain = Placed(column), Chain.from_json([{"name": "refdiff"}])
+    encoded = chain.encode(column, context)
+    data = bytes(encoded.data)
+    assert_equal(chain.decode(data, len(column), encoded.sizes, len(data), context=context), column)
 
 
 def test_bases_take_two_bits() -> None:
