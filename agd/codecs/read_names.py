@@ -14,6 +14,7 @@ from agd.batch import I64, U8, U32, AnyColumn, Column
 from agd.codecs.base import Kind, register
 from agd.codecs.streams import StreamReader, StreamWriter
 from agd.errors import CodecError
+from agd.kernels.memory import empty
 from agd.kernels.ragged import take
 
 #: Most shapes of names that are taken apart, and the fewest names that make one; others are kept as they are.
@@ -87,14 +88,13 @@ class Names:
         links = _read_links(reader, count)
         new = _join(_read_new(reader, links.new))
         reader.finish()
-        lengths = new.lengths[links.index]
-        if int(lengths.sum()) > MAX_DECODED:
+        total = int(new.lengths[links.index].sum())
+        if total > MAX_DECODED:
             raise CodecError("names", "links", f"more than {MAX_DECODED} bytes of names")
-        column = take(new, links.index)
-        if links.turned.any():
-            assert column.offsets is not None
-            kernels.name_mates(column.values, column.offsets, links.turned)
-        return column
+        assert new.offsets is not None
+        values, offsets = empty(total), np.empty(count + 1, np.int64)
+        kernels.take_names(new.values, new.offsets, links.index, links.turned, values, offsets)
+        return Column(values, offsets)
 
     def fields(self, data: memoryview, count: int) -> dict[str, I64]:
         """Lane, tile, x and y of Illumina names, where possible without making the names.

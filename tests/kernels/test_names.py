@@ -26,9 +26,11 @@ def column(names: list[bytes]) -> Column:
     return Column.from_list([b"skipped", *names]).slice(1, 1 + len(names))
 
 
-def writable(names: list[bytes]) -> Column:
-    column = Column.from_list(names)
-    return Column(column.values.copy(), column.offsets)
+def taken(kernels: ModuleType, names: Column, index: Any, turned: Any) -> list[bytes]:
+    index = np.array(index, np.int64)
+    out, offsets = np.zeros(int(names.lengths[index].sum()), np.uint8), np.zeros(len(index) + 1, np.int64)
+    kernels.take_names(names.values, names.offsets, index, turned, out, offsets)
+    return list(Column(out, offsets))
 
 
 def links(kernels: ModuleType, names: Column) -> tuple[list[int], list[int]]:
@@ -59,11 +61,9 @@ def test_links_of_known_names(
     kernels: ModuleType, names: list[bytes], distances: list[int], mates: list[int]
 ) -> None:
     assert links(kernels, column(names)) == (distances, mates)
-    turned = writable(names)
     mask = np.array([name in (b"a/1", b"a 2:N:0") for name in names], np.uint8)
-    kernels.name_mates(turned.values, turned.offsets, mask)
     exchange = {b"a/1": b"a/2", b"a 2:N:0": b"a 1:N:0"}
-    assert list(turned) == [exchange.get(name, name) for name in names]
+    assert taken(kernels, column(names), range(len(names)), mask) == [exchange.get(name, name) for name in names]
 
 
 @given(links=st.lists(st.tuples(st.integers(-1, 20), st.integers(0, 1)), max_size=20), extra=st.integers(-1, 1))
@@ -92,16 +92,29 @@ def test_links_lead_back_to_the_names(kernels: ModuleType, names: list[bytes]) -
     index, turned = np.empty(len(names), np.int64), np.empty(len(names), np.uint8)
     kernels.follow_links(distances, mates[distances > 0], index, turned)
     new = [name for name, distance in zip(names, distances.tolist(), strict=True) if not distance]
-    found = writable([new[i] for i in index.tolist()])
-    kernels.name_mates(found.values, found.offsets, turned)
-    assert list(found) == names
+    assert taken(kernels, column(new), index, turned) == names
 
 
 def test_a_name_without_mate_digit_cannot_be_turned(kernels: ModuleType) -> None:
-    names = writable([b"a/1", b"a1", b"1:"])
-    with pytest.raises(KernelError) as caught:
-        kernels.name_mates(names.values, names.offsets, np.array([1, 1, 0], np.uint8))
+    with pytest.raises(KernelError, match="no digit that tells mates apart") as caught:
+        taken(kernels, column([b"a/1", b"a1", b"1:"]), range(3), np.array([1, 1, 0], np.uint8))
     assert caught.value.record == 1
+
+
+@given(names=NAMES, seed=st.integers(0, 99), long=st.sampled_from([b"", b"x" * 70]))
+def test_names_are_taken_in_any_order(kernels: ModuleType, names: list[bytes], seed: int, long: bytes) -> None:
+    names = [name + long * (i % 2) for i, name in enumerate(names)]
+    index = np.random.default_rng(seed).integers(0, max(len(names), 1), 3 * len(names))
+    assert taken(kernels, column(names), index, np.zeros(len(index), np.uint8)) == [names[i] for i in index.tolist()]
+
+
+@pytest.mark.parametrize(("index", "room", "reason"), [([0, 2], 4, "no such name"), ([-1], 2, "no such name"),
+                                                       ([0, 1], 4, "no room"), ([0, 1], 6, "do not fill")])  # fmt: skip
+def test_names_and_outputs_must_fit(kernels: ModuleType, index: list[int], room: int, reason: str) -> None:
+    names = Column.from_list([b"ab", b"cde"])
+    out, offsets = np.zeros(room, np.uint8), np.zeros(len(index) + 1, np.int64)
+    with pytest.raises(KernelError, match=reason):
+        kernels.take_names(names.values, names.offsets, np.array(index), np.zeros(len(index), np.uint8), out, offsets)
 
 
 @given(names=NAMES)

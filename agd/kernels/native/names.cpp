@@ -129,18 +129,34 @@ int64_t follow_links(In<int64_t> distances, In<uint8_t> mates, Out<int64_t> inde
     return found;
 }
 
-// Turns the digit of the mate in the names of a mask around; there must be one.
-void name_mates(Out<uint8_t> values, In<int64_t> offsets, In<uint8_t> mask) {
+// The names of an index end to end; in those of a mask the digit of the mate, which there must be, is turned around.
+void take_names(In<uint8_t> values, In<int64_t> offsets, In<int64_t> index, In<uint8_t> turned, Out<uint8_t> out,
+                Out<int64_t> out_offsets) {
     nb::gil_scoped_release unlocked;
     check_offsets(offsets.data(), offsets.size(), (int64_t)values.size(), "offsets outside of the values");
-    require(mask.size() == offsets.size() - 1, "mask and names differ in number");
-    for (size_t i = 0; i < mask.size(); i++) {
-        if (!mask.data()[i]) continue;
-        uint8_t *p = values.data() + offsets.data()[i];
-        const int64_t digit = mate_digit(p, offsets.data()[i + 1] - offsets.data()[i]);
-        require(digit >= 0, "a name has no digit that tells mates apart", (int64_t)i);
-        p[digit] ^= '1' ^ '2';
+    const size_t n = index.size();
+    require(turned.size() == n && out_offsets.size() == n + 1, "outputs and names differ in number");
+    const uint8_t *const stop = values.data() + values.size();
+    uint8_t *p = out.data(), *const end = p + out.size();
+    out_offsets.data()[0] = 0;
+    for (size_t i = 0; i < n; i++) {
+        const int64_t k = index.data()[i];
+        require(k >= 0 && k < (int64_t)offsets.size() - 1, "there is no such name", (int64_t)i);
+        const uint8_t *from = values.data() + offsets.data()[k];
+        const int64_t size = offsets.data()[k + 1] - offsets.data()[k];
+        require(size <= end - p, "no room for the names", (int64_t)i);
+        // What is written too far is written again by the names that follow.
+        if (size <= 64 && end - p >= 64 && stop - from >= 64) std::memcpy(p, from, 64);
+        else std::memcpy(p, from, (size_t)size);
+        if (turned.data()[i]) {
+            const int64_t digit = mate_digit(p, size);
+            require(digit >= 0, "a name has no digit that tells mates apart", (int64_t)i);
+            p[digit] ^= '1' ^ '2';
+        }
+        p += size;
+        out_offsets.data()[i + 1] = p - out.data();
     }
+    require(p == end, "the names do not fill the output");
 }
 
 // Calls found(start, end, kind) for each number of p[0:n]; kind 1: without leading zeros, L: L digits, the first of them 0.
@@ -278,7 +294,8 @@ void bind_names(nb::module_ &m) {
     m.def("name_links", &name_links, values, offsets, nb::arg("distances").noconvert(), nb::arg("mates").noconvert());
     m.def("follow_links", &follow_links, nb::arg("distances"), nb::arg("mates"), nb::arg("index").noconvert(),
           nb::arg("turned").noconvert());
-    m.def("name_mates", &name_mates, values, offsets, nb::arg("mask").noconvert());
+    m.def("take_names", &take_names, values, offsets, nb::arg("index"), nb::arg("turned").noconvert(), out,
+          nb::arg("out_offsets").noconvert());
     m.def("name_shapes", &name_shapes, values, offsets, nb::arg("counts").noconvert(), nb::arg("shapes").noconvert());
     m.def("name_numbers", &name_numbers, values, offsets, starts, ends, numbers, nb::arg("kinds").noconvert());
     m.def("span_numbers", &span_numbers, values, starts, ends, nb::arg("ids").noconvert());

@@ -34,11 +34,11 @@ from agd.kernels.reference.names import (
     follow_links,
     name_fields,
     name_links,
-    name_mates,
     name_numbers,
     name_shapes,
     name_sizes,
     span_numbers,
+    take_names,
     write_names,
 )
 from agd.kernels.reference.order import argsort_bytes, argsort_u64, coordinate_keys, name_keys
@@ -124,7 +124,6 @@ __all__ = [
     "name_fields",
     "name_keys",
     "name_links",
-    "name_mates",
     "name_numbers",
     "name_shapes",
     "name_sizes",
@@ -162,6 +161,7 @@ __all__ = [
     "tag_join",
     "tag_lines",
     "tag_split",
+    "take_names",
     "unclipped_ends",
     "write_names",
 ]

@@ -105,22 +105,46 @@ def follow_links(distances: I64, mates: U8, index: I64, turned: U8) -> int:
     return found
 
 
-def name_mates(values: U8, offsets: I64, mask: U8) -> None:
-    """Exchange 1 and 2 in the digit that tells mates apart, in place, in the names that a mask tells.
+def take_names(values: U8, offsets: I64, index: I64, turned: U8, out: U8, out_offsets: I64) -> None:
+    """Names in the order of an index, 1 and 2 exchanged in the digit that tells mates apart where that is asked for.
+
+    Parameters
+    ----------
+    values, offsets
+        Name ``k`` is ``values[offsets[k]:offsets[k + 1]]``.
+    index : ndarray of int64, shape (records,)
+        Which name each record has.
+    turned : ndarray of uint8, shape (records,)
+        Not 0 where the digit is exchanged.
+    out : ndarray of uint8
+        Written: the names end to end, which fill it.
+    out_offsets : ndarray of int64, shape (records + 1,)
+        Written: record ``i`` is ``out[out_offsets[i]:out_offsets[i + 1]]``.
 
     Raises
     ------
     KernelError
-        A name has no such digit.
+        There is no such name, a name has no such digit, or the output is not what the names take.
     """
-    if len(mask) != len(offsets) - 1:
-        raise KernelError("mask and names differ in number")
-    for i, name in enumerate(_names(values, offsets)):
-        if mask[i]:
+    names = list(_names(values, offsets))
+    if not len(turned) == len(index) == len(out_offsets) - 1:
+        raise KernelError("outputs and names differ in number")
+    at = out_offsets[0] = 0
+    for i, (k, turn) in enumerate(zip(index.tolist(), turned.tolist(), strict=True)):
+        if not 0 <= k < len(names):
+            raise KernelError("there is no such name", i)
+        if len(names[k]) > len(out) - at:
+            raise KernelError("no room for the names", i)
+        name = bytearray(names[k])
+        if turn:
             found = _MATE.search(name)
             if not found:
                 raise KernelError("a name has no digit that tells mates apart", i)
-            values[int(offsets[i]) + found.start()] ^= ord("1") ^ ord("2")
+            name[found.start()] ^= ord("1") ^ ord("2")
+        out[at : at + len(name)] = np.frombuffer(name, np.uint8)
+        at = out_offsets[i + 1] = at + len(name)
+    if at != len(out):
+        raise KernelError("the names do not fill the output")
 
 
 def _numbers(name: bytes) -> list[tuple[int, int, int]]:
