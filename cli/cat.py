@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import command_line, json_option, report, resources
+from agd.cli.common import cluster_option, command_line, json_option, report, resources
 from agd.units import format_seconds
 
 
@@ -17,6 +17,7 @@ from agd.units import format_seconds
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 @json_option
 @resources
+@cluster_option
 def command(
     datasets: tuple[str, ...], output: str, overwrite: bool, as_json: bool, runner: Any, memory: int | None,
     progress: Any, quiet: bool,

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import command_line, dataset_options, json_option, report, resources
+from agd.cli.common import cluster_option, command_line, dataset_options, json_option, report, resources
 from agd.units import format_seconds
 
 
@@ -18,6 +18,7 @@ from agd.units import format_seconds
 @dataset_options
 @json_option
 @resources
+@cluster_option
 def command(
     datasets: tuple[str, ...], output: str, tmp: str | None, storing: dict[str, Any], as_json: bool, runner: Any,
     memory: int | None, progress: Any, quiet: bool,

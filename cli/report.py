@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import json_option, resources
+from agd.cli.common import cluster_option, json_option, resources
 from agd.cli.common import report as tell
 
 
@@ -18,6 +18,7 @@ from agd.cli.common import report as tell
 @click.option("--multiqc", metavar="FOLDER", help="Write files for MultiQC into this folder.")
 @json_option
 @resources
+@cluster_option
 def command(
     dataset: str, output: str | None, multiqc: str | None, as_json: bool, runner: Any, memory: int | None,
     progress: Any, quiet: bool,

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import command_line, json_option, report, resources
+from agd.cli.common import cluster_option, command_line, json_option, report, resources
 from agd.cli.view import make_selection, selection_options
 from agd.units import format_seconds
 
@@ -23,6 +23,7 @@ from agd.units import format_seconds
 @selection_options
 @json_option
 @resources
+@cluster_option
 def command(
     dataset: str, regions: tuple[str, ...], output: str, fraction: float, seed: int, names: str | None,
     overwrite: bool, as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool, **conditions: Any,

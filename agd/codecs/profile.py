@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from agd.batch import I64, U8, AnyColumn
+import numpy as np
+
+from agd.batch import I64, U8, AnyColumn, Column
 from agd.codecs.base import names
 from agd.codecs.chain import Chain
 from agd.codecs.context import Context, needed_columns
@@ -14,8 +16,8 @@ from agd.types import Orientation, RecordType
 
 Config = list[dict[str, Any]]
 
-#: Records that a choice is made on.
-SAMPLE = 10_000
+#: Records that a choice is made on, and bytes of them: a sample of long reads is to be a sample, too.
+SAMPLE, SAMPLE_BYTES = 10_000, 4 << 20
 
 #: A chain must make a sample smaller by this factor than those before it, which are faster.
 GAIN = 0.98
@@ -99,10 +101,13 @@ def choose(chains: Sequence[Config], column: AnyColumn, context: Context | None 
     chains : sequence of codec chains
         The fastest first; those that need a context are left out without one.
     column : AnyColumn
-        The first 10,000 records are the sample.
+        The first records are the sample: 10,000, or as many as have 4 MiB.
     context : Context, optional
     """
     count = min(len(column), SAMPLE)
+    if isinstance(column, Column) and column.offsets is not None and count:
+        sizes = column.offsets[: count + 1] - column.offsets[0]
+        count = max(1, int(np.searchsorted(sizes, SAMPLE_BYTES, "right")) - 1)
     sample = column.slice(0, count)
     part = None if context is None else _Part(context, count)
     best, least = chains[0], float("inf")

@@ -18,7 +18,7 @@ from agd.ops.merge_join import Joined
 from agd.ops.scan import chunk_bytes
 from agd.ops.sort import SortReport, sort, where
 from agd.ops.sort_keys import ORDERS
-from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
 
 
 def merge(
@@ -36,8 +36,6 @@ def merge(
     output : str or path
     runner, memory, progress, command, **options
         As for :func:`agd.ops.sort.sort`.
-    runner, memory, progress, command
-        As in all operations.
 
     Returns
     -------
@@ -58,7 +56,7 @@ def merge(
         raise UsageError(f"{os.fspath(output)}: is one of the datasets to be merged", "choose another output")
     joined = Joined(datasets)
     runner = runner or ThreadRunner()
-    digest = joined_digest(joined, runner, memory or default_memory(), progress)
+    digest = joined_digest(joined, runner, memory, progress)
     joined.manifest = replace(joined.manifest, digest=digest)
     inputs = [{"id": d.manifest.id, "generation": d.manifest.generation} for d in datasets]
     return sort(
@@ -77,7 +75,7 @@ def order_of(manifest: Manifest) -> str:
     return f"tag:{sub[1]}" if len(sub) == 3 and sub[0] == "unsorted" and sub[2] == "coordinate" else ""
 
 
-def joined_digest(joined: Joined, runner: Runner, memory: int, progress: Progress) -> dict[str, Any]:
+def joined_digest(joined: Joined, runner: Runner, memory: int | None, progress: Progress) -> dict[str, Any]:
     """Digest of all records: the sum of those noted, but for records that change, which are read for it.
 
     Raises
@@ -106,7 +104,7 @@ def _renamed(digest: Digest, translation: Translation) -> dict[str, Any]:
     return {names.get(group, group): row for group, row in digest.reads.items()}
 
 
-def _changed_digest(joined: Joined, part: Dataset, runner: Runner, memory: int, progress: Progress) -> Digest:
+def _changed_digest(joined: Joined, part: Dataset, runner: Runner, memory: int | None, progress: Progress) -> Digest:
     """Digest of the records of a part as they are to be; those that are there are checked on the way."""
     chunks = [chunk for chunk in joined.chunks if joined.part_of(chunk)[0] is part]
     names = [name for name in ("metadata", "bases", "qualities", "results", "tags") if name in joined.columns]
@@ -120,7 +118,7 @@ def _changed_digest(joined: Joined, part: Dataset, runner: Runner, memory: int, 
         was, now = (digest_records(to_records(x, kind)) for x, kind in zip((before, after), kinds, strict=True))
         return was, now, chunk.count
 
-    ahead = items_in_flight(memory, 2 * chunk_bytes(part), runner.workers)
+    ahead = in_flight(runner, memory, 2 * chunk_bytes(part))
     was, now = Digest(), Digest()
     progress.begin("read groups and references", sum(chunk.count for chunk in chunks), "records")
     for before, after, count in runner.map(work, chunks, on="cpu", ahead=ahead):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,17 +12,18 @@ import numpy as np
 
 import agd
 from agd import kernels
-from agd.batch import Batch, Column
+from agd.batch import I64, Batch, Column
 from agd.dataset import Dataset
 from agd.draft import Draft, columns_of
 from agd.errors import UsageError
-from agd.kernels.ragged import concat_batches
 from agd.manifest import Chunk
 from agd.ops.digest import Digest, digest_records
+from agd.ops.handover import Arrays, Handover
 from agd.ops.lines import is_lines, read_names, to_records
+from agd.ops.recut import Cutter, Plan, joined, plans, recut, sizes_of
 from agd.ops.scan import chunk_bytes, scan
 from agd.ops.select import Selection
-from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
+from agd.run import SILENT, Progress, Runner, SerialRunner, ThreadRunner, in_flight, local_runner
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Flag, Orientation
 
 #: Columns of what is written, as far as the input has them.
@@ -153,8 +154,14 @@ def subset(
 
     progress.begin("subset", None, "records")
     try:
-        wanted = scan(dataset, lambda b: b, runner=runner, ahead=ahead, selection=selection)
-        parts = _recut(wanted, chunk_records, DEFAULT_CHUNK_BYTES, 2 if manifest.pairing == "interleaved" else 1)
+        cutter = Cutter(chunk_records, DEFAULT_CHUNK_BYTES, 2 if manifest.pairing == "interleaved" else 1)
+        parts: Iterable[Batch]
+        if local_runner(runner) is runner:
+            parts = recut(scan(dataset, _same, runner=runner, ahead=ahead, selection=selection), cutter)
+        else:
+            source = _Source(dataset, selection)
+            portions = source.portions(Handover.of(runner, draft.storage), runner, ahead, chunk_records)
+            parts = runner.map(source.batch, plans(portions, cutter), on="io", ahead=ahead)
         encoded = runner.map(encode, parts, on="cpu", ahead=ahead)
         for chunk, found in runner.map(store, encoded, on="io", ahead=ahead):
             chunks.append(chunk)
@@ -174,26 +181,37 @@ def subset(
     return SubsetReport(result.url, len(result), len(dataset), time.perf_counter() - start)
 
 
-def _recut(batches: Iterator[Batch], records: int, limit: int, mates: int) -> Iterator[Batch]:
-    """The same records in batches of ``records``, numbered from 0; one ends early where its bases reach ``limit``.
+def _same(lines: Batch) -> Batch:
+    return lines
 
-    ``mates`` records stay together.
-    """
-    parts: list[Batch] = []
-    count = first = held = 0
-    for batch in batches:
-        sizes = batch.ragged("bases").lengths if "bases" in batch else np.zeros(len(batch), np.int64)
-        sums = np.concatenate([[0], np.cumsum(sizes)])
-        at = 0
-        while at < len(batch):
-            size = min(records - count, len(batch) - at)
-            size = min(size, max(1, int(np.searchsorted(sums, sums[at] + limit - held)) - at))
-            size = min(size + (count + size) % mates, len(batch) - at)
-            parts.append(batch.slice(at, at + size))
-            held += int(sums[at + size] - sums[at])
-            at, count = at + size, count + size
-            if count >= records or (held >= limit and count % mates == 0):
-                yield Batch(first, dict(concat_batches(parts).columns))
-                first, count, held, parts = first + count, 0, 0, []
-    if parts:
-        yield Batch(first, dict(concat_batches(parts).columns))
+
+class _Source:
+    """The wanted records, for workers that are processes of their own: each one reads those of its chunks."""
+
+    def __init__(self, dataset: Dataset, selection: Selection) -> None:
+        self.dataset, self.selection = dataset, selection
+
+    def portions(
+        self, handover: Handover, runner: Runner, ahead: int, chunk_records: int
+    ) -> Iterator[tuple[int, I64]]:
+        """Ordinal of each chunk that is read, and bases of each wanted record of it: 0 if none of them cuts a chunk."""
+        longest = [c.cells["bases"].statistics.get("max_length") for c in self.dataset.chunks if "bases" in c.cells]
+        cut_by_bases = any(n is None or n * chunk_records >= DEFAULT_CHUNK_BYTES for n in longest)
+
+        def measure(lines: Batch) -> tuple[int, int, Arrays | str]:
+            given = handover.give(lines.first, {"sizes": sizes_of(lines)}) if cut_by_bases and len(lines) else ""
+            return lines.first, len(lines), given
+
+        columns = ["bases"] if cut_by_bases else []
+        measured = scan(
+            self.dataset, measure, runner=runner, ahead=ahead, columns=columns, selection=self.selection
+        )
+        for number, count, given in measured:
+            yield number, handover.take(given)["sizes"] if given else np.zeros(count, np.int64)
+
+    def batch(self, plan: Plan) -> Batch:
+        """The records of a chunk of the output."""
+        wanted = {number: (start, stop) for number, start, stop in plan.pieces}
+        chunks = [chunk for chunk in self.dataset.chunks if chunk.first in wanted]
+        found = scan(self.dataset, _same, runner=SerialRunner(), selection=self.selection, only=chunks)
+        return joined(plan.first, [batch.slice(*wanted[batch.first]) for batch in found])

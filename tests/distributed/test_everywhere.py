@@ -22,6 +22,8 @@ from agd.convert.sam_out import count_records
 from agd.convert.streams import open_input
 from agd.dataset import Dataset
 from agd.errors import UsageError
+from agd.ops import subset as subsets
+from agd.ops.cat import cat
 from agd.ops.depth import depths, runs, whole_references
 from agd.ops.finalise import GapsError, finalise
 from agd.ops.partition import Partition
@@ -275,6 +277,7 @@ REPORTS: dict[str, Callable[[Dataset, Runner], Any]] = {
     "stats": lambda ds, runner: agd.stats(ds, runner=runner).to_json(),
     "coverage": lambda ds, runner: agd.coverage(ds, runner=runner).text(),
     "depth": stretches,
+    "report": lambda ds, runner: agd.report(ds, runner=runner).to_json(),
     "view -c": lambda ds, runner: count_records(ds, Selection(exclude=4), runner=runner),
     "verify": lambda ds, runner: verify(ds, runner=runner).to_json(),
     "verify --deep": lambda ds, runner: verify(ds, deep=True, runner=runner).to_json(),
@@ -294,3 +297,64 @@ def test_recompress(runner: Runner, inputs: Path, tmp_path: Path) -> None:
     url = str(shutil.copytree(inputs / "marked.agd", tmp_path / "s.agd"))
     recompress(agd.open(url), profile="fast", columns=["bases", "metadata"], runner=runner)
     same(url, inputs / "marked.agd")
+
+
+@pytest.fixture(scope="module")
+def changed(inputs: Path) -> Path:
+    """The sorted dataset with its references in another order and a read group of the same name that differs."""
+    for name, group in (("one", "L1"), ("two", "L2")):
+        text = pysam.samtools.view("-h", str(_bam(inputs))).replace("@SQ", f"@RG\tID:a\tLB:{group}\n@SQ", 1)
+        (inputs / f"{name}.sam").write_text("".join(
+            line if line[0] == "@" else line.rstrip("\n") + "\tRG:Z:a\n" for line in text.splitlines(keepends=True)
+        ))  # fmt: skip
+        agd.import_sam(str(inputs / f"{name}.sam"), str(inputs / f"{name}.agd"), chunk_records=330)
+    return inputs
+
+
+def _bam(inputs: Path) -> Path:
+    if not (inputs / "sorted.bam").exists():
+        agd.export_bam(agd.open(str(inputs / "sorted.agd")), str(inputs / "sorted.bam"))
+    return inputs / "sorted.bam"
+
+
+def test_merge(runner: Runner, changed: Path, tmp_path: Path) -> None:
+    lanes = [agd.open(str(changed / f"{name}.agd")) for name in ("one", "two", "sorted")]
+    report = agd.merge(lanes[:2], tmp_path / "m.agd", chunk_records=250, runner=runner)
+    agd.merge(lanes[:2], tmp_path / "n.agd", chunk_records=250, runner=SerialRunner())
+    same(str(tmp_path / "m.agd"), tmp_path / "n.agd")
+    assert report.records == 2 * len(lanes[0]) == len(agd.open(str(tmp_path / "m.agd")))
+    assert verify(agd.open(str(tmp_path / "m.agd")), deep=True).problems == ()
+    assert (report.spilled_bytes > 0) == isinstance(runner, DaskRunner | PicklingRunner)
+
+
+def test_cat_and_collate(runner: Runner, changed: Path, tmp_path: Path) -> None:
+    dataset = agd.open(str(changed / "sorted.agd"))
+    for name, other in (("m", runner), ("n", SerialRunner())):
+        cat([dataset, dataset], tmp_path / f"c{name}.agd", runner=other)
+        agd.collate(dataset, tmp_path / f"g{name}.agd", chunk_records=300, runner=other)
+    for verb in "cg":
+        same(str(tmp_path / f"{verb}m.agd"), tmp_path / f"{verb}n.agd")
+
+
+@pytest.mark.parametrize(
+    ("source", "wanted", "limit"),
+    [
+        ("marked", Selection(min_mapq=30, exclude=1024), None), ("marked", Selection(require=64), 30_000),
+        ("marked", Selection(min_mapq=254), None), ("reads", Selection(), 30_000), ("reads", None, None),
+    ],
+)  # fmt: skip
+def test_subset(
+    runner: Runner, inputs: Path, tmp_path: Path, source: str, wanted: Selection | None, limit: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if limit is not None:
+        monkeypatch.setattr(subsets, "DEFAULT_CHUNK_BYTES", limit)  # chunks are cut by their bases
+    dataset = agd.open(str(inputs / f"{source}.agd"))
+    selection = wanted or Selection(expression=subsets.NameCondition(dataset.manifest.names, None, 0.4, 3))
+    report = subsets.subset(dataset, tmp_path / "m.agd", selection=selection, chunk_records=431, runner=runner)
+    subsets.subset(dataset, tmp_path / "n.agd", selection=selection, chunk_records=431, runner=SerialRunner())
+    same(str(tmp_path / "m.agd"), tmp_path / "n.agd")
+    assert report.records == count_records(dataset, selection, runner=SerialRunner())
+    found, expected = (agd.open(str(tmp_path / name)).chunks for name in ("m.agd", "n.agd"))
+    assert [(chunk.first, chunk.count) for chunk in found] == [(chunk.first, chunk.count) for chunk in expected]
+    assert all(chunk.count <= (300 if limit else 432) for chunk in found)

@@ -121,5 +121,6 @@ def test_long_reads_stay_within_their_memory(tmp_path: Path) -> None:
     peaks = {
         "import": measured("import", "sam", str(tmp_path / "long.sam"), "-o", dataset, "-c", "20k", *memory),
         "subset": measured("subset", dataset, "-o", str(tmp_path / "t.agd"), "-F", "1", *memory),
+        "recompress": measured("recompress", dataset, "--profile", "small", *memory),
     }
     assert {verb: peak >> 20 for verb, peak in peaks.items() if peak > limit} == {}

@@ -13,9 +13,11 @@ from agd.dataset import Dataset
 from agd.files import write_text
 from agd.manifest import Chunk, Manifest
 from agd.ops.flagstat import FlagstatReport, report_of
+from agd.ops.handover import Arrays, Handover
 from agd.ops.lines import secondary_columns, to_lines
 from agd.ops.report.alignments import AlignmentCounts, CoverageBins, count_alignments
-from agd.ops.report.duplication import Duplication, Sequences, find_sequences
+from agd.ops.report.duplication import Duplication, find_sequences
+from agd.ops.report.parts import Part
 from agd.ops.report.quality import ReadQuality, read_quality
 from agd.ops.report.reads import ReadCounts, count_reads, ends_of
 from agd.ops.scan import chunk_bytes
@@ -106,16 +108,6 @@ class Report:
         return [f"{storage.url}/{name}" for name in found]
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """What one chunk gives."""
-
-    records: int
-    reads: ReadCounts
-    sequences: list[Sequences]
-    alignments: AlignmentCounts | None
-
-
 def report(
     dataset: Dataset, *, runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT
 ) -> Report:
@@ -155,22 +147,26 @@ def report(
     ahead = in_flight(runner, memory, 2 * chunk_bytes(dataset, columns))
     reads, duplication = ReadCounts(), [Duplication() for _ in range(3)]
     alignments = AlignmentCounts.none(bins) if bins else None
+    handover = Handover.of(runner, dataset.storage)
 
     def fetch(chunk: Chunk) -> tuple[Chunk, dict[str, bytes]]:
         return chunk, dataset.fetch(chunk, columns)
 
-    def work(fetched: tuple[Chunk, dict[str, bytes]]) -> _Part:
+    def work(fetched: tuple[Chunk, dict[str, bytes]]) -> tuple[Part | Arrays | str, int]:
         chunk, blobs = fetched
-        return _count(dataset, dataset.decode(chunk, blobs, columns), bins)
+        part = _count(dataset, dataset.decode(chunk, blobs, columns), bins)
+        return (handover.give(chunk.first, part.to_arrays()) if handover.name else part), chunk.count
 
     progress.begin("report", len(dataset), "records")
-    for part in runner.map(work, runner.map(fetch, dataset.chunks, on="io", ahead=ahead), on="cpu", ahead=ahead):
+    fetched = runner.map(fetch, dataset.chunks, on="io", ahead=ahead)
+    for given, records in runner.map(work, fetched, on="cpu", ahead=ahead):
+        part = given if isinstance(given, Part) else Part.from_arrays(handover.take(given))
         reads.add(part.reads)
         for table, found in zip(duplication, part.sequences, strict=True):
             table.add(found)
         if alignments is not None and part.alignments is not None:
             alignments.add(part.alignments)
-        progress.advance(part.records)
+        progress.advance(records)
     progress.end()
     ends = [read_quality(reads, end, duplication[end]) for end in range(3) if reads.reads(end)]
     return Report(dataset.url, dataset.manifest, ends, alignments, bins)
@@ -184,7 +180,7 @@ def _columns(dataset: Dataset) -> list[str]:
     return wanted
 
 
-def _count(dataset: Dataset, batch: Batch, bins: CoverageBins | None) -> _Part:
+def _count(dataset: Dataset, batch: Batch, bins: CoverageBins | None) -> Part:
     paired = dataset.manifest.pairing == "interleaved"
     own = batch.alignments() if "results" in batch else None
     empty = Column.empty(len(batch))
@@ -197,4 +193,4 @@ def _count(dataset: Dataset, batch: Batch, bins: CoverageBins | None) -> _Part:
         rest = {name: column for name, column in batch.columns.items() if name not in ("bases", "qualities")}
         lines = to_lines(Batch(batch.first, rest), dataset.orientation, paired)
         alignments = count_alignments(lines, bins)
-    return _Part(len(batch), count_reads(bases, qualities, end, reverse), sequences, alignments)
+    return Part(count_reads(bases, qualities, end, reverse), sequences, alignments)
