@@ -229,9 +229,12 @@ AGD_MULTIVERSION bool outside(const uint8_t *p, int64_t n, uint8_t low, uint8_t 
 }
 
 // Counts PARTS lanes at a time, each with counts of its own: equal neighbours do not wait for each other. Of order 1, the
-// two bytes of a pair are the place of its count, by value and then by context.
+// two bytes of a pair are the place of its count: as they stand where there are many, by context where the counts of few
+// take longer to read than to make.
 template <int PARTS> void count_lanes(const uint8_t *p, int64_t steps, int base, int span, int order, uint32_t *counts) {
+    constexpr bool BY_CONTEXT = PARTS == 1;
     const size_t apart = order ? 256 : 1, size = 256 * apart, first = apart * (size_t)base;
+    const size_t value_step = order && !BY_CONTEXT ? 256 : 1, context_step = !order ? 0 : BY_CONTEXT ? 256 : 1;
     const std::unique_ptr<uint32_t[]> several(new uint32_t[PARTS * size]);
     uint32_t *part[PARTS];
     for (size_t k = 0; k < PARTS; k++) {
@@ -242,26 +245,27 @@ template <int PARTS> void count_lanes(const uint8_t *p, int64_t steps, int base,
         const uint8_t *lane[PARTS];
         for (int k = 0; k < PARTS; k++) {
             lane[k] = p + (l + k) * steps;
-            part[k][order ? (size_t)lane[k][0] << 8 | (size_t)base : lane[k][0]]++;
+            part[k][lane[k][0] * value_step + (size_t)base * context_step]++;
         }
         if (order)
             for (int64_t t = 1; t < steps; t++)
                 for (int k = 0; k < PARTS; k++) {
                     uint16_t pair;
                     std::memcpy(&pair, lane[k] + t - 1, 2);
-                    part[k][pair]++;
+                    part[k][BY_CONTEXT ? __builtin_bswap16(pair) : pair]++;
                 }
         else
             for (int64_t t = 1; t < steps; t++)
                 for (int k = 0; k < PARTS; k++) part[k][lane[k][t]]++;
     }
-    for (int context = 0; context < (order ? span : 1); context++)
+    for (int context = 0; context < (order ? span : 1); context++) {
+        const size_t row = (size_t)(base + context) * context_step + (size_t)base * value_step;
+        uint32_t *to = counts + context * span;
         for (int value = 0; value < span; value++) {
-            const size_t at = first + apart * (size_t)value + (order ? (size_t)(base + context) : 0);
-            uint32_t sum = 0;
-            for (int k = 0; k < PARTS; k++) sum += part[k][at];
-            counts[context * span + value] = sum;
+            to[value] = 0;
+            for (int k = 0; k < PARTS; k++) to[value] += part[k][row + (size_t)value * value_step];
         }
+    }
 }
 
 // How often each value follows each other (order 1), or is there (order 0); values are base … base + span - 1.
