@@ -209,6 +209,3 @@ def quality_decode(
     data: U8, offsets: I64, lengths: U8, last: U32, before: U32, position: U32, change: U32,
     contexts: int, limit: int, out: U8,
 ) -> None: ...
-
-# deflate_bam.cpp
-def deflate_bam(data: U8, offsets: I64, out: U8, sizes: I64) -> int: ...

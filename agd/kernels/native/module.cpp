@@ -30,7 +30,6 @@ void bind_name_pieces(nb::module_ &);
 void bind_coverage(nb::module_ &);
 void bind_cycles(nb::module_ &);
 void bind_quality_model(nb::module_ &);
-void bind_deflate(nb::module_ &);
 }  // namespace agd
 
 NB_MODULE(_native, m) {
@@ -76,5 +75,4 @@ NB_MODULE(_native, m) {
     agd::bind_coverage(m);
     agd::bind_cycles(m);
     agd::bind_quality_model(m);
-    agd::bind_deflate(m);
 }

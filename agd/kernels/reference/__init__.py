@@ -14,7 +14,6 @@ from agd.kernels.reference.bases import (
 from agd.kernels.reference.checksum import checksum, crc32, record_crcs, span_product
 from agd.kernels.reference.coverage import add_spans, aligned_blocks, aligned_qualities
 from agd.kernels.reference.cycles import base_cycles, quality_cycles
-from agd.kernels.reference.deflate import deflate_bam
 from agd.kernels.reference.derive import aux_omit, aux_restore
 from agd.kernels.reference.difference import md_bound, nm_md, reference_spans, unclipped_ends
 from agd.kernels.reference.duplicates import (
@@ -102,7 +101,6 @@ __all__ = [
     "copy_spans",
     "crc32",
     "deal_rows",
-    "deflate_bam",
     "exception_runs",
     "expand_flags",
     "expand_links",
