@@ -77,7 +77,10 @@ def fastq(
 @click.argument("dataset")
 @click.argument("regions", nargs=-1)
 @click.option("-o", "--output", required=True, help='File or url; "-" for standard output.')
-@click.option("-l", "--level", type=click.IntRange(0, 12), default=6, show_default=True, help="Compression level.")
+@click.option(
+    "-l", "--level", type=click.IntRange(0, 12), default=6, show_default=True,
+    help="Compression level: 0 stored, 1 for pipes and scratch, 6 as a rule; from 7 on little is gained.",
+)
 @click.option("--index/--no-index", default=None, help="Write an index beside it. [default: if sorted by coordinate]")
 @click.option("--csi", is_flag=True, help="Index as CSI. [default: BAI, but for references too long for it]")
 @selection_options

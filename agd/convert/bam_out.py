@@ -22,6 +22,7 @@ from agd.convert.pieces import SUFFIX, Piece, absolute, pieces, source_of, total
 from agd.convert.reports import ExportReport
 from agd.dataset import Dataset
 from agd.errors import UsageError
+from agd.kernels.memory import empty
 from agd.ops.digest import Digest, check_digest, digest_records
 from agd.ops.finalise import finalise
 from agd.ops.lines import to_lines, to_records
@@ -65,7 +66,7 @@ def encode_records(batch: Batch, names: str) -> tuple[Any, I64, Any]:
     kernels.bam_sizes(records, sizes)
     offsets = np.zeros(len(batch) + 1, np.int64)
     np.cumsum(sizes, out=offsets[1:])
-    out = np.empty(int(offsets[-1]), np.uint8)
+    out = empty(int(offsets[-1]))
     kernels.bam_encode(records, out, offsets)
     return out, offsets, records
 
@@ -84,7 +85,7 @@ def export_bam(
     output : str
         A path, any url, or "-" for standard output.
     level : int
-        Of compression, 0 to 12 (libdeflate).
+        Of compression by libdeflate, 0 (stored) to 12; what they cost is measured in docs/performance.md.
     index : bool, optional
         Write ``output.bai`` (``.csi`` where a reference is too long). Default: if the records are in coordinate order
         and the output is a file.
