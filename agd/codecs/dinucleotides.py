@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from agd import kernels
 from agd.batch import I64, AnyColumn, Column
-from agd.codecs.base import Kind, register
-from agd.codecs.base2 import pack_bases, unpack_bases
+from agd.codecs.base import register
+from agd.codecs.base2 import Base2, pack_bases, unpack_bases
 from agd.codecs.streams import RANS_LEVEL, StreamReader, StreamWriter
 from agd.errors import CodecError
 
@@ -17,7 +17,7 @@ _HALVES = np.arange(16, dtype=np.uint8)
 
 
 @register
-class Dinucleotides:
+class Dinucleotides(Base2):
     """As ``base2``; but where it is smaller, two bases make a symbol, whose probability depends on the two before it.
 
     Genomes are not random: of 16 dinucleotides after each other some are rare, such as those with CG in mammals.
@@ -29,17 +29,9 @@ class Dinucleotides:
     """
 
     name: ClassVar[str] = "dinucleotides"
-    version: ClassVar[int] = 1
-    kind: ClassVar[Kind] = Kind.PACK
-    sized: ClassVar[bool] = True
 
     def __init__(self, level: int = 3) -> None:
-        self.level = level
-        StreamWriter(level)
-
-    def config(self) -> dict[str, Any]:
-        """See :class:`agd.codecs.base.Codec`."""
-        return {"level": self.level}
+        super().__init__(level)
 
     def encode(self, column: AnyColumn) -> bytes:
         """See :class:`agd.codecs.base.PackCodec`."""

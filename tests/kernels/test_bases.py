@@ -148,7 +148,7 @@ def test_base3_pack_refuses_words_and_offsets_that_do_not_fit(kernels: ModuleTyp
 
 
 @given(column=columns(rare="Nacgt=R\xff", letters="ACGT"))
-def test_base2_with_runs_brings_everything_back(kernels: ModuleType, column: Column) -> None:
+def test_base2_with_runs_brings_everything_back(kernels: ModuleType, simd: int, column: Column) -> None:
     bases = text(column)
     packed = np.full((len(bases) + 3) // 4, 255, np.uint8)
     others = kernels.base2_pack(column.values, column.offsets, packed)

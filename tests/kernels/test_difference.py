@@ -109,8 +109,8 @@ def test_nm_md_equal_samtools_calmd(kernels: ModuleType, tmp_path: Path, seed: i
     assert nm_md(kernels, genome, sam_lines(sam)) == [tags_of(line) for line in expected]
 
 
-@given(st.data())
-def test_implementations_agree(data: st.DataObject) -> None:
+@given(data=st.data())
+def test_implementations_agree(simd: int, data: st.DataObject) -> None:
     first = "ACGTTGCAACGTTGCAACGTTGCAACGTTGCAACGTTG"
     text = first + data.draw(st.text("ACGTacgtNR=", max_size=80))
     genome = Genome.from_fasta(f">a\n{text}\n>b\nACGTACGTNN\n")

@@ -23,7 +23,7 @@ RECORDS = st.lists(
 
 
 @given(records=RECORDS)
-def test_native_and_reference_agree(kernels: ModuleType, records: list[Record]) -> None:
+def test_native_and_reference_agree(kernels: ModuleType, simd: int, records: list[Record]) -> None:
     cigars = [[size << 4 | code for code, size in operations] for _, _, operations, _, _ in records]
     lengths = [max(0, sum(s for c, s in r[2] if c in (0, 1, 4, 7, 8)) + min(0, r[3])) for r in records]
     operations = np.array([operation for cigar in cigars for operation in cigar], np.uint32)
@@ -52,7 +52,7 @@ def test_an_example(kernels: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 31, 32, 33, 64, 100])
-def test_letters_in_upper_case_and_those_that_lack(kernels: ModuleType, size: int) -> None:
+def test_letters_in_upper_case_and_those_that_lack(kernels: ModuleType, simd: int, size: int) -> None:
     genome = np.frombuffer(bytes(range(1, 256)), np.uint8).copy()
     text = genome.tobytes().upper()
     for lacking in (None, 60, 60 + size - 1, 60 + size):
