@@ -18,19 +18,20 @@ from agd.cli import CONTEXT
 def command(dataset: str, drafts: bool, keep: int | None, dry_run: bool, as_json: bool) -> None:
     """Remove temporary files, orphaned objects and old generations from DATASET.
 
-    Objects of an unfinished run stay, so that it can go on, unless --drafts is given.
+    Objects of an unfinished run stay, so that it can go on, unless --drafts is given. DATASET may also be the output of
+    an import of many files or of an export (a BAM or FASTQ file): what its parts left beside it (OUTPUT.parts) goes.
 
     \b
     Examples:
       agd gc s.agd --dry-run
       agd gc s.agd --keep 1
       agd gc stopped-import.agd --drafts
+      agd gc stopped-export.bam --drafts
     """
-    from agd.ops.gc import gc
-    from agd.storage import open_storage
+    from agd.convert.gc import gc_at
     from agd.units import format_size
 
-    result = gc(open_storage(dataset), drafts=drafts, keep=keep, dry_run=dry_run)
+    result = gc_at(dataset, drafts=drafts, keep=keep, dry_run=dry_run)
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2))
         return

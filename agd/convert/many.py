@@ -10,7 +10,7 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -127,13 +127,14 @@ def import_many(
     )  # fmt: skip
     storage.put(part.key, part.to_bytes())
     if partition is not None:
-        parts = [Dataset.open(_place(target, i)) for i in mine]
+        parts = [Dataset.open(place_of(target, i)) for i in mine]
         return _report(parts, begun)
     finalise(storage, joiners=JOINERS, runner=runner, memory=memory, progress=progress)
     return _report([Dataset.open(target)], begun)
 
 
-def _place(target: str, index: int) -> str:
+def place_of(target: str, index: int) -> str:
+    """Url of the dataset of one entry."""
     return f"{target}{SUFFIX}/{index:06d}.agd"
 
 
@@ -143,7 +144,7 @@ def _import_entry(
 ) -> int:
     """Import one entry, unless an earlier run has; on a worker."""
     index, paths = item
-    url, name = _place(target, index), f"entry-{identity[:12]}"
+    url, name = place_of(target, index), f"entry-{identity[:12]}"
     storage = open_storage(url)
     if is_dataset(storage):
         if Dataset.open(url).manifest.name == name:
@@ -163,8 +164,8 @@ def join_entries(joining: Joining) -> None:
     """Make one dataset of the entries, and remove them."""
     first = joining.parts[0]
     about, target = first.fields, first.fields["target"]
-    places = [_place(target, chunk.first) for chunk in joining.chunks]
-    if not (is_dataset(open_storage(target)) and _is_ours(Dataset.open(target), first.identity)):
+    places = [place_of(target, chunk.first) for chunk in joining.chunks]
+    if not is_joined(target, {"id": first.identity}):
         datasets = [Dataset.open(place) for place in places]
         options = {k: v for k, v in first.plan.items() if k not in ("operation", "inputs", "name")}
         step = {
@@ -179,7 +180,7 @@ def join_entries(joining: Joining) -> None:
 
 
 def _remove_entries(target: str, entries: Iterable[int]) -> None:
-    for place in (_place(target, index) for index in entries):
+    for place in (place_of(target, index) for index in entries):
         remove(open_storage(place))
         with contextlib.suppress(OSError):
             os.rmdir(place)
@@ -189,7 +190,7 @@ def _clear(target: str) -> None:
     """Remove what an import left that was killed after it had published the dataset that is there."""
     beside = open_storage(target + SUFFIX)
     record = claim.read(beside, claim.NEW)
-    if not record or not _is_ours(Dataset.open(target), str(record.get("id"))):
+    if not record or not is_joined(target, record):
         return
     _remove_entries(target, range(len(record["plan"]["inputs"])))
     for key in sorted(beside.keys(), key=lambda key: key == claim.NEW):  # without the claim nobody comes back
@@ -198,8 +199,12 @@ def _clear(target: str) -> None:
         os.rmdir(beside.url)
 
 
-def _is_ours(dataset: Dataset, identity: str) -> bool:
-    return any(step.get("parameters", {}).get("parts") == identity for step in dataset.manifest.steps)
+def is_joined(target: str, record: Mapping[str, Any]) -> bool:
+    """Whether the dataset that is at ``target`` was joined from the entries of a claim."""
+    if "id" not in record or not is_dataset(open_storage(target)):
+        return False
+    steps = Dataset.open(target).manifest.steps
+    return any(step.get("parameters", {}).get("parts") == record["id"] for step in steps)
 
 
 def _report(datasets: Sequence[Dataset], begun: float) -> ImportReport:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from agd import claim
@@ -40,6 +40,10 @@ class GcReport:
     bytes: int
     kept: int
     keys: tuple[str, ...]
+
+    def __add__(self, other: GcReport) -> GcReport:
+        """Of both."""
+        return GcReport(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""

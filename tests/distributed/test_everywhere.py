@@ -17,6 +17,7 @@ import agd
 from agd.aligners.align import align
 from agd.cli import run
 from agd.convert.finalise import finalise as finalise_url
+from agd.convert.gc import gc_at
 from agd.convert.many import import_many, read_list
 from agd.convert.sam_out import count_records
 from agd.convert.streams import open_input
@@ -136,6 +137,40 @@ def test_import_of_many_files_in_parts(lanes: Path, tmp_path: Path, capsys: pyte
     assert [path.name for path in tmp_path.iterdir()] == ["s.agd"]
     assert run(["import", "fastq", "a.fq", "-o", url, "--partition", "1/2"]) == 2
     assert run(["import", "fastq", "-o", url]) == 2
+
+
+@pytest.mark.parametrize("kind", ["import", "export"])
+def test_parts_that_are_given_up(
+    lanes: Path, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    output = str(tmp_path / ("s.agd" if kind == "import" else "s.bam"))
+    command = ["import", "fastq", "--list", str(lanes / "lanes.txt"), "-o", output, "-c", "150"]
+    if kind == "export":
+        command = ["export", "bam", str(inputs / "sorted.agd"), "-o", output]
+    assert run([*command, "--quiet", "--partition", "2/3"]) == 0
+    (tmp_path / Path(output + ".parts").name / "notes.txt").write_text("not ours")
+    before = sorted(tmp_path.rglob("*"))
+    assert run(["gc", output]) == 0
+    assert "objects of an unfinished run stay" in capsys.readouterr().out
+    assert run(["gc", output, "--drafts", "--dry-run"]) == 0
+    assert sorted(tmp_path.rglob("*")) == before
+    assert run(["gc", output, "--drafts"]) == 0
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["notes.txt"]
+    assert run([*command, "--quiet", "--partition", "1/2"]) == 0, "nothing blocks another attempt"
+
+
+def test_parts_that_were_joined_and_not_removed(lanes: Path, inputs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "s.bam.parts"
+    for number in (1, 2):
+        agd.export_bam(agd.open(str(inputs / "sorted.agd")), str(tmp_path / "s.bam"), partition=Partition(number, 2))
+    pieces = [(path, path.read_bytes()) for path in folder.glob("piece-*")]
+    finalise_url(str(tmp_path / "s.bam"))
+    folder.mkdir()
+    for path, data in pieces:
+        path.write_bytes(data)
+    assert gc_at(str(tmp_path / "s.bam")).objects == len(pieces) > 1
+    assert not folder.exists()
+    assert pysam.samtools.view("-c", str(tmp_path / "s.bam")).strip() == str(len(agd.open(str(inputs / "sorted.agd"))))
 
 
 def test_import_of_many_alignments(runner: Runner, inputs: Path, tmp_path: Path) -> None:
