@@ -8,6 +8,7 @@ what had been stored whole was kept, and that ``agd gc`` leaves nothing behind t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -22,20 +23,35 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pysam
 
 import agd
 from agd.cell import decode_cell
-from agd.convert.many import SUFFIX
-from agd.errors import AgdError, DatasetNotFoundError, FormatError
+from agd.convert.gc import gc_at
+from agd.convert.pieces import SUFFIX
+from agd.errors import AgdError, FormatError
 from agd.files import open_source
 from agd.manifest import MANIFEST_KEY
-from agd.ops.gc import gc
 from agd.storage import TEMPORARY_PREFIX, open_storage
 from agd.testing import content_digest
 
-VERBS = ("import", "align", "sort", "dedup", "export", "import-list")
+#: What each verb makes, the dataset that it changes a copy of, and the verb whose result it needs, which comes before.
+RESULTS: dict[str, tuple[str, str, str]] = {
+    "import": ("s.agd", "", ""), "align": ("aligned.agd", "s.agd", "import"), "sort": ("sorted.agd", "", "align"),
+    "dedup": ("marked.agd", "sorted.agd", "sort"), "export": ("out.bam", "", "sort"),
+    "import-list": ("many.agd", "", ""), "merge": ("merged.agd", "", "sort"), "collate": ("grouped.agd", "", "align"),
+    "fixmate": ("fixed.agd", "grouped.agd", "collate"), "subset": ("half.agd", "", "sort"),
+    "recompress": ("small.agd", "sorted.agd", "sort"), "repair": ("mended.agd", "sorted.agd", "export"),
+    "import-cram": ("cram.agd", "", "sort"), "export-parts": ("parts.bam", "", "sort"),
+    "sort-cluster": ("clustered.agd", "", "sort"),
+}  # fmt: skip
+VERBS = tuple(RESULTS)
 MOMENTS = ("before", "torn", "after")
+
+
+#: The command line as it is: stores that count cannot be sent to other processes.
+PLAIN = "import sys; from agd.cli import run; sys.exit(run(sys.argv[1:]))"
 
 
 @dataclass
@@ -62,6 +78,16 @@ def copy(source: str, target: str) -> None:
         there.put(key, here.get(key))
 
 
+def kill_a_worker(parent: int) -> bool:
+    """Kill one of the Dask workers that a process has started; False if there is none any more."""
+    for process in psutil.Process(parent).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if any("spawn_main" in text for text in process.cmdline()):
+                process.kill()
+                return True
+    return False
+
+
 class Campaign:
     """Inputs, the commands of the verbs, and what they should give.
 
@@ -83,54 +109,79 @@ class Campaign:
                      seed=3)  # fmt: skip
         self.list = str(folder / "files.txt")
         Path(self.list).write_text("".join(f"{path}\n" for path in self.reads))
+        self.cram = str(folder / "in.cram")
         self.base = f"{place}/base"
-        self.writes: dict[str, int] = {}
+        self.writes: dict[str, list[int]] = {}
         self.expected: dict[str, str] = {}
-        steps = [verb for verb in VERBS if verb in verbs or VERBS.index(verb) < max(map(VERBS.index, verbs))]
-        for verb in steps:
-            if verb in ("dedup", "export") and verb not in verbs:
-                continue  # nothing is made of what they make
+        needed = set(verbs)
+        for verb in reversed(VERBS):
+            if verb in needed and RESULTS[verb][2]:
+                needed.add(RESULTS[verb][2])
+        for verb in [verb for verb in VERBS if verb in needed]:
+            if verb == "sort-cluster":
+                self.expected[verb] = self.expected["sort"]
+                continue
             self.prepare(verb, self.base)
-            count = folder / "count"
-            done = run(self.command(verb, self.base), "--count", str(count))
-            if done.returncode:
-                raise RuntimeError(f"{verb}: {done.stderr}")
-            self.writes[verb] = int(count.read_text())
+            self.writes[verb] = [self.counted(command) for command in self.commands(verb, self.base)]
             self.expected[verb] = self.digest(verb, self.base)
 
-    def command(self, verb: str, place: str) -> list[str]:
-        """Arguments of a verb whose result is made in ``place``."""
-        few = ["--chunk-records", "100"]
-        return {
-            "import": ["import", "fastq", *self.reads, "-o", f"{place}/s.agd", *few],
-            "align": ["align", f"{place}/aligned.agd", "-r", self.genome],
-            "sort": ["sort", f"{self.base}/aligned.agd", "-o", f"{place}/sorted.agd", *few],
-            "dedup": ["dedup", f"{place}/marked.agd"],
-            "export": ["export", "bam", f"{self.base}/sorted.agd", "-o", f"{place}/out.bam"],
-            "import-list": ["import", "fastq", "--list", self.list, "-o", f"{place}/many.agd", *few],
-        }[verb] + ["--threads", "2"]
+    def counted(self, command: list[str]) -> int:
+        """Run a command; its writes."""
+        count = self.folder / "count"
+        done = run(command, "--count", str(count))
+        if done.returncode:
+            raise RuntimeError(f"{command}: {done.stderr}")
+        return int(count.read_text())
+
+    def commands(self, verb: str, place: str) -> list[list[str]]:
+        """The command lines, one after the other, whose result is made in ``place``."""
+        few, base, out = ["--chunk-records", "100"], self.base, self.result(verb, place)
+        aligned, ordered = f"{base}/aligned.agd", f"{base}/sorted.agd"
+        threads = ["--threads", "1" if verb == "sort-cluster" else "2"]
+        export = ["export", "bam", ordered, "-o", out]
+        several = {"export-parts": [*([*export, "--partition", f"{i}/3"] for i in (2, 3, 1)), ["finalise", out]]}
+        one = {
+            "import": ["import", "fastq", *self.reads, "-o", out, *few],
+            "align": ["align", out, "-r", self.genome],
+            "sort": ["sort", aligned, "-o", out, *few],
+            "dedup": ["dedup", out],
+            "export": export,
+            "import-list": ["import", "fastq", "--list", self.list, "-o", out, *few],
+            "merge": ["merge", ordered, ordered, "-o", out, *few],
+            "collate": ["collate", aligned, "-o", out, *few],
+            "fixmate": ["fixmate", out],
+            "subset": ["subset", ordered, "-o", out, "--fraction", "0.6"],
+            "recompress": ["recompress", out, "--profile", "balanced", "--reference", self.genome],
+            "repair": ["repair", out, "--from", f"{base}/out.bam"],
+            "import-cram": ["import", "cram", self.cram, "-o", out, "--reference", self.genome, *few],
+            "sort-cluster": ["sort", aligned, "-o", out, *few, "--cluster", "local:2"],
+        }
+        return [[*command, *threads] for command in several.get(verb) or [one[verb]]]
 
     def prepare(self, verb: str, place: str) -> None:
-        """Copy the dataset that a verb adds to."""
+        """Copy the dataset that a verb changes."""
         if "://" not in place:
             os.makedirs(place, exist_ok=True)
-        if verb == "align":
-            copy(f"{self.base}/s.agd", f"{place}/aligned.agd")
-        if verb == "dedup":
-            copy(f"{self.base}/sorted.agd", f"{place}/marked.agd")
+        source = RESULTS[verb][1]
+        if source:
+            copy(f"{self.base}/{source}", self.result(verb, place))
+        if verb == "repair":
+            storage = open_storage(self.result(verb, place))
+            for key in [key for key in list(storage.keys()) if key.endswith("00.qualities")][::2]:
+                storage.put(key, storage.get(key)[:-20])
+        if verb == "import-cram" and not os.path.exists(self.cram):
+            agd.export_cram(agd.open(f"{self.base}/sorted.agd"), self.cram, reference=self.genome)
 
     def result(self, verb: str, place: str) -> str:
         """Url of what a verb makes."""
-        names = {"import": "s.agd", "align": "aligned.agd", "sort": "sorted.agd", "dedup": "marked.agd",
-                 "import-list": "many.agd"}  # fmt: skip
-        return f"{place}/{names.get(verb, 'out.bam')}"
+        return f"{place}/{RESULTS[verb][0]}"
 
     def digest(self, verb: str, place: str) -> str:
         """What tells two results apart; "" if there is none."""
-        if verb != "export":
+        if not self.result(verb, place).endswith(".bam"):
             try:
                 return content_digest(agd.open(self.result(verb, place)))
-            except DatasetNotFoundError:
+            except AgdError:
                 return ""
         # The header holds the command line, which names the place.
         copied = str(self.folder / "copy.bam")
@@ -146,25 +197,63 @@ class Campaign:
         text = pysam.samtools.view(copied) + pysam.samtools.view(copied, references[0]) + repr((references, lengths))
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def kill(self, verb: str, place: str, number: int, moment: str) -> bool:
+        """Run the commands of a verb up to the one that is killed at its write; whether it was."""
+        for command, writes in zip(self.commands(verb, place), self.writes[verb], strict=True):
+            if number <= writes:
+                return run(command, "--kill", str(number), "--moment", moment).returncode == -signal.SIGKILL
+            number -= writes
+            run(command)
+        return False
+
+    def again(self, verb: str, place: str) -> subprocess.CompletedProcess[str]:
+        """Run all commands of a verb, up to the first that fails."""
+        for command in self.commands(verb, place):
+            done = run(command)
+            if done.returncode:
+                break
+        return done
+
+    def worker_trial(self, verb: str, moment: float, outcome: Outcome) -> None:
+        """Kill a worker some time after the work has begun; the step goes on without being run again."""
+        place = f"{self.place}/{uuid.uuid4().hex[:12]}"
+        self.prepare(verb, place)
+        outcome.trials += 1
+        command = [sys.executable, "-c", PLAIN, *self.commands(verb, place)[0]]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            storage = open_storage(self.result(verb, place))
+            while process.poll() is None and not list(storage.keys()):
+                time.sleep(0.05)
+            time.sleep(moment)
+            outcome.killed += kill_a_worker(process.pid)
+            _, error = process.communicate()
+        what = f"{verb}, a worker killed after {moment:.2f} s"
+        if process.returncode:
+            outcome.failures.append(f"{what}: {error}")
+            return
+        if self.digest(verb, place) != self.expected[verb]:
+            outcome.failures.append(f"{what}: another result")
+        outcome.failures += [f"{what}: {text}" for text in self.leftovers(verb, place)]
+
     def trial(self, verb: str, number: int, moment: str, outcome: Outcome) -> None:
         """Kill, run again, compare."""
         place = f"{self.place}/{uuid.uuid4().hex[:12]}"
         self.prepare(verb, place)
         outcome.trials += 1
-        first = run(self.command(verb, place), "--kill", str(number), "--moment", moment)
-        outcome.killed += first.returncode == -signal.SIGKILL
+        outcome.killed += self.kill(verb, place, number, moment)
         # A kill after the publishing leaves the whole result, which must not be touched by running again.
         done = self.digest(verb, place) == self.expected[verb]
-        before = {} if verb == "export" else self.whole_objects(verb, place)
-        again = run(self.command(verb, place))
+        before = {} if self.result(verb, place).endswith(".bam") else self.whole_objects(verb, place)
+        again = self.again(verb, place)
         what = f"{verb}, killed {moment} write {number}"
         if again.returncode and not (done and again.returncode in (1, 2)):
             outcome.failures.append(f"{what}: run again: {again.stderr}")
             return
         if self.digest(verb, place) != self.expected[verb]:
             outcome.failures.append(f"{what}: another result")
-        if verb == "export":
-            if "://" not in place and (left := [n for n in os.listdir(place) if n.startswith(TEMPORARY_PREFIX)]):
+        if self.result(verb, place).endswith(".bam"):
+            gc_at(self.result(verb, place))
+            if "://" not in place and (left := [n for n in os.listdir(place) if n[-4:] not in (".bam", ".bai")]):
                 outcome.failures.append(f"{what}: left {left}")
             return
         after = self.whole_objects(verb, place)
@@ -197,7 +286,7 @@ class Campaign:
     def leftovers(self, verb: str, place: str) -> Iterator[str]:
         """What ``agd gc`` fails to remove, and what it should not have."""
         storage = open_storage(self.result(verb, place))
-        gc(storage)
+        gc_at(self.result(verb, place), keep=1)
         dataset = agd.open(self.result(verb, place))
         named = {dataset.manifest.object_key(c, chunk.first) for chunk in dataset.chunks for c in chunk.cells}
         if list(open_storage(self.result(verb, place) + SUFFIX).keys()):
@@ -216,7 +305,10 @@ def campaign(place: str, folder: Path, kills: int, seed: int, verbs: tuple[str, 
     outcomes = {verb: Outcome() for verb in verbs}
     for i in range(kills):
         verb = verbs[i % len(verbs)]
-        job.trial(verb, chance.randint(1, job.writes[verb]), chance.choice(MOMENTS), outcomes[verb])
+        if verb == "sort-cluster":
+            job.worker_trial(verb, chance.uniform(0, 1), outcomes[verb])
+        else:
+            job.trial(verb, chance.randint(1, sum(job.writes[verb])), chance.choice(MOMENTS), outcomes[verb])
     return outcomes
 
 
