@@ -21,7 +21,7 @@ from agd.convert.outputs import open_output
 from agd.convert.pieces import SUFFIX, Piece, absolute, pieces, source_of, totals, write_pieces
 from agd.convert.reports import ExportReport
 from agd.dataset import Dataset
-from agd.errors import UsageError
+from agd.errors import KernelError, UsageError, VerificationError
 from agd.kernels.memory import empty
 from agd.ops.digest import Digest, check_digest, digest_records
 from agd.ops.finalise import finalise
@@ -60,14 +60,27 @@ def bam_header(text: str, references: tuple[Reference, ...]) -> bytes:
 
 
 def encode_records(batch: Batch, names: str) -> tuple[Any, I64, Any]:
-    """Uncompressed BAM records of a batch of alignment lines: bytes, their offsets, and the records."""
+    """Uncompressed BAM records of a batch of alignment lines: bytes, their offsets, and the records.
+
+    Raises
+    ------
+    VerificationError
+        A record cannot be one of BAM; it says which.
+    """
     records = to_records(batch, names)
     sizes = np.empty(len(batch), np.int64)
-    kernels.bam_sizes(records, sizes)
     offsets = np.zeros(len(batch) + 1, np.int64)
-    np.cumsum(sizes, out=offsets[1:])
-    out = empty(int(offsets[-1]))
-    kernels.bam_encode(records, out, offsets)
+    try:
+        kernels.bam_sizes(records, sizes)
+        np.cumsum(sizes, out=offsets[1:])
+        out = empty(int(offsets[-1]))
+        kernels.bam_encode(records, out, offsets)
+    except KernelError as error:
+        if error.record < 0:
+            raise
+        low, high = records.name_offsets[error.record : error.record + 2].tolist()
+        name = records.names[low:high].tobytes().decode("utf-8", "replace")
+        raise VerificationError(f"record {name!r} does not fit BAM: {error.reason}", "'agd view' shows it") from error
     return out, offsets, records
 
 

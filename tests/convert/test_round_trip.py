@@ -13,13 +13,16 @@ from pathlib import Path
 import pysam
 import pytest
 
+from agd.batch import Column
 from agd.convert import bgzf
 from agd.convert.bam_in import import_bam
 from agd.convert.bam_out import export_bam
 from agd.convert.sam_in import import_sam
 from agd.convert.sam_out import export_sam
 from agd.dataset import Dataset
-from agd.errors import InputError, UsageError
+from agd.draft import Draft, columns_of
+from agd.errors import InputError, UsageError, VerificationError
+from agd.manifest import Chunk
 from agd.run import ThreadRunner
 
 REAL = ["human_na12878_chr20/NA12878_S1.chr20.10_10p1mb.bam", "human_na12878_chr22_dups/NA12878.chr22.s.bam"]
@@ -189,6 +192,32 @@ def test_a_damaged_line_is_named(tmp_path: Path, line: bytes, place: str, runner
     with pytest.raises(InputError, match=place):
         import_sam(str(tmp_path / "d.sam"), str(tmp_path / "d.agd"), chunk_records=2, runner=runner)
     assert not (tmp_path / "d.agd").exists()
+
+
+@pytest.mark.parametrize("flag", [0, 4])
+def test_a_cigar_for_other_bases_is_named_where_samtools_would_refuse_the_file(
+    tmp_path: Path, flag: int, runner: ThreadRunner
+) -> None:
+    lines = [f"r{i}\t{flag}\tc1\t{i + 1}\t60\t4M\t*\t0\t0\tACGT\tIIII\n" for i in range(5)]
+    (tmp_path / "a.sam").write_text("@SQ\tSN:c1\tLN:900\n" + "".join(lines))
+    dataset = bring_in(tmp_path / "a.sam", tmp_path, 2, runner)
+    draft = Draft.extend(dataset, columns_of(["results"]), {"operation": "test"}, replace=True)
+    chunks = []
+    for chunk in dataset.chunks:
+        alignments = dataset.read(chunk, ["results"]).alignments()
+        cigar = alignments.cigar.values.copy()
+        cigar[:] = [(3 if chunk.first + i == 3 else 4) << 4 for i in range(len(cigar))]
+        changed = alignments.replace(cigar=Column(cigar, alignments.cigar.offsets))
+        cells = {**chunk.cells, "results": draft.write("results", chunk.first, changed)}
+        chunks.append(Chunk(chunk.first, chunk.count, cells))
+    wrong, bam = draft.commit(chunks, digest={}), str(tmp_path / "a.bam")
+    if flag == 4:
+        export_bam(wrong, bam, runner=runner)
+        assert pysam.samtools.view(bam).split()[5::11] == ["4M", "4M", "4M", "3M", "4M"]
+        return
+    with pytest.raises(VerificationError, match="record 'r3' does not fit BAM: CIGAR and sequence differ in length"):
+        export_bam(wrong, bam, runner=runner)
+    assert not (tmp_path / "a.bam").exists()
 
 
 def test_no_final_newline(tmp_path: Path) -> None:

@@ -253,6 +253,7 @@ def test_both_kernels_judge_damage_alike(count: int, places: list[tuple[int, int
         ({"mate_position": 2**31}, "mate position"),
         ({"template": 2**31}, "template length"),
         ({"reference": -2}, "reference"),
+        ({"flag": 0, "cigar": [3 << 4], "bases": b"ACGT", "qualities": b"IIII"}, "CIGAR and sequence differ in length"),
     ],
 )
 def test_what_bam_cannot_hold_is_refused(kernels: ModuleType, changes: dict[str, Any], reason: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pysam
@@ -16,8 +17,9 @@ from agd.errors import UsageError
 from agd.ops import depth as module
 from agd.ops.coverage import coverage
 from agd.ops.depth import bedgraph, depths, per_base, whole_references
+from agd.ops.flagstat import flagstat
 from agd.ops.idxstats import idxstats
-from agd.ops.select import parse_region
+from agd.ops.select import Selection, parse_region
 from agd.ops.stats import stats
 from agd.run import SerialRunner, ThreadRunner
 from tests.support.sam_dataset import from_sam
@@ -163,6 +165,36 @@ def test_commands(verb: str, both: tuple[Dataset, str], tmp_path: Path, capsys: 
         assert (tmp_path / "out").read_text() == pysam.samtools.depth("-a", "-r", "c2:50-60", bam)
     elif verb != "stats":
         assert text == getattr(pysam.samtools, verb)(bam)
+
+
+@pytest.mark.parametrize(
+    ("report", "columns"),
+    [
+        ("flagstat", set()), ("flagstat of some", {"results"}), ("idxstats", {"results"}), ("depth", {"results"}),
+        ("coverage", {"results", "qualities"}), ("stats", {"results", "bases", "qualities", "tags"}),
+    ],
+)  # fmt: skip
+def test_only_the_columns_that_count_are_fetched(
+    both: tuple[Dataset, str], report: str, columns: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, fetched = Dataset.open(both[0].url), []
+    get = dataset.storage.get
+    monkeypatch.setattr(dataset.storage, "get", lambda key, *a: (fetched.append(key), get(key, *a))[1])
+    serial = SerialRunner()
+    verbs: dict[str, Callable[[], object]] = {
+        "flagstat": lambda: flagstat(dataset, runner=serial),
+        "flagstat of some": lambda: flagstat(dataset, selection=Selection(min_mapq=1), runner=serial),
+        "idxstats": lambda: idxstats(dataset, runner=serial),
+        "depth": lambda: list(depths(dataset, whole_references(dataset), runner=serial)),
+        "coverage": lambda: coverage(dataset, runner=serial),
+        "stats": lambda: stats(dataset, runner=serial),
+    }
+    verbs[report]()
+    # Depth is of what has a place.
+    placed = report in ("depth", "coverage")
+    chunks = [c for c in dataset.chunks if not placed or c.cells["results"].statistics["spans"]]
+    expected = [dataset.manifest.object_key(name, chunk.first) for name in columns for chunk in chunks]
+    assert sorted(fetched) == sorted(expected)
 
 
 def test_real_data(data: Path, tmp_path: Path) -> None:

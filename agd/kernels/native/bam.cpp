@@ -146,6 +146,10 @@ uint8_t *encode(const Records<false> &in, int64_t i, int64_t size, uint8_t *out)
     const uint32_t *cigar = in.cigar.begin(i);
     const bool is_long = operations > most_operations;
     for (int64_t k = 0; k < operations; k++) require((cigar[k] & 15) < cigar_codes, "unknown CIGAR operation", i);
+    // htslib refuses to read such a record.
+    require(!operations || !length || in.flag[i] & flags::unmapped ||
+                cigar_length(cigar, operations, cigar_query) == length,
+            "CIGAR and sequence differ in length", i);
     const int64_t covered = cigar_length(cigar, operations, cigar_reference);
     const int64_t span = in.flag[i] & flags::unmapped || covered == 0 ? 1 : covered;
     const char *name = in.names.size(i) ? (const char *)in.names.begin(i) : "*";

@@ -279,7 +279,8 @@ def bam_encode(records: RecordArrays, out: U8, offsets: I64) -> None:
     Raises
     ------
     KernelError
-        As for :func:`bam_sizes`; a number does not fit BAM (32-bit positions), or a CIGAR operation is unknown.
+        As for :func:`bam_sizes`; a number does not fit BAM (32-bit positions), a CIGAR operation is unknown, or the
+        CIGAR of a mapped record is for more or fewer bases than there are.
 
     Notes
     -----
@@ -317,6 +318,9 @@ def _format(record: Record, size: int, i: int) -> bytes:
     _check_numbers(record, i)
     check_cigar(record.cigar, i)
     length = len(record.bases)
+    mapped = not record.flag & Flag.UNMAPPED
+    if record.cigar and length and mapped and cigar_length(record.cigar, "MIS=X") != length:
+        raise KernelError("CIGAR and sequence differ in length", i)  # htslib refuses to read such a record
     covered = cigar_length(record.cigar, "MDN=X")
     span = 1 if record.flag & Flag.UNMAPPED else max(covered, 1)
     cigar, tags = record.cigar, record.tags
