@@ -122,26 +122,32 @@ def bam(
 @click.option("-o", "--output", default="-", show_default=True, help="File or url; compressed by its suffix.")
 @click.option("-l", "--level", type=click.IntRange(0, 22), help="Compression level. [default: of the format]")
 @selection_options
+@partition_option
 @json_option
 @resources
+@cluster_option
 def sam(
-    dataset: str, regions: tuple[str, ...], output: str, level: int | None, as_json: bool, runner: Any,
-    memory: int | None, progress: Any, quiet: bool, **conditions: Any,
+    dataset: str, regions: tuple[str, ...], output: str, level: int | None, partition: Any,
+    as_json: bool, runner: Any, memory: int | None, progress: Any, quiet: bool, **conditions: Any,
 ) -> None:
     """Write DATASET, or what overlaps REGIONS of it, as SAM text with its header.
 
     \b
-    Example:
+    Examples:
       agd export sam sorted.agd -o out.sam.gz
+      agd export sam sorted.agd -o s3://bucket/out.sam.gz --partition 3/40
     """
     from agd.convert.sam_out import export_sam
     from agd.dataset import Dataset
 
     ds = Dataset.open(dataset)
     result = export_sam(
-        ds, output, level=level, selection=make_selection(ds, regions, **conditions), runner=runner, memory=memory,
-        progress=progress, command=command_line(),
+        ds, output, level=level, selection=make_selection(ds, regions, **conditions), partition=partition,
+        runner=runner, memory=memory, progress=progress, command=command_line(),
     )  # fmt: skip
+    if partition:
+        report_part(result, partition, output, result.records, as_json, quiet)
+        return
     _report(result, output, as_json, quiet)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agd.convert import bam_out, fastq_writer, many
+from agd.convert import bam_out, fastq_writer, many, sam_out
 from agd.convert.pieces import SUFFIX, absolute
 from agd.ops import finalise as steps
 from agd.ops.finalise import FinaliseReport
@@ -11,7 +11,8 @@ from agd.run import SILENT, Progress, Runner
 from agd.storage import open_storage
 
 JOINERS: dict[str, steps.Joiner] = {
-    bam_out.OPERATION: bam_out.join_bam, fastq_writer.OPERATION: fastq_writer.join_fastq, **many.JOINERS,
+    bam_out.OPERATION: bam_out.join_bam, sam_out.OPERATION: sam_out.join_sam,
+    fastq_writer.OPERATION: fastq_writer.join_fastq, **many.JOINERS,
 }  # fmt: skip
 
 

@@ -84,14 +84,15 @@ def compression_of(output: str) -> Compression:
     return Compression.BGZF if found is Compression.GZIP else found
 
 
-def compress(data: bytes, kind: Compression) -> bytes:
+def compress(data: bytes, kind: Compression, level: int | None = None) -> bytes:
     """Complete blocks (members, frames) of a compression."""
     if not data or kind is Compression.NONE:
         return data
-    level = DEFAULT_LEVELS[kind]
-    if kind is Compression.BGZF:
+    if level is None:
         # A file by its suffix is written at the level of gzip.
-        return deflate_blocks(data, DEFAULT_LEVELS[Compression.GZIP])[0]
+        level = DEFAULT_LEVELS[Compression.GZIP if kind is Compression.BGZF else kind]
+    if kind is Compression.BGZF:
+        return deflate_blocks(data, level)[0]
     return compress_zstd(memoryview(data), level) if kind is Compression.ZSTD else bz2.compress(data, level)
 
 

@@ -4,30 +4,51 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from agd import kernels
-from agd.batch import Batch, Column
+from agd.batch import U8, Batch, Column
 from agd.convert.header import output_header
+from agd.convert.inflate import Compression
 from agd.convert.outputs import open_output
+from agd.convert.pieces import (
+    SUFFIX,
+    Piece,
+    absolute,
+    compress,
+    compression_of,
+    end_of,
+    pieces,
+    source_of,
+    totals,
+    write_pieces,
+)
 from agd.convert.reports import ExportReport
 from agd.convert.sam_fields import columns_for, cut_fields
 from agd.dataset import Dataset
+from agd.errors import UsageError
 from agd.kernels.ragged import take_batch
+from agd.kernels.records import RecordArrays
 from agd.ops.digest import Digest, check_digest, digest_records
-from agd.ops.lines import to_records
-from agd.ops.scan import chunk_bytes, scan
+from agd.ops.finalise import finalise
+from agd.ops.lines import to_lines, to_records
+from agd.ops.partition import Joining, Partition
+from agd.ops.scan import chunk_bytes, line_columns, scan
 from agd.ops.select import Selection
-from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
+from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight, local_runner
+from agd.storage import open_storage
+
+OPERATION = "export sam"
 
 
 def export_sam(
     dataset: Dataset, output: str, *, level: int | None = None, header: bool = True, records: bool = True,
     head: int | None = None, selection: Selection | None = None, fields: Sequence[str] | None = None,
-    runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT,
-    program: str = "agd export sam", command: str = "",
+    partition: Partition | None = None, runner: Runner | None = None, memory: int | None = None,
+    progress: Progress = SILENT, program: str = "agd export sam", command: str = "",
 ) -> ExportReport:
     """Write SAM text.
 
@@ -47,6 +68,9 @@ def export_sam(
     fields : sequence of str, optional
         Fields of each line (:data:`agd.convert.sam_fields.FIELDS`); columns that they do not need are not read.
         Default: all.
+    partition : Partition, optional
+        Write the pieces of this part of the chunks beside the output; :func:`agd.convert.finalise.finalise` joins them
+        when all parts are done. On a runner of other processes this happens by itself.
     program : str
         Name for the ``@PG`` line of the export; "" for none.
     runner, memory, progress, command
@@ -71,17 +95,19 @@ def export_sam(
         ahead = 1
     whole = head is None and fields is None and records and (selection is None or selection.everything)
     manifest = dataset.manifest
-    names = Column.from_list([r.name.encode() for r in manifest.references])
-    assert names.offsets is not None
-    reference_names, reference_offsets = names.values, names.offsets
+    if partition is not None or local_runner(runner) is not runner:
+        if not whole or not header:
+            raise UsageError("a selection is exported by one process", "leave --partition or --cluster out")
+        top = output_header(dataset, program, command)
+        return _in_parts(dataset, output, level, top, partition, runner, ahead, progress)
+    names = _reference_names(dataset)
 
     def encode(lines: Batch) -> tuple[int, int, Any, Digest]:
         if head is not None and len(lines) > head:
             lines = take_batch(lines, np.arange(head))
         arrays = to_records(lines, manifest.names)
-        text = np.empty(kernels.sam_format_bound(arrays, reference_names, reference_offsets), np.uint8)
-        size = kernels.sam_format(arrays, reference_names, reference_offsets, text)
-        shown = text[:size] if fields is None else cut_fields(text[:size], fields)
+        text = _text(arrays, names)
+        shown = text if fields is None else cut_fields(text, fields)
         return len(lines), len(arrays.bases), shown, digest_records(arrays) if whole else Digest()
 
     total = size = bases = 0
@@ -114,6 +140,58 @@ def export_sam(
     finally:
         progress.end()
     return ExportReport(total, {output: total}, bases, size, time.perf_counter() - start, digest=checked)
+
+
+def _reference_names(dataset: Dataset) -> Column:
+    return Column.from_list([r.name.encode() for r in dataset.manifest.references])
+
+
+def _text(arrays: RecordArrays, references: Column) -> U8:
+    """Lines of SAM."""
+    assert references.offsets is not None
+    text = np.empty(kernels.sam_format_bound(arrays, references.values, references.offsets), np.uint8)
+    return text[: kernels.sam_format(arrays, references.values, references.offsets, text)]
+
+
+def _in_parts(
+    dataset: Dataset, output: str, level: int | None, header: str, partition: Partition | None, runner: Runner,
+    ahead: int, progress: Progress,
+) -> ExportReport:
+    begun = time.perf_counter()
+    part = write_pieces(
+        dataset, [output], {"operation": OPERATION, "level": level}, line_columns(dataset),
+        partial(_piece, dataset, compression_of(output), level), partition or Partition(1, 1), runner, ahead, progress,
+        header=header,
+    )  # fmt: skip
+    if partition is None:
+        finalise(open_storage(absolute(output) + SUFFIX), joiners={OPERATION: join_sam}, progress=progress)
+    (records,), (size,), bases = totals(part, 1)
+    checked = "" if partition else "verified" if dataset.manifest.digest else "none"
+    return ExportReport(records, {output: records}, bases, size, time.perf_counter() - begun, digest=checked)
+
+
+def _piece(dataset: Dataset, kind: Compression, level: int | None, batch: Batch) -> Piece:
+    """On a worker: the lines of a chunk, compressed."""
+    lines = to_lines(batch, dataset.orientation, dataset.manifest.pairing == "interleaved")
+    arrays = to_records(lines, dataset.manifest.names)
+    text = _text(arrays, _reference_names(dataset)).tobytes()
+    return Piece(
+        (compress(text, kind, level),), (len(lines),), (len(text),), len(arrays.bases), digest_records(arrays)
+    )
+
+
+def join_sam(joining: Joining) -> None:
+    """Make a SAM file of its pieces."""
+    first, digest = joining.parts[0], Digest()
+    (output,), level = first.plan["outputs"], first.plan["level"]
+    kind = compression_of(output)
+    with open_output(output, compression="none") as out:
+        out.write(compress(first.fields["header"].encode("utf-8", "surrogateescape"), kind, level))
+        for piece in pieces(joining):
+            out.write(piece.files[0])
+            digest.add(piece.digest)
+        out.write(end_of(kind))
+        check_digest(source_of(joining), digest)
 
 
 def _first_lines(text: Any, count: int) -> Any:

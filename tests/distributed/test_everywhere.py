@@ -265,6 +265,30 @@ def test_export_bam_in_parts(inputs: Path, tmp_path: Path, capsys: pytest.Captur
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.bam", "a.bam.bai", "b.bam", "b.bam.bai"]
 
 
+def test_export_sam(runner: Runner, inputs: Path, tmp_path: Path) -> None:
+    for source in ("marked", "aligned"):
+        dataset = agd.open(str(inputs / f"{source}.agd"))
+        found = agd.export_sam(dataset, str(tmp_path / "a.sam"), runner=runner)
+        expected = agd.export_sam(dataset, str(tmp_path / "b.sam"), runner=SerialRunner())
+        assert (tmp_path / "a.sam").read_bytes() == (tmp_path / "b.sam").read_bytes()
+        assert (found.records, found.bases, found.digest) == (expected.records, expected.bases, expected.digest)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+def test_export_sam_in_parts(inputs: Path, tmp_path: Path, suffix: str) -> None:
+    dataset, out = agd.open(str(inputs / "marked.agd")), str(tmp_path / f"a.sam{suffix}")
+    for part in shuffled_parts(3):
+        agd.export_sam(dataset, out, level=3 if suffix else None, partition=part)
+    assert finalise_url(out).operation == "export sam"
+    agd.export_sam(dataset, str(tmp_path / "b.sam"))
+    with open_input(out) as stream:
+        assert b"".join(iter(lambda: bytes(stream.read()), b"")) == (tmp_path / "b.sam").read_bytes()
+    assert len(list(tmp_path.iterdir())) == 2
+    with pytest.raises(UsageError, match="a selection"):
+        agd.export_sam(dataset, out, selection=Selection(min_mapq=3), partition=Partition(1, 2))
+
+
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst", ".bz2"])
 def test_export_fastq(inputs: Path, tmp_path: Path, suffix: str) -> None:
     dataset = agd.open(str(inputs / "reads.agd"))
