@@ -42,7 +42,8 @@ RESULTS: dict[str, tuple[str, str, str]] = {
     "dedup": ("marked.agd", "sorted.agd", "sort"), "export": ("out.bam", "", "sort"),
     "import-list": ("many.agd", "", ""), "merge": ("merged.agd", "", "sort"), "collate": ("grouped.agd", "", "align"),
     "fixmate": ("fixed.agd", "grouped.agd", "collate"), "subset": ("half.agd", "", "sort"),
-    "recompress": ("small.agd", "sorted.agd", "sort"), "repair": ("mended.agd", "sorted.agd", "export"),
+    "recompress": ("small.agd", "sorted.agd", "sort"), "recompress-embed": ("whole.agd", "sorted.agd", "sort"),
+    "bin": ("binned.agd", "sorted.agd", "sort"), "repair": ("mended.agd", "sorted.agd", "export"),
     "import-cram": ("cram.agd", "", "sort"), "export-parts": ("parts.bam", "", "sort"),
     "sort-cluster": ("clustered.agd", "", "sort"),
 }  # fmt: skip
@@ -152,6 +153,8 @@ class Campaign:
             "fixmate": ["fixmate", out],
             "subset": ["subset", ordered, "-o", out, "--fraction", "0.6"],
             "recompress": ["recompress", out, "--profile", "balanced", "--reference", self.genome],
+            "recompress-embed": ["recompress", out, "--embed-reference", "--reference", self.genome],
+            "bin": ["bin", out, "--scheme", "illumina-8"],
             "repair": ["repair", out, "--from", f"{base}/out.bam"],
             "import-cram": ["import", "cram", self.cram, "-o", out, "--reference", self.genome, *few],
             "sort-cluster": ["sort", aligned, "-o", out, *few, "--cluster", "local:2"],

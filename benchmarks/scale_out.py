@@ -82,15 +82,27 @@ def real(pairs: int, chunk_records: int) -> list[float]:
         serial, expected = verb(folder / "s.agd", folder, timed)
         costs = [seconds for chain in timed.chains for seconds in chain]
         tell(workers="none", wall=serial, items=len(costs), mean=sum(costs) / len(costs), largest=max(costs))
-        first = 0.0
+        walls = [serial]
         for workers in (1, 2):
             with DaskRunner(f"local:{workers}") as runner:
                 list(runner.map(pause, [0.0] * 2 * workers))
                 wall, digest = verb(folder / "s.agd", folder, runner)
             assert digest == expected
-            first = first or wall
-            tell(workers=workers, wall=wall, efficiency=first / wall / workers)
+            walls.append(wall)
+            tell(workers=workers, wall=wall, efficiency=walls[1] / wall / workers)
+    print(table(walls), flush=True)
     return costs
+
+
+def table(walls: list[float]) -> str:
+    """Wall seconds of one process, and of one and more workers, as Markdown."""
+    heads = ["serial", *(f"{n} worker{'s' if n > 1 else ''}" for n in range(1, len(walls)))]
+    rows = [
+        ["agd recompress --profile small", *heads], ["---"] * (len(walls) + 1),
+        ["seconds", *(f"{wall:.1f}" for wall in walls)],
+        ["times as fast as serial", *(f"{walls[0] / wall:.2f}" for wall in walls)],
+    ]  # fmt: skip
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def pause(seconds: float) -> float:

@@ -20,6 +20,7 @@ from agd.errors import ColumnError
 from agd.genome import GenomeSource
 from agd.manifest import Chunk
 from agd.ops.create import create
+from agd.ops.handover import Arrays, Handover
 from agd.ops.lines import secondary_columns
 from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, in_flight
 from agd.samheader import with_references
@@ -138,18 +139,19 @@ def _wanted(dataset: Dataset, offsets: I64, runner: Runner, memory: int, progres
     firsts = _first_blocks(offsets)
     ahead = in_flight(runner, memory, 1 << 26)
 
-    def cover(chunk: Chunk) -> Bool:
+    handover = Handover.of(runner, dataset.storage)
+
+    def cover(chunk: Chunk) -> Arrays | str:
         blobs = dataset.fetch(chunk, columns)
         edges = np.zeros(int(firsts[-1]) + 1, np.int64)
         for name in columns:
             _mark(dataset.context(chunk, blobs).column(name), offsets, firsts, edges)
-        covered: Bool = np.cumsum(edges[:-1]) > 0
-        return covered
+        return handover.give(chunk.first, {"covered": np.cumsum(edges[:-1]) > 0})
 
     progress.begin("reference", len(dataset.chunks), "chunks")
     wanted = np.zeros(int(firsts[-1]), np.bool_)
-    for covered in runner.map(cover, dataset.chunks, on="cpu", ahead=ahead):
-        wanted |= covered
+    for given in runner.map(cover, dataset.chunks, on="cpu", ahead=ahead):
+        wanted |= handover.take(given)["covered"]
         progress.advance(1)
     progress.end()
     return wanted

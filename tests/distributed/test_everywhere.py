@@ -26,6 +26,7 @@ from agd.errors import UsageError
 from agd.ops import subset as subsets
 from agd.ops.cat import cat
 from agd.ops.depth import depths, runs, whole_references
+from agd.ops.embed import embed_reference
 from agd.ops.finalise import GapsError, finalise
 from agd.ops.partition import Partition
 from agd.ops.recompress import recompress
@@ -350,6 +351,14 @@ def test_reports(runner: Runner, inputs: Path, report: str) -> None:
     assert found == REPORTS[report](dataset, SerialRunner())
     assert found
     assert left_over(dataset.url) == []
+
+
+def test_embedding(runner: Runner, inputs: Path, tmp_path: Path) -> None:
+    urls = [str(shutil.copytree(inputs / "marked.agd", tmp_path / name)) for name in ("s.agd", "t.agd")]
+    for url, other in zip(urls, (runner, SerialRunner()), strict=True):
+        embed_reference(agd.open(url), reference=str(inputs / "genome.fa"), runner=other)
+    same(f"{urls[0]}/reference.agd", tmp_path / "t.agd" / "reference.agd")
+    assert left_over(urls[0]) == []
 
 
 def test_recompress(runner: Runner, inputs: Path, tmp_path: Path) -> None:
