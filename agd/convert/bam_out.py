@@ -149,8 +149,9 @@ def export_bam(
         where = ""
         if partition is None:
             finalise(
-                open_storage(absolute(output) + SUFFIX), joiners={OPERATION: join_bam}, runner=runner, progress=progress
-            )
+                open_storage(absolute(output) + SUFFIX), joiners={OPERATION: join_bam}, runner=runner, memory=memory,
+                progress=progress,
+            )  # fmt: skip
             where = output + IndexBuilder([r.length for r in dataset.manifest.references]).suffix if index else ""
         (records,), (size,), bases = totals(part, 1)
         checked = "" if partition else "verified" if dataset.manifest.digest else "none"

@@ -115,7 +115,7 @@ def export_fastq(
             runner = stack.enter_context(ThreadRunner())
         ahead = in_flight(runner, memory, _chunk_bytes(dataset), fixed=32 << 20)
         if partition is not None or local_runner(runner) is not runner:
-            return _in_parts(dataset, plan, paths, partition, runner, ahead, progress)
+            return _in_parts(dataset, plan, paths, partition, runner, ahead, memory, progress)
         targets = [
             None if path is None else _Target(stack.enter_context(open_output(path, runner=runner)), layout)
             for path, layout in zip((output, output2, singletons), plan.layouts, strict=True)
@@ -146,7 +146,7 @@ OPERATION = "export fastq"
 
 def _in_parts(
     dataset: Dataset, plan: _Reads | _Lines, paths: list[str], partition: Partition | None, runner: Runner, ahead: int,
-    progress: Progress,
+    memory: int | None, progress: Progress,
 ) -> ExportReport:
     begun = time.perf_counter()
     if isinstance(plan, _Lines) and plan.match:
@@ -160,7 +160,8 @@ def _in_parts(
         runner, ahead, progress,
     )  # fmt: skip
     if partition is None:
-        finalise(open_storage(absolute(paths[0]) + SUFFIX), joiners={OPERATION: join_fastq}, progress=progress)
+        parts = open_storage(absolute(paths[0]) + SUFFIX)
+        finalise(parts, joiners={OPERATION: join_fastq}, runner=runner, memory=memory, progress=progress)
     written, sizes, bases = totals(part, len(paths))
     files = dict(zip(paths, written, strict=True))
     return ExportReport(sum(written), files, bases, sum(sizes), time.perf_counter() - begun)

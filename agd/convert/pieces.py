@@ -28,7 +28,7 @@ from agd.manifest import Cell, Chunk, ColumnSpec, object_key
 from agd.ops.digest import Digest
 from agd.ops.handover import pack, unpack
 from agd.ops.partition import INTERMEDIATE, Joining, Part, Partition
-from agd.run import Progress, Runner, local_runner
+from agd.run import Progress, Runner, in_flight, local_runner
 from agd.storage import Storage, open_storage
 from agd.types import Orientation, RecordType
 
@@ -188,9 +188,13 @@ def pieces(joining: Joining) -> Iterator[Piece]:
     def load(chunk: Chunk) -> Piece:
         return Piece.from_bytes(joining.storage.get(object_key(_NAME, chunk.first, _SPEC.key)))
 
+    # An object, the arrays in it, and the bytes of its files: three times its size.
+    largest = max((chunk.cells[_NAME].bytes for chunk in joining.chunks), default=1)
+    runner = local_runner(joining.runner)
+    ahead = min(4, in_flight(runner, joining.memory, 3 * largest))
     joining.progress.begin("joining", sum(chunk.count for chunk in joining.chunks))
     for piece, chunk in zip(
-        local_runner(joining.runner).map(load, joining.chunks, on="io", ahead=4), joining.chunks, strict=True
+        runner.map(load, joining.chunks, on="io", ahead=ahead), joining.chunks, strict=True
     ):
         yield piece
         joining.progress.advance(chunk.count)

@@ -99,7 +99,7 @@ def export_sam(
         if not whole or not header:
             raise UsageError("a selection is exported by one process", "leave --partition or --cluster out")
         top = output_header(dataset, program, command)
-        return _in_parts(dataset, output, level, top, partition, runner, ahead, progress)
+        return _in_parts(dataset, output, level, top, partition, runner, memory, progress)
     names = _reference_names(dataset)
 
     def encode(lines: Batch) -> tuple[int, int, Any, Digest]:
@@ -155,16 +155,18 @@ def _text(arrays: RecordArrays, references: Column) -> U8:
 
 def _in_parts(
     dataset: Dataset, output: str, level: int | None, header: str, partition: Partition | None, runner: Runner,
-    ahead: int, progress: Progress,
+    memory: int | None, progress: Progress,
 ) -> ExportReport:
     begun = time.perf_counter()
+    ahead = in_flight(runner, memory, 5 * chunk_bytes(dataset))
     part = write_pieces(
         dataset, [output], {"operation": OPERATION, "level": level}, line_columns(dataset),
         partial(_piece, dataset, compression_of(output), level), partition or Partition(1, 1), runner, ahead, progress,
         header=header,
     )  # fmt: skip
     if partition is None:
-        finalise(open_storage(absolute(output) + SUFFIX), joiners={OPERATION: join_sam}, progress=progress)
+        parts, joiners = open_storage(absolute(output) + SUFFIX), {OPERATION: join_sam}
+        finalise(parts, joiners=joiners, runner=runner, memory=memory, progress=progress)
     (records,), (size,), bases = totals(part, 1)
     checked = "" if partition else "verified" if dataset.manifest.digest else "none"
     return ExportReport(records, {output: records}, bases, size, time.perf_counter() - begun, digest=checked)

@@ -122,5 +122,8 @@ def test_long_reads_stay_within_their_memory(tmp_path: Path) -> None:
         "import": measured("import", "sam", str(tmp_path / "long.sam"), "-o", dataset, "-c", "20k", *memory),
         "subset": measured("subset", dataset, "-o", str(tmp_path / "t.agd"), "-F", "1", *memory),
         "recompress": measured("recompress", dataset, "--profile", "small", *memory),
+        "a part": measured("export", "sam", dataset, "-o", str(tmp_path / "o.sam"), "--partition", "1/1", *memory),
     }
     assert {verb: peak >> 20 for verb, peak in peaks.items() if peak > limit} == {}
+    # Pieces are some 70 MB each; where memory is short, fewer of them are read ahead.
+    assert measured("finalise", str(tmp_path / "o.sam"), "--memory", str(limit // 2)) <= limit // 2
