@@ -23,7 +23,7 @@ def gc_at(url: str, *, drafts: bool = False, keep: int | None = None, dry_run: b
     Parameters
     ----------
     url : str
-        Of a dataset, or of the (first) output of an export.
+        Of a dataset, or of the (first) output of an export; the folder of its parts stands for it.
     drafts : bool
         Also remove what is unfinished, which then cannot be taken up again. Only while nobody writes.
     keep, dry_run
@@ -34,7 +34,8 @@ def gc_at(url: str, *, drafts: bool = False, keep: int | None = None, dry_run: b
     GcReport
         Of both; keys of parts begin with the name of their folder.
     """
-    target = absolute(url.rstrip("/"))
+    url = url.rstrip("/").removesuffix(SUFFIX)
+    target = absolute(url)
     return gc(open_storage(url), drafts=drafts, keep=keep, dry_run=dry_run) + _gc_parts(target, drafts, dry_run)
 
 

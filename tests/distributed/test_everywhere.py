@@ -155,7 +155,7 @@ def test_parts_that_are_given_up(
     assert "objects of an unfinished run stay" in capsys.readouterr().out
     assert run(["gc", output, "--drafts", "--dry-run"]) == 0
     assert sorted(tmp_path.rglob("*")) == before
-    assert run(["gc", output, "--drafts"]) == 0
+    assert run(["gc", f"{output}.parts", "--drafts"]) == 0
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["notes.txt"]
     assert run([*command, "--quiet", "--partition", "1/2"]) == 0, "nothing blocks another attempt"
 
