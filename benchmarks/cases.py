@@ -91,7 +91,7 @@ def cases(threads: int) -> list[Case]:
              ["samtools", "fastq", "-@", t, "-1", "out/p1.fq", "-2", "out/p2.fq", "-0", "/dev/null", "-s", "/dev/null",
               "-n", "aligned.bam"], 2),
         Case("align with minibwa / bare map_pair", [AGD, "align", "reads.agd", "-r", "ref.fa", *quiet.split()],
-             [*scripts["map-pair"], "ref.fa", "R1.fq", "R2.fq", t], 0.91, "python:minibwa", "cpu"),
+             [*scripts["map-pair"], "ref.fa", "R1.fq", "R2.fq", t, "reads.agd"], 0.91, "python:minibwa", "cpu"),
         Case("align with bwa / bare bwa mem", [AGD, "align", "reads.agd", "-r", "ref.fa", "-a", "bwa",
                                                *quiet.split()],
              shell(f"bwa mem -t {t} -K 10000000 ref.fa R1.fastq.gz R2.fastq.gz > /dev/null"), 0.97, "bwa", "cpu"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -33,8 +34,11 @@ def pysam_fields(path: str) -> None:
     print(total)
 
 
-def map_pair(reference: str, reads1: str, reads2: str, threads: str) -> None:
-    """A bare loop over ready strings (plain FASTQ is read first) on as many threads."""
+def map_pair(reference: str, reads1: str, reads2: str, threads: str, aligned: str) -> None:
+    """A bare loop over ready strings (plain FASTQ is read first) on as many threads.
+
+    The insert size is that of our alignments, ``aligned``: without one minibwa looks for mates in another way.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     import minibwa
@@ -45,6 +49,9 @@ def map_pair(reference: str, reads1: str, reads2: str, threads: str) -> None:
     index = minibwa.Index.load(prefix)
     options = minibwa.Opts("sr")
     options.set_paired(True)
+    with open(os.path.join(aligned, "manifest.json")) as file:
+        steps = [step.get("parameters", {}) for step in json.load(file)["steps"]]
+    options.set_pe_insert_size(*next(step["insert_size"] for step in reversed(steps) if "insert_size" in step))
     texts = []
     for path in (reads1, reads2):
         with open(path) as file:

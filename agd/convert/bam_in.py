@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ MAGIC = b"BAM\1"
 MAX_HEADER = 1 << 30
 
 #: Bytes of uncompressed BAM that are read at a time.
-BLOCK = 8 << 20
+BLOCK = 1 << 20
 
 
 def import_bam(
@@ -85,6 +85,8 @@ class BamReader:
         For errors.
     stream : InputStream
         Of uncompressed bytes; read from where it is.
+    allocate : callable
+        From a size in bytes to an array, uint8, for the records of a chunk.
 
     Attributes
     ----------
@@ -92,9 +94,12 @@ class BamReader:
     references : tuple of Reference
     """
 
-    def __init__(self, path: str, stream: InputStream) -> None:
+    def __init__(
+        self, path: str, stream: InputStream, allocate: Callable[[int], U8] = lambda size: np.empty(size, np.uint8)
+    ) -> None:
         self.path = path
         self._stream = stream
+        self._allocate = allocate
         self._offset = 0
         if self._exactly(4, "magic") != MAGIC:
             raise InputError(path, "this is not a BAM file", offset=0, remedy="check the path; SAM and CRAM have verbs "
@@ -151,7 +156,7 @@ class BamReader:
         first, size, final = 0, BLOCK, False
         while not final or len(rest):
             # Chunks are much alike, so room for the one before and a block is room enough as a rule.
-            buffer = np.empty(max(size, len(rest)) + BLOCK, np.uint8)
+            buffer = self._allocate(max(size, len(rest)) + BLOCK)
             buffer[: len(rest)] = rest
             filled, count, offsets = len(rest), 0, np.zeros(records + 1, np.int64)
             while True:

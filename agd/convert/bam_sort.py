@@ -6,7 +6,7 @@ import contextlib
 import functools
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from agd import __version__, kernels
 from agd.batch import I32, I64, U8, U16, Alignments, Batch, Column
 from agd.convert import bgzf
+from agd.convert.bam_in import BLOCK as BLOCK_BYTES
 from agd.convert.bam_in import BamReader
 from agd.convert.bam_out import bam_header
 from agd.convert.index import IndexBuilder
@@ -139,7 +140,9 @@ def sort_bam(
         runner = runner or stack.enter_context(ThreadRunner())
         if local_runner(runner) is not runner:
             raise UsageError("one file is sorted by one process", "leave --cluster out, or import it")
-        reader = BamReader(path, stack.enter_context(open_input(path, runner)))
+        room = _Room(runner)
+        stack.callback(room.close)
+        reader = BamReader(path, stack.enter_context(open_input(path, runner)), room.allocate)
         job = _Job(reader, Ordering.of_header(by, reader.header), runner, memory_of(runner, memory), progress)
 
         @functools.cache
@@ -157,6 +160,37 @@ def sort_bam(
     return BamSortReport(
         output, by, job.read.records, len(runs), job.passes, job.spilled, size, where, time.perf_counter() - begun
     )
+
+
+class _Room:
+    """Memory for what is read, which the system has cleared beforehand on the workers.
+
+    What is read stays in memory, so all of it is fresh; the one thread that reads would spend its time on that.
+    """
+
+    SIZE = PIECE_BYTES + 2 * BLOCK_BYTES
+
+    def __init__(self, runner: Runner) -> None:
+        self._ready = runner.map(_touched, itertools.repeat(self.SIZE), on="cpu", ahead=2)
+
+    def allocate(self, size: int) -> U8:
+        """An array of ``size`` bytes."""
+        if size > self.SIZE:
+            return np.empty(size, np.uint8)
+        array = next(self._ready)
+        array.resize(size, refcheck=False)  # nobody else knows it
+        return array
+
+    def close(self) -> None:
+        """Let go of what was not asked for."""
+        if isinstance(self._ready, Generator):
+            self._ready.close()
+
+
+def _touched(size: int) -> U8:
+    array = np.empty(size, np.uint8)
+    array[::4096] = 0
+    return array
 
 
 def _head(reader: BamReader, ordering: Ordering, command: str) -> bytes:
