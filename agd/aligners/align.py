@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -367,8 +368,10 @@ def _masked(some: AnyColumn, valid: Bool) -> Alignments:
 def provenance(
     tool: ChunkAligner | StreamAligner, genome: Genome, parameters: dict[str, Any], command: str
 ) -> tuple[dict[str, Any], ...]:
+    # Whoever opens the dataset from another folder is to find it.
+    where = genome.url if "://" in genome.url else os.path.abspath(genome.url)
     about = {
-        "aligner": tool.name, "aligner_version": tool.version, "reference": genome.url,
+        "aligner": tool.name, "aligner_version": tool.version, "reference": where,
         "reference_digest": genome.digest, **parameters,
     }  # fmt: skip
     own = {"program": tool.name, "version": tool.version, "command": about.pop("command", ""), "parameters": {}}

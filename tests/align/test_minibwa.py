@@ -169,6 +169,15 @@ def test_header_references_and_provenance(make_dataset: Make, pairs: list[Read],
     assert all(b"RGZlane 1\0" in row[-1] for row in contents(ds)["results"])
 
 
+def test_the_reference_is_noted_for_readers_in_other_folders(
+    make_dataset: Make, pairs: list[Read], reference: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ds = make_dataset(pairs[:20])
+    monkeypatch.chdir(reference.parent)
+    align(ds, reference.name)
+    assert Dataset.open(ds.url).manifest.steps[-1]["parameters"]["reference"] == str(reference.resolve())
+
+
 def test_aligned_already_and_overwrite(make_dataset: Make, pairs: list[Read], reference: Path, tmp_path: Path) -> None:
     ds = make_dataset(pairs, chunk=500)
     align(ds, str(reference), aligner_args="--secondary")
