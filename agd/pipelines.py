@@ -136,10 +136,12 @@ def pipeline(
     Raises
     ------
     UsageError
-        Neither ``bam`` nor ``dataset`` is asked for.
+        Neither ``bam`` nor ``dataset`` is asked for, or ``bam`` is named like a dataset.
     """
     if bam is None and dataset is None:
         raise UsageError("nothing to write", "give a BAM file, a dataset, or both")
+    if bam is not None and bam.rstrip("/").endswith(".agd"):
+        raise UsageError(f"{bam}: is named like a dataset and would be a BAM file", "write datasets with --dataset")
     paths = [path for path in (reads1, reads2) if path is not None]
     inputs = [describe_input(path) for path in paths]
     with contextlib.ExitStack() as stack:

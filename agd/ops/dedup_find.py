@@ -88,7 +88,7 @@ class Extract:
     @staticmethod
     def of(batch: Batch, extraction: Extraction) -> Extract:
         """From the columns of a chunk."""
-        return Extract(*extraction.ends(batch), _flags_of(batch))
+        return Extract(*extraction.ends(batch), flags_of(batch))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """As arrays to be stored; :meth:`from_arrays` turns them back."""
@@ -284,7 +284,8 @@ class Finder:
 _TIE = np.dtype([("group", "<i8"), ("ordinal", "<i8"), ("part", "<i4"), ("column", "<i4"), ("library", "<u2")])
 
 
-def _flags_of(batch: Batch) -> FlagsOfChunk:
+def flags_of(batch: Batch) -> FlagsOfChunk:
+    """Flags of the alignments of a chunk, marks not folded in."""
     further = {}
     for name in secondary_columns(list(batch.columns)):
         alignments = batch.alignments(name)

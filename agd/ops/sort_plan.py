@@ -147,8 +147,7 @@ def decoded_size(dataset: Dataset, name: str) -> float:
     else:
         return largest
     for chunk in chunks[:: max(1, -(-len(chunks) // SAMPLES))]:
-        blobs = dataset.fetch(chunk, [name])
-        column = dataset.decode(chunk, {name: blobs[name]}, [name])[name]
+        column = dataset.decode_column(chunk, name, dataset.fetch(chunk, [name]))
         messages = structured.encode(column) if isinstance(column, Alignments) else column
         largest = max(largest, len(messages.values) / chunk.count)
     return largest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from agd.dataset import Dataset
 from agd.embedded import embedded_reference
 from agd.errors import AgdError, FormatError, KernelError, ObjectNotFoundError
 from agd.manifest import Chunk
+from agd.ops.dedup_find import flags_of
 from agd.ops.digest import Digest, differences, digest_records
 from agd.ops.handover import Arrays, Handover
 from agd.ops.lines import to_lines, to_records
@@ -74,6 +75,11 @@ class VerifyReport:
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
         return asdict(self) | {"ok": not self.problems}
+
+
+def _compare(chunk: Chunk, name: str, noted: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Problem]:
+    if found != noted:
+        yield Problem("the statistics in the manifest are not those of the records", chunk.first, name)
 
 
 @dataclass(slots=True)
@@ -225,20 +231,30 @@ class _Check:
                 loaded[name] = self.dataset.decode_column(chunk, name, blobs)
                 spec = self.dataset.manifest.columns[name]
                 noted = chunk.cells[name].statistics
-                if noted and cells.statistics(spec.type, loaded[name]) != noted:
-                    problems.append(Problem("the statistics in the manifest are not those of the records",
-                                            chunk.first, name))  # fmt: skip
+                if noted and spec.type is not RecordType.NUMBER:
+                    problems += _compare(chunk, name, noted, cells.statistics(spec.type, loaded[name]))
                 problems += self._column(chunk, name, spec.type, loaded[name])
             except FormatError as error:
                 problems.append(Problem(f"{error.field}: {error.reason}", chunk.first, name))
             except (AgdError, ValueError) as error:
                 problems.append(Problem(str(error), chunk.first, name))
+        if not problems:
+            problems += self._marks(chunk, loaded)
         if not problems and "bases" in chunk.cells:
             try:
                 self._lines(done, self.dataset.decode(chunk, blobs))
             except (AgdError, ValueError) as error:
                 problems.append(Problem(str(error), chunk.first))
         return done
+
+    def _marks(self, chunk: Chunk, loaded: dict[str, AnyColumn]) -> Iterator[Problem]:
+        """What is noted of marks are the flags that they make of the alignments."""
+        alignments = {name: column for name, column in loaded.items() if isinstance(column, Alignments)}
+        for name, column in loaded.items():
+            noted = chunk.cells[name].statistics
+            if isinstance(column, Column) and "flags" in noted and "results" in alignments:
+                found = flags_of(Batch(chunk.first, alignments)).statistics(column.values)
+                yield from _compare(chunk, name, noted, found)
 
     def _column(self, chunk: Chunk, name: str, kind: RecordType, column: AnyColumn) -> Iterator[Problem]:
         if isinstance(column, Alignments):

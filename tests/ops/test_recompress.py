@@ -291,3 +291,25 @@ def test_a_stopped_import_keeps_what_its_profile_chose(
     run()
     after = {p.name: p.stat().st_mtime_ns for p in Path(url).iterdir()}
     assert all(after[name] == time for name, time in before.items())
+
+
+@pytest.mark.parametrize("profile", ["balanced", "small"])
+def test_what_needs_other_columns_can_be_sorted_and_marked(profile: str, dataset: Dataset, tmp_path: Path) -> None:
+    agd.sort(dataset, tmp_path / "before.agd", by="queryname")
+    recompress(dataset, profile=profile)
+    kept = Dataset.open(dataset.url)
+    assert kept.manifest.columns["results"].codecs[0]["name"] == "derived"
+    agd.sort(kept, tmp_path / "after.agd", by="queryname")
+    assert_same_records(Dataset.open(str(tmp_path / "after.agd")), whole(Dataset.open(str(tmp_path / "before.agd"))))
+    agd.dedup(kept)
+    assert agd.verify(Dataset.open(dataset.url), deep=True).problems == ()
+
+
+def test_wrong_statistics_of_marks_are_found(dataset: Dataset) -> None:
+    agd.dedup(dataset)
+    marked = Dataset.open(dataset.url)
+    assert agd.verify(marked, deep=True).problems == ()
+    cell = marked.chunks[0].cells["duplicates"]
+    flag = next(iter(cell.statistics["flags"]))
+    cell.statistics["flags"][flag] += 1  # type: ignore[index]
+    assert [(p.chunk, p.column) for p in agd.verify(marked, deep=True).problems] == [(0, "duplicates")]

@@ -12,7 +12,7 @@ import agd
 from agd.aligners.align import align
 from agd.aligners.fused import FusedReport, align_dataset_sorted
 from agd.chunkfile import unframe
-from agd.errors import StorageError, VerificationError
+from agd.errors import StorageError, UsageError, VerificationError
 from agd.ops.digest import Digest, differences
 from agd.pipelines import align_sorted, pipeline
 from agd.run import ThreadRunner
@@ -235,3 +235,9 @@ def test_from_reads_to_bam_in_one_go(folder: Path, tmp_path: Path) -> None:
     assert only.dataset == ""
     assert pysam.samtools.view(str(tmp_path / "o.bam")) == pysam.samtools.view(str(tmp_path / "p.bam"))
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
+
+
+def test_a_file_is_not_named_like_a_dataset(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="write datasets with --dataset"):
+        pipeline("reads.fq", reference="ref.fa", bam=str(tmp_path / "s.agd"))
+    assert list(tmp_path.iterdir()) == []
