@@ -60,6 +60,13 @@ def default_spec(name: str, key: str | None = None) -> ColumnSpec:
     return ColumnSpec(kind, codecs, key or name, "|u1" if kind is RecordType.NUMBER else "")
 
 
+def null_column(spec: ColumnSpec, count: int) -> AnyColumn:
+    """What a chunk without an object of a column has: null fields."""
+    if spec.type is RecordType.STRUCTURED:
+        return Alignments.null(count)
+    return Column(np.zeros(count, spec.dtype)) if spec.type is RecordType.NUMBER else Column.empty(count)
+
+
 def independent_codecs(name: str, spec: ColumnSpec) -> list[dict[str, Any]]:
     """The codecs of a column, or the default ones where those need other columns of the chunk."""
     return default_spec(name).codecs if needed_columns(spec.codecs) else spec.codecs

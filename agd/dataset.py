@@ -12,6 +12,7 @@ import numpy as np
 
 from agd import cell as cells
 from agd.batch import I64, U8, Alignments, AnyColumn, Batch, Column
+from agd.chunk_columns import ChunkColumns
 from agd.chunkfile import HEADER_SIZE, Header, parse_header
 from agd.codecs import Chain, Context, needed_columns
 from agd.embedded import embedded_reference, lay_out
@@ -233,13 +234,13 @@ class Dataset(Tabular):
             An object is damaged, or is not the one that the manifest means.
         """
         wanted = self.resolve(columns)
-        context = _ChunkContext(self, chunk, blobs)
+        context = self.context(chunk, blobs)
         loaded = {
             name: context.whole(name) for name in blobs if name in wanted or name == "duplicates"
         }  # fmt: skip
         for name in wanted:
             if name not in loaded:
-                loaded[name] = self._null(name, chunk.count)
+                loaded[name] = cells.null_column(self.manifest.columns[name], chunk.count)
         marks = loaded.get("duplicates")
         if isinstance(marks, Column) and "duplicates" in chunk.cells:
             duplicate = np.where(marks.values & 1, np.uint16(Flag.DUPLICATE), np.uint16(0))
@@ -272,10 +273,10 @@ class Dataset(Tabular):
             The object is damaged, or is not the one that the manifest means.
         """
         if name not in blobs:
-            return self._null(name, chunk.count)
-        return _ChunkContext(self, chunk, blobs).whole(name)
+            return cells.null_column(self.manifest.columns[name], chunk.count)
+        return self.context(chunk, blobs).whole(name)
 
-    def context(self, chunk: Chunk, blobs: dict[str, bytes]) -> Context:
+    def context(self, chunk: Chunk, blobs: dict[str, bytes]) -> ChunkColumns:
         """What codecs may know of a chunk, from its stored objects; see :meth:`fetch`.
 
         Parameters
@@ -287,9 +288,9 @@ class Dataset(Tabular):
 
         Returns
         -------
-        Context
+        ChunkColumns
         """
-        return _ChunkContext(self, chunk, blobs)
+        return ChunkColumns(self.orientation, self.genome.load, functools.partial(self._load, chunk, blobs))
 
     def _decode(self, chunk: Chunk, name: str, data: bytes, context: Context) -> tuple[Chain, AnyColumn]:
         """Codecs and core of a column: without the steps that need other columns and come after decoding."""
@@ -305,13 +306,12 @@ class Dataset(Tabular):
         cells.check_header(header, where, chunk.cells.get(name), data, expected)
         return Chain.from_json(header.codecs, where), column
 
-    def _null(self, name: str, count: int) -> AnyColumn:
-        spec = self.manifest.columns[name]
-        if spec.type is RecordType.STRUCTURED:
-            return Alignments.null(count)
-        if spec.type is RecordType.NUMBER:
-            return Column(np.zeros(count, spec.dtype))
-        return Column.empty(count)
+    def _load(self, chunk: Chunk, blobs: dict[str, bytes], name: str, context: Context) -> tuple[Chain, AnyColumn]:
+        if name not in chunk.cells and name in self.columns:
+            return Chain([]), cells.null_column(self.manifest.columns[name], chunk.count)
+        if name not in blobs:
+            raise ColumnError(f"{self.url}: the column {name!r} of the chunk is needed and was not read")
+        return self._decode(chunk, name, blobs[name], context)
 
     def read(self, chunk: Chunk, columns: Sequence[str] | None = None) -> Batch:
         """Columns of one chunk.
@@ -404,7 +404,7 @@ class Dataset(Tabular):
             raise IndexError("records are read in order: a slice has no step")
         batches = list(self.batches(start=start, stop=stop))
         if not batches:
-            return Batch(start, {name: self._null(name, 0) for name in self.columns})
+            return Batch(start, {name: cells.null_column(self.manifest.columns[name], 0) for name in self.columns})
         return concat_batches(batches)
 
     def arrow_reader(
@@ -470,41 +470,6 @@ class Dataset(Tabular):
 def _is_marked(column: str) -> bool:
     """Whether the marks of the duplicates column are folded into the flags of a column."""
     return column == "results" or column.startswith("secondary")
-
-
-class _ChunkContext:
-    """Decodes the columns that codecs ask for, each once."""
-
-    def __init__(self, dataset: Dataset, chunk: Chunk, blobs: dict[str, bytes]) -> None:
-        self._dataset = dataset
-        self._chunk = chunk
-        self._blobs = blobs
-        self._columns: dict[str, tuple[Chain, AnyColumn]] = {}
-
-    @property
-    def orientation(self) -> Orientation:
-        return self._dataset.orientation
-
-    def column(self, name: str) -> AnyColumn:
-        return self._core(name)[1]
-
-    def whole(self, name: str) -> AnyColumn:
-        """A column as it was before it was encoded."""
-        chain, column = self._core(name)
-        return chain.complete(column, self)
-
-    def _core(self, name: str) -> tuple[Chain, AnyColumn]:
-        if name not in self._columns:
-            if name not in self._chunk.cells and name in self._dataset.columns:
-                self._columns[name] = Chain([]), self._dataset._null(name, self._chunk.count)
-                return self._columns[name]
-            if name not in self._blobs:
-                raise ColumnError(f"{self._dataset.url}: the column {name!r} of the chunk is needed and was not read")
-            self._columns[name] = self._dataset._decode(self._chunk, name, self._blobs[name], self)
-        return self._columns[name]
-
-    def genome(self) -> tuple[U8, I64]:
-        return self._dataset.genome.load()
 
 
 def _load_embedded(url: str, name: str, references: Sequence[Reference]) -> tuple[U8, I64]:

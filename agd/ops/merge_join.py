@@ -10,6 +10,7 @@ import numpy as np
 
 from agd import chunkfile
 from agd.batch import AnyColumn, Batch, Column
+from agd.cell import null_column
 from agd.codecs import needed_columns
 from agd.dataset import Dataset
 from agd.errors import UsageError
@@ -110,7 +111,7 @@ class Joined(Dataset):
         if name == "duplicates" and "results" in part.columns:
             flags = part.decode(own, blobs, ["results"]).alignments().flag
             return Column(((flags & np.uint16(Flag.DUPLICATE)) != 0).astype(np.uint8))
-        return self._null(name, own.count)
+        return null_column(self.manifest.columns[name], own.count)
 
 
 def _columns(manifests: Sequence[Manifest]) -> dict[str, ColumnSpec]:
