@@ -15,14 +15,15 @@ from agd.errors import CodecError, KernelError
 from agd.kernels.memory import empty
 
 #: What a stream may consist of; the bits of its first byte.
-STORED, ORDER1, PACKED, REPEATS = 1, 2, 4, 8
+STORED, ORDER1, PACKED, REPEATS, WIDE = 1, 2, 4, 8, 16
 
 #: Bytes of the data that choices are made on, more of them where there are few kinds, which make long contexts; and the
 #: length of each of the pieces that they are taken in.
 SAMPLE, FEW_SAMPLE, PIECE = 1 << 18, 1 << 20, 1 << 13
 
-#: Values in one step of the coder.
-LANES = 32
+#: Values in one step of the coder; and as many where there are at least ``LONG`` of them, which is faster: what so many
+#: states and beginnings of lanes cost is then next to nothing.
+LANES, WIDE_LANES, LONG = 32, 64, 1 << 20
 
 _HEAD = struct.Struct("<BQ")
 _TABLE = struct.Struct("<BBBI")
@@ -31,13 +32,13 @@ _REPEATS = struct.Struct("<QQ")
 
 @register
 class Rans:
-    """32 interleaved rANS coders of order 0 or 1, after packing and taking out repeats where that pays.
+    """32 or 64 interleaved rANS coders of order 0 or 1, after packing and taking out repeats where that pays.
 
     What is best for a chunk is found on a sample of it; nothing need be set.
     """
 
     name: ClassVar[str] = "rans"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     kind: ClassVar[Kind] = Kind.BYTES
 
     def config(self) -> dict[str, Any]:
@@ -46,7 +47,7 @@ class Rans:
 
     def encode(self, data: Any) -> bytes:
         """See :class:`agd.codecs.base.BytesCodec`."""
-        return compress(np.frombuffer(data, np.uint8))
+        return compress(np.frombuffer(data, np.uint8), wide=True)
 
     def decode(self, data: Any, limit: int) -> memoryview:
         """See :class:`agd.codecs.base.BytesCodec`."""
@@ -76,16 +77,23 @@ _NONE = np.empty(0, np.uint8)
 _AS_IT_IS, _ORDER0 = Plan(-1, _NONE, _NONE), Plan(0, _NONE, _NONE)
 
 
-def compress(data: U8) -> bytes:
-    """Stream of these bytes."""
+def compress(data: U8, *, wide: bool = False) -> bytes:
+    """Stream of these bytes.
+
+    Parameters
+    ----------
+    data : ndarray of uint8
+    wide : bool
+        Whether a long stream may have 64 lanes, which version 1 did not have.
+    """
     plan = _choose(data, None)
     try:
-        stream = _write(data, plan)
+        stream = _write(data, plan, wide)
     except KernelError:
         # The sample, by which the plan was made, does not hold all symbols that there are.
         if not len(plan.symbols):
             raise
-        stream = _write(data, _choose(data, _symbols(data)))
+        stream = _write(data, _choose(data, _symbols(data)), wide)
     return stream if len(stream) < len(data) + _HEAD.size else _write(data, _AS_IT_IS)
 
 
@@ -105,7 +113,7 @@ def decompress(stream: U8, limit: int) -> U8:
 # Writing
 
 
-def _write(data: U8, plan: Plan) -> bytes:
+def _write(data: U8, plan: Plan, wide: bool = False) -> bytes:
     n = len(data)
     if plan.order < 0:
         return _HEAD.pack(STORED, n) + data.tobytes()
@@ -121,18 +129,21 @@ def _write(data: U8, plan: Plan) -> bytes:
         kind |= PACKED
         parts.append(_with_count(plan.symbols))
         data = _pack(data, plan.symbols)
-    parts += _code(data, plan.order)
+    lanes = WIDE_LANES if wide and len(data) >= LONG else LANES
+    if lanes == WIDE_LANES:
+        kind |= WIDE
+    parts += _code(data, plan.order, lanes)
     return b"".join((_HEAD.pack(kind, n), *parts))
 
 
-def _code(data: U8, order: int) -> list[Any]:
+def _code(data: U8, order: int, lanes: int) -> list[Any]:
     """Table and coded values of bytes without repeats."""
     base, span = _range(data)
-    counts = _counts(data, base, span, order)
+    counts = _counts(data, base, span, order, lanes)
     bits = _bits(counts, order)
     frequencies = _frequencies(counts, bits)
-    out = np.empty(2 * len(data) + 4 * LANES + 64, np.uint8)
-    start = kernels.rans_encode(data, base, span, order, bits, frequencies.reshape(-1), out)
+    out = np.empty(2 * len(data) + 4 * lanes + 64, np.uint8)
+    start = kernels.rans_encode(data, base, span, order, bits, frequencies.reshape(-1), lanes, out)
     table = _pack_table(frequencies)
     return [_TABLE.pack(base, span - 1, bits, len(table)), table, out[start:].data]
 
@@ -216,7 +227,7 @@ def _read(stream: U8, limit: int, outer: bool) -> U8:
         if len(cursor.rest) != n:
             raise CodecError("rans", "payload", f"{n} bytes announced, {len(cursor.rest)} are there")
         return cursor.rest
-    if kind & ~(ORDER1 | PACKED | REPEATS) or (not outer and kind):
+    if kind & ~(ORDER1 | PACKED | REPEATS | WIDE) or (not outer and kind):
         raise CodecError("rans", "kind", f"{kind} is none that may stand here")
     repeats = repeated = _NONE
     kept = n
@@ -254,10 +265,10 @@ def _read_values(cursor: _Cursor, kind: int, count: int) -> U8:
 
 def _decode(cursor: _Cursor, kind: int, count: int) -> U8:
     base, last, bits, size = cursor.unpack(_TABLE)
-    order, span = int(bool(kind & ORDER1)), last + 1
+    order, span, lanes = int(bool(kind & ORDER1)), last + 1, WIDE_LANES if kind & WIDE else LANES
     frequencies = _unpack_table(cursor.take(size), span if order else 1, span)
     out = empty(count)
-    kernels.rans_decode(cursor.rest, base, span, order, bits, frequencies, out)
+    kernels.rans_decode(cursor.rest, base, span, order, bits, frequencies, lanes, out)
     return out
 
 
@@ -268,7 +279,7 @@ def _symbols(data: U8) -> U8:
     """Values that occur, ascending."""
     counts = np.empty(256, np.uint32)
     rest = len(data) % LANES
-    kernels.rans_counts(data, 0, 256, 0, counts)
+    kernels.rans_counts(data, 0, 256, 0, LANES, counts)
     if rest:
         counts[data[-rest:]] = 1
     return np.flatnonzero(counts).astype(np.uint8)
@@ -279,10 +290,10 @@ def _range(data: U8) -> tuple[int, int]:
     return low, high - low + 1
 
 
-def _counts(data: U8, base: int, span: int, order: int) -> U32:
+def _counts(data: U8, base: int, span: int, order: int, lanes: int = LANES) -> U32:
     """How often each value is coded in each context, shape (contexts, span)."""
     counts = np.empty((span if order else 1, span), np.uint32)
-    kernels.rans_counts(data, base, span, order, counts.reshape(-1))
+    kernels.rans_counts(data, base, span, order, lanes, counts.reshape(-1))
     return counts
 
 

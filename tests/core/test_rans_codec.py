@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agd.batch import U8
 from agd.codecs import Rans, rans
-from agd.codecs.rans import ORDER1, PACKED, REPEATS, STORED, Plan, compress, decompress
+from agd.codecs.rans import ORDER1, PACKED, REPEATS, STORED, WIDE, Plan, compress, decompress
 from agd.errors import CodecError, KernelError
 from tests.kernels.test_rans import texts
 
@@ -28,25 +28,49 @@ def test_streams_bring_everything_back(values: U8) -> None:
     assert found.tobytes() == values.tobytes()
 
 
-@given(values=texts(3000), order=st.sampled_from([0, 1]), packed=st.booleans(), which=st.integers(0, 3))
-def test_every_plan_brings_everything_back(values: U8, order: int, packed: bool, which: int) -> None:
+@pytest.fixture
+def all_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams of any length may be wide."""
+    monkeypatch.setattr(rans, "LONG", 1)
+
+
+wide = st.booleans()
+
+
+@pytest.mark.usefixtures("all_long")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=texts(3000), order=st.sampled_from([0, 1]), packed=st.booleans(), which=st.integers(0, 3), wide=wide)
+def test_every_plan_brings_everything_back(values: U8, order: int, packed: bool, which: int, wide: bool) -> None:
     if len(values) == 0:
         return
     symbols = np.unique(values)
     plan = Plan(order, symbols if packed and len(symbols) <= 16 else NONE, symbols[:which])
-    stream = np.frombuffer(rans._write(values, plan), np.uint8)
+    stream = np.frombuffer(rans._write(values, plan, wide), np.uint8)
+    assert bool(stream[0] & WIDE) == wide
     assert decompress(stream, len(values)).tobytes() == values.tobytes()
     with pytest.raises(CodecError):
         decompress(stream, len(values) - 1)
 
 
-@given(values=texts(3000), order=st.sampled_from([0, 1]), packed=st.booleans(), seed=st.integers(0, 2**32))
-def test_damaged_streams_give_typed_errors_or_as_many_bytes(values: U8, order: int, packed: bool, seed: int) -> None:
+def test_long_streams_of_the_codec_are_wide_those_within_others_are_not() -> None:
+    values = np.random.default_rng(3).choice(40, rans.LONG, p=np.arange(1, 41) / 820).astype(np.uint8)
+    kinds = [stream[0] & WIDE for stream in (Rans().encode(values), Rans().encode(values[:-1]), compress(values))]
+    assert kinds == [WIDE, 0, 0]
+    found = Rans().decode(Rans().encode(values), len(values))
+    assert found == values.data
+
+
+@pytest.mark.usefixtures("all_long")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=texts(3000), order=st.sampled_from([0, 1]), packed=st.booleans(), wide=wide, seed=st.integers(0, 2**32))
+def test_damaged_streams_give_typed_errors_or_as_many_bytes(
+    values: U8, order: int, packed: bool, wide: bool, seed: int
+) -> None:
     if len(values) == 0:
         return
     symbols = np.unique(values)
     plan = Plan(order, symbols if packed and len(symbols) <= 16 else NONE, symbols[: seed % 3])
-    stream = rans._write(values, plan)
+    stream = rans._write(values, plan, wide)
     rng = np.random.default_rng(seed)
     for _ in range(20):
         bad = np.frombuffer(stream, np.uint8).copy()

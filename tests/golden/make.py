@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from agd.batch import Alignments, AnyColumn, Column
+from agd.codecs import rans
 from agd.dataset import Dataset
 from agd.draft import Draft, columns_of
 from agd.manifest import VERSION, Chunk, ColumnSpec
@@ -267,6 +268,20 @@ def strand() -> tuple[Dataset, dict[str, Any]]:
     return draft.commit([Chunk(0, 20, cells)]), {"generations": [held]}
 
 
+def wide() -> tuple[Dataset, dict[str, Any]]:
+    """Streams of the codec ``rans`` of 64 lanes, which its writer makes of long ones only."""
+    texts = [t * 9 for t in ("IIIIIHHHGGF#", "IIIIIIIIIIII", "", "!\xff~", "ABCDEFGHIJKLMNOPQRST")] * 4
+    fours = ["".join("F:,#"[i * j * 7919 % 8191 % 7 % 4] for j in range(70)) for i in range(20)]
+    held = {"text": texts, "fours": fours}
+    specs = {name: ColumnSpec(RecordType.TEXT, [{"name": "rans", "version": 2}], name) for name in held}
+    draft = Draft.create(FOLDER / "wide.agd", specs, {"operation": "golden"}, orientation=Orientation.READ)
+    long, rans.LONG = rans.LONG, 256
+    columns = {name: Column.from_list([r.encode("latin-1") for r in records]) for name, records in held.items()}
+    cells = {name: draft.write(name, 0, column) for name, column in columns.items()}
+    rans.LONG = long
+    return draft.commit([Chunk(0, 20, cells)]), {"generations": [held]}
+
+
 class _Known:
     """The context of one column, which is known."""
 
@@ -294,7 +309,7 @@ def empty() -> tuple[Dataset, dict[str, Any]]:
 def main() -> None:
     """Write the datasets that are not there, and what they must read as."""
     FOLDER.mkdir(exist_ok=True)
-    made = (reads, types, empty, streams, dinucleotides, strand)
+    made = (reads, types, empty, streams, dinucleotides, strand, wide)
     left = [make for make in made if not (FOLDER / f"{make.__name__}.agd").exists()]
     if not left:
         sys.exit(f"all datasets of {FOLDER.name} are there: they are never written again")

@@ -30,42 +30,44 @@ def texts(draw: st.DrawFn, most: int = 6000) -> U8:
     return (values[source] + base).astype(np.uint8)
 
 
-def table(values: U8, order: int, bits: int) -> tuple[int, int, U16]:
+def table(values: U8, order: int, bits: int, lanes: int) -> tuple[int, int, U16]:
     base, span = rans._range(values)
     counts = np.zeros((span if order else 1, span), np.uint32)
-    reference.rans_counts(values, base, span, order, counts.reshape(-1))
+    reference.rans_counts(values, base, span, order, lanes, counts.reshape(-1))
     return base, span, rans._frequencies(counts, bits).reshape(-1)
 
 
-def code(kernels: ModuleType, values: U8, order: int, bits: int) -> tuple[int, int, U16, U8]:
-    base, span, frequencies = table(values, order, bits)
-    out = np.empty(2 * len(values) + 192, np.uint8)
-    start = kernels.rans_encode(values, base, span, order, bits, frequencies, out)
+def code(kernels: ModuleType, values: U8, order: int, bits: int, lanes: int = 32) -> tuple[int, int, U16, U8]:
+    base, span, frequencies = table(values, order, bits, lanes)
+    out = np.empty(2 * len(values) + 4 * lanes + 64, np.uint8)
+    start = kernels.rans_encode(values, base, span, order, bits, frequencies, lanes, out)
     return base, span, frequencies, out[start:]
 
 
-orders, precisions = st.sampled_from([0, 1]), st.sampled_from([8, 10, 12])
+orders, precisions, widths = st.sampled_from([0, 1]), st.sampled_from([8, 10, 12]), st.sampled_from([32, 64])
 
 
-@given(values=texts(), order=orders, bits=precisions)
-def test_all_ways_to_code_give_the_same_and_bring_it_back(simd: int, values: U8, order: int, bits: int) -> None:
+@given(values=texts(), order=orders, bits=precisions, lanes=widths)
+def test_all_ways_to_code_give_the_same_and_bring_it_back(
+    simd: int, values: U8, order: int, bits: int, lanes: int
+) -> None:
     if len(values) == 0:
         return
-    base, span, frequencies, coded = code(_native, values, order, bits)
-    other = code(reference, values, order, bits)[3]
+    base, span, frequencies, coded = code(_native, values, order, bits, lanes)
+    other = code(reference, values, order, bits, lanes)[3]
     assert coded.tobytes() == other.tobytes()
     for kernels in (_native, reference):
         out = np.zeros(len(values), np.uint8)
-        kernels.rans_decode(coded, base, span, order, bits, frequencies, out)
+        kernels.rans_decode(coded, base, span, order, bits, frequencies, lanes, out)
         assert out.tobytes() == values.tobytes()
 
 
-@given(values=texts(), order=orders)
-def test_counts(kernels: ModuleType, values: U8, order: int) -> None:
+@given(values=texts(), order=orders, width=widths)
+def test_counts(kernels: ModuleType, values: U8, order: int, width: int) -> None:
     counts = np.full(256 ** (1 + order), 7, np.uint32)
-    kernels.rans_counts(values, 0, 256, order, counts)
+    kernels.rans_counts(values, 0, 256, order, width, counts)
     expected = np.zeros((256 if order else 1, 256), np.uint32)
-    lanes = values[: len(values) // 32 * 32].reshape(32, -1)
+    lanes = values[: len(values) // width * width].reshape(width, -1)
     for lane in lanes.tolist():
         for before, value in zip([0, *lane], lane, strict=False):
             expected[before if order else 0, value] += 1
@@ -76,7 +78,7 @@ def test_counts(kernels: ModuleType, values: U8, order: int) -> None:
 def test_counts_of_many_values(kernels: ModuleType, order: int) -> None:
     values = np.random.default_rng(1).integers(100, 103, 300_017).astype(np.uint8)
     counts = np.full(3 ** (1 + order), 7, np.uint32)
-    kernels.rans_counts(values, 100, 3, order, counts)
+    kernels.rans_counts(values, 100, 3, order, 32, counts)
     lanes = values[: len(values) // 32 * 32].reshape(32, -1).astype(np.int64) - 100
     before = np.concatenate((np.zeros((32, 1), np.int64), lanes[:, :-1]), axis=1)
     codes = before * 3 + lanes if order else lanes
@@ -94,13 +96,13 @@ def test_pairs_are_counted(kernels: ModuleType, values: U8) -> None:
         kernels.pair_counts(values, counts[1:])
 
 
-@given(values=texts(2000), order=orders, seed=st.integers(0, 2**32))
+@given(values=texts(2000), order=orders, lanes=widths, seed=st.integers(0, 2**32))
 def test_damage_is_a_typed_error_or_gives_other_values(
-    kernels: ModuleType, simd: int, values: U8, order: int, seed: int
+    kernels: ModuleType, simd: int, values: U8, order: int, lanes: int, seed: int
 ) -> None:
     if len(values) == 0:
         return
-    base, span, frequencies, coded = code(_native, values, order, 12)
+    base, span, frequencies, coded = code(_native, values, order, 12, lanes)
     rng = np.random.default_rng(seed)
     for _ in range(5):
         bad = coded.copy()
@@ -109,7 +111,7 @@ def test_damage_is_a_typed_error_or_gives_other_values(
         bad = bad[: rng.integers(len(bad) + 1)] if rng.random() < 0.3 else bad
         out = np.zeros(len(values), np.uint8)
         try:
-            kernels.rans_decode(bad, base, span, order, 12, frequencies, out)
+            kernels.rans_decode(bad, base, span, order, 12, frequencies, lanes, out)
         except KernelError:
             continue
         # One value may have become another of the same frequency: that is for the checksum of the object to find.
@@ -122,7 +124,7 @@ def test_a_context_that_does_not_occur_is_an_error_in_the_end(kernels: ModuleTyp
     assert (frequencies.reshape(2, 2) > 0).sum() >= 2
     frequencies.reshape(2, 2)[1] = 0
     with pytest.raises(KernelError):
-        kernels.rans_decode(coded, base, span, 1, 8, frequencies, np.zeros(128, np.uint8))
+        kernels.rans_decode(coded, base, span, 1, 8, frequencies, 32, np.zeros(128, np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -135,10 +137,11 @@ def test_impossible_tables(
 ) -> None:
     frequencies = np.zeros(size, np.uint16)
     frequencies[:1] = sum_
+    zeros = np.zeros(999, np.uint8)
     with pytest.raises(KernelError):
-        kernels.rans_decode(np.zeros(200, np.uint8), base, span, order, bits, frequencies, np.zeros(64, np.uint8))
+        kernels.rans_decode(zeros[:200], base, span, order, bits, frequencies, 32, zeros[:64])
     with pytest.raises(KernelError):
-        kernels.rans_encode(np.zeros(64, np.uint8), base, span, order, bits, frequencies, np.zeros(999, np.uint8))
+        kernels.rans_encode(zeros[:64], base, span, order, bits, frequencies, 32, zeros)
 
 
 def test_values_and_outputs_that_do_not_fit(kernels: ModuleType) -> None:
@@ -146,11 +149,19 @@ def test_values_and_outputs_that_do_not_fit(kernels: ModuleType) -> None:
     whole = np.array([256, 0], np.uint16)
     for base, span, out in ((5, 1, 999), (6, 2, 999), (5, 2, 300), (5, 2, 999)):
         with pytest.raises(KernelError):
-            kernels.rans_encode(values, base, span, 0, 8, whole[:span], np.zeros(out, np.uint8))
+            kernels.rans_encode(values, base, span, 0, 8, whole[:span], 32, np.zeros(out, np.uint8))
     with pytest.raises(KernelError):
-        kernels.rans_counts(values, 5, 1, 0, np.zeros(1, np.uint32))
+        kernels.rans_counts(values, 5, 1, 0, 32, np.zeros(1, np.uint32))
     with pytest.raises(KernelError):
-        kernels.rans_counts(values, 5, 2, 1, np.zeros(2, np.uint32))
+        kernels.rans_counts(values, 5, 2, 1, 32, np.zeros(2, np.uint32))
+    pairs = np.array([128, 128], np.uint16)
+    for lanes in (0, 16, 33, 128):
+        with pytest.raises(KernelError):
+            kernels.rans_counts(values, 5, 2, 0, lanes, np.zeros(2, np.uint32))
+        with pytest.raises(KernelError):
+            kernels.rans_encode(values, 5, 2, 0, 8, pairs, lanes, np.zeros(999, np.uint8))
+        with pytest.raises(KernelError):
+            kernels.rans_decode(np.zeros(200, np.uint8), 5, 2, 0, 8, pairs, lanes, np.zeros(80, np.uint8))
 
 
 @given(values=texts(1000))

@@ -1,8 +1,9 @@
-// Static entropy coding of bytes: 32 interleaved rANS states with 16-bit renormalisation (spec/codecs/rans.md).
+// Static entropy coding of bytes: 32 or 64 interleaved rANS states with 16-bit renormalisation (spec/codecs/rans.md).
 //
-// The values are cut into 32 lanes of equal length; each step codes one value of every lane, so eight states fit one
-// vector of AVX2, sixteen one of AVX-512. The context of order 1 is the value before in the same lane. Tables and choices are made by the
-// caller; here is only what touches every value.
+// The values are cut into as many lanes of equal length; each step codes one value of every lane, so eight states fit one
+// vector of AVX2, sixteen one of AVX-512. The context of order 1 is the value before in the same lane. A processor waits
+// for the states, which follow from each other: with 64 of them it has twice as much to do meanwhile. Tables and choices
+// are made by the caller; here is only what touches every value.
 #pragma once
 
 #include "simd.hpp"
@@ -12,16 +13,24 @@
 #include <array>
 #include <bit>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 namespace agd::rans {
 
 static_assert(std::endian::native == std::endian::little, "states and words are little-endian");
 
-constexpr int LANES = 32, TILE = 32;
+constexpr int TILE = 64;
 constexpr uint32_t LOWEST = 1u << 15;  // states are in [2^15, 2^31)
 
-using Step = std::array<uint8_t, LANES>;
+// One value of each lane.
+template <int LANES> using Step = std::array<uint8_t, (size_t)LANES>;
+
+// Calls f with a constant: 32 or 64.
+template <class F> auto with_lanes(int lanes, const F &f) {
+    require(lanes == 32 || lanes == 64, "lanes are not 32 or 64");
+    return lanes == 32 ? f(std::integral_constant<int, 32>()) : f(std::integral_constant<int, 64>());
+}
 
 // TILE steps of 32 lanes between memory, where each lane is contiguous, and an array of steps.
 inline void transpose(const uint8_t *from, int64_t from_stride, uint8_t *to, int64_t to_stride) {

@@ -35,7 +35,7 @@ struct Table {
     }
 };
 
-struct Encoder {
+template <int LANES> struct Encoder {
     Table table;
     uint32_t state[LANES];
     uint16_t *word;       // the first word that is written; words are written from the last to the first
@@ -43,7 +43,7 @@ struct Encoder {
 };
 
 // Codes steps[count] to steps[1], whose contexts are the steps before; a word more than there are may be written.
-template <bool ORDER1> void encode_steps(Encoder &coder, const Step *steps, int64_t count) {
+template <int LANES, bool ORDER1> void encode_steps(Encoder<LANES> &coder, const Step<LANES> *steps, int64_t count) {
     const uint64_t *entries = coder.table.entries.data();
     const int shift = coder.table.shift, bits = coder.table.bits;
     uint16_t *word = coder.word;
@@ -90,15 +90,16 @@ AGD_AVX2 AGD_INLINE void load_entries(const uint64_t *entries, const uint16_t *a
 }
 
 // As encode_steps; eight words before `word` must be writable.
-template <bool ORDER1> AGD_AVX2 void encode_steps_avx2(Encoder &coder, const Step *steps, int64_t count) {
+template <int LANES, bool ORDER1> AGD_AVX2 void encode_steps_avx2(Encoder<LANES> &coder, const Step<LANES> *steps, int64_t count) {
+    constexpr int VECTORS = LANES / 8;
     const Permutations &permute = permutations();
     const uint64_t *entries = coder.table.entries.data();
     const int bits = coder.table.bits;
     const __m128i row = _mm_cvtsi32_si128(coder.table.shift), room = _mm_cvtsi32_si128(31 - bits);
     const __m256i one = _mm256_set1_epi32(1), whole = _mm256_set1_epi32(1 << bits), low16 = _mm256_set1_epi32(0xFFFF);
     const __m256i low12 = _mm256_set1_epi32(0xFFF), low13 = _mm256_set1_epi32(0x1FFF);
-    __m256i state[4], absent = _mm256_setzero_si256();
-    for (int v = 0; v < 4; v++) state[v] = _mm256_loadu_si256((const __m256i *)(coder.state + 8 * v));
+    __m256i state[VECTORS], absent = _mm256_setzero_si256();
+    for (int v = 0; v < VECTORS; v++) state[v] = _mm256_loadu_si256((const __m256i *)(coder.state + 8 * v));
     uint16_t *word = coder.word;
     for (int64_t t = count; t >= 1; t--) {
         alignas(32) uint16_t at[LANES];
@@ -110,7 +111,7 @@ template <bool ORDER1> AGD_AVX2 void encode_steps_avx2(Encoder &coder, const Ste
             }
             _mm256_store_si256((__m256i *)(at + l), index);
         }
-        for (int v = 3; v >= 0; v--) {
+        for (int v = VECTORS - 1; v >= 0; v--) {
             __m256i entry, reciprocal, x = state[v];
             load_entries(entries, at + 8 * v, entry, reciprocal);
             absent = _mm256_or_si256(absent, _mm256_cmpeq_epi32(entry, _mm256_setzero_si256()));
@@ -130,7 +131,7 @@ template <bool ORDER1> AGD_AVX2 void encode_steps_avx2(Encoder &coder, const Ste
             state[v] = _mm256_add_epi32(_mm256_add_epi32(x, bias), _mm256_mullo_epi32(q, _mm256_sub_epi32(whole, f)));
         }
     }
-    for (int v = 0; v < 4; v++) _mm256_storeu_si256((__m256i *)(coder.state + 8 * v), state[v]);
+    for (int v = 0; v < VECTORS; v++) _mm256_storeu_si256((__m256i *)(coder.state + 8 * v), state[v]);
     coder.word = word;
     coder.absent |= _mm256_movemask_epi8(absent) != 0;
 }
@@ -149,26 +150,29 @@ AGD_AVX512 AGD_INLINE void load_entries(const uint64_t *entries, const uint16_t 
 }
 
 // As encode_steps; sixteen words before `word` must be writable.
-template <bool ORDER1> AGD_AVX512 void encode_steps_avx512(Encoder &coder, const Step *steps, int64_t count) {
+template <int LANES, bool ORDER1> AGD_AVX512 void encode_steps_avx512(Encoder<LANES> &coder, const Step<LANES> *steps, int64_t count) {
+    constexpr int VECTORS = LANES / 16;
     const uint64_t *entries = coder.table.entries.data();
     const int bits = coder.table.bits;
     const __m128i row = _mm_cvtsi32_si128(coder.table.shift), room = _mm_cvtsi32_si128(31 - bits);
     const __m512i one = _mm512_set1_epi32(1), whole = _mm512_set1_epi32(1 << bits);
     const __m512i low12 = _mm512_set1_epi32(0xFFF), low13 = _mm512_set1_epi32(0x1FFF);
     const __m256i lanes = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    __m512i state[2];
+    __m512i state[VECTORS];
     __mmask16 absent = 0;
-    for (int v = 0; v < 2; v++) state[v] = _mm512_loadu_si512(coder.state + 16 * v);
+    for (int v = 0; v < VECTORS; v++) state[v] = _mm512_loadu_si512(coder.state + 16 * v);
     uint16_t *word = coder.word;
     for (int64_t t = count; t >= 1; t--) {
         alignas(64) uint16_t at[LANES];
-        __m512i index = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)steps[t].data()));
-        if (ORDER1) {
-            const __m512i c = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)steps[t - 1].data()));
-            index = _mm512_add_epi16(index, _mm512_sll_epi16(c, row));
+        for (int l = 0; l < LANES; l += 32) {
+            __m512i index = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)(steps[t].data() + l)));
+            if (ORDER1) {
+                const __m512i c = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)(steps[t - 1].data() + l)));
+                index = _mm512_add_epi16(index, _mm512_sll_epi16(c, row));
+            }
+            _mm512_store_si512(at + l, index);
         }
-        _mm512_store_si512(at, index);
-        for (int v = 1; v >= 0; v--) {
+        for (int v = VECTORS - 1; v >= 0; v--) {
             __m512i entry, reciprocal, x = state[v];
             load_entries(entries, at + 16 * v, entry, reciprocal);
             absent |= _mm512_testn_epi32_mask(entry, entry);
@@ -186,30 +190,33 @@ template <bool ORDER1> AGD_AVX512 void encode_steps_avx512(Encoder &coder, const
             state[v] = _mm512_add_epi32(_mm512_add_epi32(x, bias), _mm512_mullo_epi32(q, _mm512_sub_epi32(whole, f)));
         }
     }
-    for (int v = 0; v < 2; v++) _mm512_storeu_si512(coder.state + 16 * v, state[v]);
+    for (int v = 0; v < VECTORS; v++) _mm512_storeu_si512(coder.state + 16 * v, state[v]);
     coder.word = word;
     coder.absent |= absent != 0;
 }
 #endif
 
-auto *steps_encoder(bool order1) {
+template <int LANES> auto *steps_encoder(bool order1) {
 #if defined(AGD_X86)
-    if (simd() >= Simd::AVX512) return order1 ? encode_steps_avx512<true> : encode_steps_avx512<false>;
-    if (simd() >= Simd::AVX2) return order1 ? encode_steps_avx2<true> : encode_steps_avx2<false>;
+    if (simd() >= Simd::AVX512) return order1 ? encode_steps_avx512<LANES, true> : encode_steps_avx512<LANES, false>;
+    if (simd() >= Simd::AVX2) return order1 ? encode_steps_avx2<LANES, true> : encode_steps_avx2<LANES, false>;
 #endif
-    return order1 ? encode_steps<true> : encode_steps<false>;
+    return order1 ? encode_steps<LANES, true> : encode_steps<LANES, false>;
 }
 
 // Values start … start + count - 1 of every lane, as steps[1] … steps[count], less base; before them those at start - 1.
 // Returns the largest of them.
-uint8_t load_steps(const uint8_t *values, int64_t steps, int64_t start, int64_t count, uint8_t base, Step *to) {
+template <int LANES>
+uint8_t load_steps(const uint8_t *values, int64_t steps, int64_t start, int64_t count, uint8_t base, Step<LANES> *to) {
     for (int l = 0; l < LANES; l++) {
         const uint8_t *lane = values + l * steps + start;
         to[0][(size_t)l] = start ? (uint8_t)(lane[-1] - base) : 0;
         if (count < TILE)
             for (int64_t t = 0; t < count; t++) to[t + 1][(size_t)l] = lane[t];
     }
-    if (count == TILE) transpose(values + start, steps, to[1].data(), LANES);
+    if (count == TILE)
+        for (int l = 0; l < LANES; l += 32)
+            for (int t = 0; t < TILE; t += 32) transpose(values + l * steps + start + t, steps, to[1 + t].data() + l, LANES);
     uint8_t *p = to[1].data(), worst = 0;
     for (int64_t i = 0; i < count * LANES; i++) {
         p[i] = (uint8_t)(p[i] - base);
@@ -231,7 +238,8 @@ AGD_MULTIVERSION bool outside(const uint8_t *p, int64_t n, uint8_t low, uint8_t 
 // Counts PARTS lanes at a time, each with counts of its own: equal neighbours do not wait for each other. Of order 1, the
 // two bytes of a pair are the place of its count: as they stand where there are many, by context where the counts of few
 // take longer to read than to make.
-template <int PARTS> void count_lanes(const uint8_t *p, int64_t steps, int base, int span, int order, uint32_t *counts) {
+template <int PARTS>
+void count_lanes(const uint8_t *p, int lanes, int64_t steps, int base, int span, int order, uint32_t *counts) {
     constexpr bool BY_CONTEXT = PARTS == 1;
     const size_t apart = order ? 256 : 1, size = 256 * apart, first = apart * (size_t)base;
     const size_t value_step = order && !BY_CONTEXT ? 256 : 1, context_step = !order ? 0 : BY_CONTEXT ? 256 : 1;
@@ -241,7 +249,7 @@ template <int PARTS> void count_lanes(const uint8_t *p, int64_t steps, int base,
         part[k] = several.get() + k * size;
         std::fill_n(part[k] + first, apart * (size_t)span, 0);
     }
-    for (int l = 0; l < LANES && steps; l += PARTS) {
+    for (int l = 0; l < lanes && steps; l += PARTS) {
         const uint8_t *lane[PARTS];
         for (int k = 0; k < PARTS; k++) {
             lane[k] = p + (l + k) * steps;
@@ -269,16 +277,17 @@ template <int PARTS> void count_lanes(const uint8_t *p, int64_t steps, int base,
 }
 
 // How often each value follows each other (order 1), or is there (order 0); values are base … base + span - 1.
-void rans_counts(In<uint8_t> values, int base, int span, int order, Out<uint32_t> counts) {
+void rans_counts(In<uint8_t> values, int base, int span, int order, int lanes, Out<uint32_t> counts) {
     nb::gil_scoped_release unlocked;
     require(order == 0 || order == 1, "order is not 0 or 1");
+    require(lanes == 32 || lanes == 64, "lanes are not 32 or 64");
     require(base >= 0 && span >= 1 && base + span <= 256, "values do not fit a byte");
     require((int64_t)counts.size() == (int64_t)(order ? span : 1) * span, "size of the counts does not fit the span");
     const uint8_t *p = values.data();
-    const int64_t n = (int64_t)values.size(), steps = n / LANES;
+    const int64_t n = (int64_t)values.size(), steps = n / lanes;
     require(!outside(p, n, (uint8_t)base, (uint8_t)(base + span - 1)), "a value lies outside of the span");
     // Counts that are cleared and added up for a few values only take longer than these do.
-    (n < 1 << 18 ? count_lanes<1> : count_lanes<4>)(p, steps, base, span, order, counts.data());
+    (n < 1 << 18 ? count_lanes<1> : count_lanes<4>)(p, lanes, steps, base, span, order, counts.data());
 }
 
 // How often each value is followed by each other: 256 counts for each first one.
@@ -290,11 +299,8 @@ void pair_counts(In<uint8_t> values, Out<uint32_t> counts) {
     for (size_t i = 1; i < values.size(); i++) counts.data()[(size_t)p[i - 1] << 8 | p[i]]++;
 }
 
-// Writes the coded values to the end of `out`; returns where they start.
-int64_t rans_encode(In<uint8_t> values, int base, int span, int order, int bits, In<uint16_t> frequencies,
-                    Out<uint8_t> out) {
-    nb::gil_scoped_release unlocked;
-    check_table(frequencies, base, span, order, bits);
+template <int LANES>
+int64_t encode_values(In<uint8_t> &values, int base, int span, bool order1, int bits, In<uint16_t> &frequencies, Out<uint8_t> &out) {
     const uint8_t *p = values.data();
     const int64_t n = (int64_t)values.size(), steps = n / LANES, rest = n % LANES;
     require((int64_t)out.size() >= 2 * n + 4 * LANES + 64, "the output is too small");
@@ -303,17 +309,17 @@ int64_t rans_encode(In<uint8_t> values, int base, int span, int order, int bits,
         std::copy(p, p + n, end - n);
         return (int64_t)out.size() - n;
     }
-    Encoder coder{Table(frequencies.data(), order ? span : 1, span, bits), {}, nullptr};
+    Encoder<LANES> coder{Table(frequencies.data(), order1 ? span : 1, span, bits), {}, nullptr};
     // Words are kept aligned while they are written; the odd byte, if any, stays behind.
     const size_t room = (size_t)(steps * LANES + 16);
     const std::unique_ptr<uint16_t[]> words(new uint16_t[room]);
     uint16_t *const last = coder.word = words.get() + room;
     std::fill(coder.state, coder.state + LANES, LOWEST);
-    const auto encode = steps_encoder(order == 1);
-    std::array<Step, TILE + 1> tile;
+    const auto encode = steps_encoder<LANES>(order1);
+    std::array<Step<LANES>, TILE + 1> tile;
     for (int64_t stop = steps; stop > 0;) {
         const int64_t count = stop % TILE ? stop % TILE : TILE, start = stop - count;
-        require(load_steps(p, steps, start, count, (uint8_t)base, tile.data()) < span, "a value lies outside of the span");
+        require(load_steps<LANES>(p, steps, start, count, (uint8_t)base, tile.data()) < span, "a value lies outside of the span");
         encode(coder, tile.data(), count);
         stop = start;
     }
@@ -326,15 +332,23 @@ int64_t rans_encode(In<uint8_t> values, int base, int span, int order, int bits,
     return to - out.data();
 }
 
+// Writes the coded values to the end of `out`; returns where they start.
+int64_t rans_encode(In<uint8_t> values, int base, int span, int order, int bits, In<uint16_t> frequencies, int lanes,
+                    Out<uint8_t> out) {
+    nb::gil_scoped_release unlocked;
+    check_table(frequencies, base, span, order, bits);
+    return with_lanes(lanes, [&](auto L) { return encode_values<L>(values, base, span, order == 1, bits, frequencies, out); });
+}
+
 }  // namespace
 
 void bind_rans_encode(nb::module_ &m) {
     const auto values = nb::arg("values").noconvert();
     const auto base = nb::arg("base"), span = nb::arg("span"), order = nb::arg("order");
-    m.def("rans_counts", &rans_counts, values, base, span, order, nb::arg("counts").noconvert());
+    m.def("rans_counts", &rans_counts, values, base, span, order, nb::arg("lanes"), nb::arg("counts").noconvert());
     m.def("pair_counts", &pair_counts, values, nb::arg("counts").noconvert());
     m.def("rans_encode", &rans_encode, values, base, span, order, nb::arg("bits"), nb::arg("frequencies").noconvert(),
-          nb::arg("out").noconvert());
+          nb::arg("lanes"), nb::arg("out").noconvert());
 }
 
 }  // namespace agd

@@ -1,7 +1,7 @@
-"""Reference of the kernels for entropy coding: 32 interleaved rANS states (``spec/codecs/rans.md``).
+"""Reference of the kernels for entropy coding: 32 or 64 interleaved rANS states (``spec/codecs/rans.md``).
 
-The values are cut into 32 lanes of equal length; what remains, less than 32 values, is kept as it is. A step codes one
-value of each lane. The context of order 1 is the value before in the same lane, at first the lowest of all values.
+The values are cut into as many lanes of equal length; what remains, less than a value a lane, is kept as it is. A step
+codes one value of each lane. The context of order 1 is the value before in the same lane, at first the lowest of all.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from agd.batch import U8, U16, U32
 from agd.errors import KernelError
 
-LANES = 32
 LOWEST = 1 << 15
 
 
-def _check(span: int, base: int, order: int) -> int:
+def _check(span: int, base: int, order: int, lanes: int) -> int:
+    if lanes not in (32, 64):
+        raise KernelError("lanes are not 32 or 64")
     if order not in (0, 1):
         raise KernelError("order is not 0 or 1")
     if not (base >= 0 and span >= 1 and base + span <= 256):
@@ -24,8 +25,10 @@ def _check(span: int, base: int, order: int) -> int:
     return span if order else 1
 
 
-def _check_table(frequencies: U16, base: int, span: int, order: int, bits: int) -> NDArray[np.int64]:
-    rows = _check(span, base, order)
+def _check_table(
+    frequencies: U16, base: int, span: int, order: int, bits: int, lanes: int
+) -> NDArray[np.int64]:
+    rows = _check(span, base, order, lanes)
     if not 8 <= bits <= 12:
         raise KernelError("bits are not 8 to 12")
     if len(frequencies) != rows * span:
@@ -44,13 +47,13 @@ def _codes(values: U8, base: int, span: int) -> NDArray[np.int64]:
     return codes
 
 
-def _steps(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+def _steps(codes: NDArray[np.int64], lanes: int) -> NDArray[np.int64]:
     """Values by step and lane, and before them a step of contexts."""
-    steps = codes[: len(codes) // LANES * LANES].reshape(LANES, -1).T
-    return np.concatenate((np.zeros((1, LANES), np.int64), steps))
+    steps = codes[: len(codes) // lanes * lanes].reshape(lanes, -1).T
+    return np.concatenate((np.zeros((1, lanes), np.int64), steps))
 
 
-def rans_counts(values: U8, base: int, span: int, order: int, counts: U32) -> None:
+def rans_counts(values: U8, base: int, span: int, order: int, lanes: int, counts: U32) -> None:
     """Count how often each value is coded in each context.
 
     Parameters
@@ -59,18 +62,20 @@ def rans_counts(values: U8, base: int, span: int, order: int, counts: U32) -> No
         All of them at least ``base`` and less than ``base + span``.
     order : int
         0: one context; 1: the value before is the context.
+    lanes : int
+        32 or 64.
     counts : ndarray of uint32, shape (contexts * span,)
-        Written. The last ``len(values) % 32`` values are not coded, and not counted.
+        Written. The last ``len(values) % lanes`` values are not coded, and not counted.
 
     Raises
     ------
     KernelError
         A value lies outside of the span, or the counts have another size.
     """
-    rows = _check(span, base, order)
+    rows = _check(span, base, order, lanes)
     if len(counts) != rows * span:
         raise KernelError("size of the counts does not fit the span")
-    steps = _steps(_codes(values, base, span))
+    steps = _steps(_codes(values, base, span), lanes)
     contexts = steps[:-1] if order else np.zeros_like(steps[1:])
     counts[:] = np.bincount((contexts * span + steps[1:]).ravel(), minlength=rows * span)
 
@@ -94,7 +99,9 @@ def pair_counts(values: U8, counts: U32) -> None:
     counts[:] = np.bincount(values[:-1].astype(np.int64) << 8 | values[1:], minlength=1 << 16)
 
 
-def rans_encode(values: U8, base: int, span: int, order: int, bits: int, frequencies: U16, out: U8) -> int:
+def rans_encode(
+    values: U8, base: int, span: int, order: int, bits: int, frequencies: U16, lanes: int, out: U8
+) -> int:
     """Code values with known frequencies.
 
     Parameters
@@ -105,8 +112,10 @@ def rans_encode(values: U8, base: int, span: int, order: int, bits: int, frequen
         8 to 12: the frequencies of a context that occurs add up to ``2 ** bits``.
     frequencies : ndarray of uint16, shape (contexts * span,)
         Not 0 for what occurs.
-    out : ndarray of uint8, at least 2 bytes a value and 192 more
-        Written, from somewhere up to its end: the values that are left over, the 32 states, the words.
+    lanes : int
+        32 or 64.
+    out : ndarray of uint8, at least 2 bytes a value, 4 a lane and 64 more
+        Written, from somewhere up to its end: the values that are left over, the states, the words.
 
     Returns
     -------
@@ -118,12 +127,12 @@ def rans_encode(values: U8, base: int, span: int, order: int, bits: int, frequen
     KernelError
         Values and table do not fit each other, or the output is too small.
     """
-    table = _check_table(frequencies, base, span, order, bits)
-    if len(out) < 2 * len(values) + 4 * LANES + 64:
+    table = _check_table(frequencies, base, span, order, bits, lanes)
+    if len(out) < 2 * len(values) + 4 * lanes + 64:
         raise KernelError("the output is too small")
-    steps = _steps(_codes(values, base, span))
+    steps = _steps(_codes(values, base, span), lanes)
     starts = np.cumsum(table, 1) - table
-    state = np.full(LANES, LOWEST, np.int64)
+    state = np.full(lanes, LOWEST, np.int64)
     words: list[NDArray[np.int64]] = []
     for context, value in zip(steps[-2::-1], steps[:0:-1], strict=True):
         row = context if order else 0
@@ -134,7 +143,7 @@ def rans_encode(values: U8, base: int, span: int, order: int, bits: int, frequen
         words.append(state[full] & 0xFFFF)
         state = np.where(full, state >> 16, state)
         state = (state // frequency << bits) + state % frequency + start
-    parts = [values[len(values) // LANES * LANES :].tobytes()]
+    parts = [values[len(values) // lanes * lanes :].tobytes()]
     if len(steps) > 1:
         parts += [state.astype("<u4").tobytes(), *(part.astype("<u2").tobytes() for part in reversed(words))]
     coded = np.frombuffer(b"".join(parts), np.uint8)
@@ -142,7 +151,9 @@ def rans_encode(values: U8, base: int, span: int, order: int, bits: int, frequen
     return len(out) - len(coded)
 
 
-def rans_decode(data: U8, base: int, span: int, order: int, bits: int, frequencies: U16, out: U8) -> None:
+def rans_decode(
+    data: U8, base: int, span: int, order: int, bits: int, frequencies: U16, lanes: int, out: U8
+) -> None:
     """Decode what :func:`rans_encode` wrote.
 
     Parameters
@@ -157,12 +168,12 @@ def rans_decode(data: U8, base: int, span: int, order: int, bits: int, frequenci
     KernelError
         The table is impossible, or the data are damaged.
     """
-    table = _check_table(frequencies, base, span, order, bits)
-    steps, rest = divmod(len(out), LANES)
-    head = rest + (4 * LANES if steps else 0)
+    table = _check_table(frequencies, base, span, order, bits, lanes)
+    steps, rest = divmod(len(out), lanes)
+    head = rest + (4 * lanes if steps else 0)
     if len(data) < head or (len(data) - head) % 2:
         raise KernelError("the coded values end early")
-    out[steps * LANES :] = data[:rest]
+    out[steps * lanes :] = data[:rest]
     bad = np.flatnonzero((data[:rest] < base) | (data[:rest] >= base + span))
     if len(bad):
         raise KernelError("a value lies outside of the span", -1, int(bad[0]))
@@ -179,10 +190,10 @@ def rans_decode(data: U8, base: int, span: int, order: int, bits: int, frequenci
     for slot, frequencies_there in zip(slots, table, strict=True):
         if frequencies_there.any():
             slot[:] = np.repeat(np.arange(span), frequencies_there)
-    by_step = np.empty((steps, LANES), np.uint8)
-    context, used = np.zeros(LANES, np.int64), 0
+    by_step = np.empty((steps, lanes), np.uint8)
+    context, used = np.zeros(lanes, np.int64), 0
     for step in range(steps):
-        row = context if order else np.zeros(LANES, np.int64)
+        row = context if order else np.zeros(lanes, np.int64)
         low = state & ((1 << bits) - 1)
         context = slots[row, low]
         # A context that does not occur: the data are wrong, which the last states tell.
@@ -196,7 +207,7 @@ def rans_decode(data: U8, base: int, span: int, order: int, bits: int, frequenci
         state[small] = state[small] << 16 | words[used : used + more]
         used += more
         by_step[step] = context + base
-    out[: steps * LANES] = by_step.T.ravel()
+    out[: steps * lanes] = by_step.T.ravel()
     if used != len(words):
         raise KernelError("there is more than the values")
     if (state != LOWEST).any():
