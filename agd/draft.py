@@ -72,7 +72,8 @@ class Draft:
         self.id = identity
         self.name = name
         self.orientation = orientation
-        self.columns = dict(columns)
+        # As the headers of objects have them, with versions and all settings.
+        self.columns = {n: replace(c, codecs=Chain.from_json(c.codecs, n).to_json()) for n, c in columns.items()}
         self.base = base
         self.resumed = resumed
         self.plan = dict(plan)
