@@ -91,7 +91,12 @@ def load_genome(url: str | os.PathLike[str]) -> Genome:
 
 def md5_of(sequence: bytes) -> str:
     """``@SQ M5`` of a sequence: in upper case, without blanks (SAM specification, section 1.3.2)."""
-    return hashlib.md5(sequence.translate(None, _BLANK).upper(), usedforsecurity=False).hexdigest()
+    return hashlib.md5(without_blanks(sequence).upper(), usedforsecurity=False).hexdigest()
+
+
+def without_blanks(sequence: bytes) -> bytes:
+    """The characters of a text that are part of a sequence; line ends and blanks are not."""
+    return sequence.translate(None, _BLANK)
 
 
 def _read(url: str) -> bytes | mmap.mmap:
@@ -128,7 +133,7 @@ def _record(url: str, data: bytes | mmap.mmap, start: int, end: int) -> tuple[st
     name = words[0] if words and data[start + 1 : start + 2] not in b" \t\r" else b""
     if not _NAME.fullmatch(name):
         raise InputError(url, f"{name!r:.80} is not a name of a reference sequence", line=_line(data, start))
-    sequence = data[stop:end].translate(None, _BLANK)
+    sequence = without_blanks(data[stop:end])
     if not sequence:
         raise InputError(url, f"the sequence {name.decode()!r} is empty", line=_line(data, start))
     if sequence.translate(None, _BASES):

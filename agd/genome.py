@@ -11,7 +11,7 @@ import numpy as np
 
 from agd.batch import I64, U8
 from agd.errors import AgdError, ReferenceNotFoundError
-from agd.fasta import load_genome, md5_of
+from agd.fasta import load_genome, md5_of, without_blanks
 from agd.types import Reference
 
 #: Environment variable with the path or url of a FASTA file.
@@ -26,8 +26,8 @@ class GenomeSource:
 
     What is embedded in the dataset comes before everything else, so that what was written with it is read with it. If
     nothing is, they are looked for in the FASTA file ``fasta``, in that of ``AGD_REFERENCE``, in ``REF_CACHE`` and
-    ``REF_PATH`` (directories, or patterns such as ``cache/%2s/%2s/%s``, separated by colons; files hold the bare
-    sequence), then in the FASTA files ``hints``.
+    ``REF_PATH`` (directories, or patterns such as ``cache/%2s/%2s/%s``, separated by colons; files hold the sequence
+    and no name, in one line or several), then in the FASTA files ``hints``.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class GenomeSource:
         Raises
         ------
         ReferenceNotFoundError
-            One was not found, or has no MD5 to be known by.
+            One was not found, has no MD5 to be known by, or is longer or shorter than the dataset says.
         """
         with self._lock:
             if self._loaded is None:
@@ -105,6 +105,13 @@ class GenomeSource:
                 f"which is not in {', '.join(given) or 'any place that was named'}",
                 f"name its FASTA file in {FASTA_VARIABLE} (or folders of sequences by MD5 in REF_PATH or REF_CACHE)",
             )
+        for r in self._references:
+            if len(found[r.md5]) != r.length:
+                raise ReferenceNotFoundError(
+                    f"{self._where}: the sequence with the MD5 of the reference {r.name!r} has "
+                    f"{len(found[r.md5]):,} bases, the dataset says {r.length:,}",
+                    "LN or M5 of its @SQ line is wrong: import the alignments anew with the right header",
+                )
         parts = [found[r.md5] for r in self._references]
         offsets = np.zeros(len(parts) + 1, np.int64)
         np.cumsum([len(part) for part in parts], out=offsets[1:])
@@ -129,7 +136,7 @@ def _of_cache(md5: str) -> dict[str, U8]:
                 continue
             try:
                 with open(_expand(pattern, md5), "rb") as file:
-                    sequence = file.read()
+                    sequence = without_blanks(file.read())
             except OSError:
                 continue
             if md5_of(sequence) == md5:

@@ -43,12 +43,12 @@ class ThreadRunner:
         ordered: bool = True,
     ) -> Iterator[B]:
         """See :meth:`agd.run.runner.Runner.map`."""
-        size = self.workers if on == "cpu" else self._io_workers
-        pool = self._pool(on)
+        # What follows happens when the first result is asked for: whoever asks is whoever waits.
         outer: tuple[Stage, ...] = getattr(_inside, "stages", ())
         if on in outer:
             # An item that maps on a pool that it is itself waited for on would wait for threads that wait for it.
-            return serial_map(fn, items)
+            yield from serial_map(fn, items)
+            return
 
         def run(item: A) -> B:
             _inside.stages = (*outer, on)
@@ -57,7 +57,8 @@ class ThreadRunner:
             finally:
                 _inside.stages = ()
 
-        return bounded_map(pool.submit, run, items, max(1, ahead or 2 * size), ordered)
+        size = self.workers if on == "cpu" else self._io_workers
+        yield from bounded_map(self._pool(on).submit, run, items, max(1, ahead or 2 * size), ordered)
 
     def close(self) -> None:
         """Stop the threads; items that have not begun are dropped."""

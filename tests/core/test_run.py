@@ -268,6 +268,21 @@ def test_maps_within_maps_do_not_wait_for_each_other(stages: tuple[Stage, ...]) 
     runner.close()
 
 
+@pytest.mark.parametrize(("outer", "inner"), list(itertools.product(STAGES, repeat=2)))
+def test_items_may_be_maps(runner: Runner, outer: Stage, inner: Stage) -> None:
+    """Maps that were made outside, and are run by an item; on a thread of its own, as above."""
+    found: list[list[list[str]]] = []
+
+    def all_of_all() -> None:
+        maps = [runner.map(str, range(3), on=inner) for _ in range(7)]
+        found.append(list(runner.map(list, maps, on=outer)))
+
+    thread = threading.Thread(target=all_of_all, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert found == [[["0", "1", "2"]] * 7], "deadlock"
+
+
 def test_two_callers_may_share_a_runner(threads: ThreadRunner) -> None:
     found: dict[int, list[int]] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from agd.codecs.profile import independent
 from agd.dataset import Dataset
 from agd.draft import Draft
 from agd.errors import CodecError, ColumnError, ReferenceNotFoundError, StorageError, UsageError
+from agd.genome import GenomeSource
 from agd.manifest import Chunk
 from agd.ops.recompress import recompress
 from agd.run import SerialRunner, ThreadRunner
@@ -113,6 +115,12 @@ def test_without_the_reference(
             (cache / md5[:2] / md5[2:]).write_bytes(sequence)
         monkeypatch.setenv("REF_PATH", f"/nowhere:{cache}/%2s/%s")
         assert_same_records(Dataset.open(dataset.url), expected)
+        in_lines = b"".join(sequence[i : i + 60] + b"\r\n" for i in range(0, len(sequence), 60))
+        (cache / md5[:2] / md5[2:]).write_bytes(in_lines.lower())
+        assert_same_records(Dataset.open(dataset.url), expected)
+        lying = tuple(dataclasses.replace(r, length=r.length + 1) for r in again.manifest.references)
+        with pytest.raises(ReferenceNotFoundError, match="bases, the dataset says"):
+            GenomeSource(lying, "x").load()
         (cache / md5[:2] / md5[2:]).write_bytes(b"ACGT")
         with pytest.raises(ReferenceNotFoundError):
             whole(Dataset.open(dataset.url))
