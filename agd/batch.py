@@ -11,6 +11,7 @@ writing to its arrays.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -55,8 +56,17 @@ class Column:
     def __len__(self) -> int:
         return len(self.values) if self.offsets is None else len(self.offsets) - 1
 
-    def __getitem__(self, record: int) -> Any:
-        """Value of one record: a bytes object (ragged uint8), an array (other ragged), or a number."""
+    def __getitem__(self, record: int | slice) -> Any:
+        """Value of one record: a bytes object (ragged uint8), an array (other ragged), or a number.
+
+        A slice without a step gives a :class:`Column`, which shares the arrays.
+        """
+        if isinstance(record, slice):
+            start, stop, step = record.indices(len(self))
+            if step != 1:
+                raise IndexError("records are taken in order: a slice has no step")
+            return self.slice(start, stop)
+        record = operator.index(record)
         if not -len(self) <= record < len(self):
             raise IndexError(record)
         record %= len(self)
@@ -86,12 +96,13 @@ class Column:
         Parameters
         ----------
         start, stop : int
-            Places of the records (0-based, half-open).
+            Places of the records (0-based, half-open); what lies outside of the column is left out.
 
         Returns
         -------
         Column
         """
+        start, stop = _inside(start, stop, len(self))
         if self.offsets is None:
             return Column(self.values[start:stop])
         return Column(self.values, self.offsets[start : stop + 1])
@@ -217,12 +228,13 @@ class Alignments:
         Parameters
         ----------
         start, stop : int
-            Places of the records (0-based, half-open).
+            Places of the records (0-based, half-open); what lies outside of the column is left out.
 
         Returns
         -------
         Alignments
         """
+        start, stop = _inside(start, stop, len(self))
         fixed = {name: getattr(self, name)[start:stop] for name in self.FIXED}
         valid = None if self.valid is None else self.valid[start:stop]
         cigar, tags = self.cigar.slice(start, stop), self.tags.slice(start, stop)
@@ -360,6 +372,11 @@ class Batch:
         Batch
             Shares the arrays; ``first`` is that of its first record.
         """
-        start = min(max(start, 0), len(self))
-        stop = max(start, min(stop, len(self)))
+        start, stop = _inside(start, stop, len(self))
         return Batch(self.first + start, {name: c.slice(start, stop) for name, c in self.columns.items()})
+
+
+def _inside(start: int, stop: int, records: int) -> tuple[int, int]:
+    """The part of a stretch that lies within so many records; empty where it ends before it starts."""
+    start = min(max(start, 0), records)
+    return start, max(start, min(stop, records))

@@ -76,12 +76,21 @@ def encode_cell(
     column: AnyColumn, name: str, spec: ColumnSpec, *, first: int, dataset_id: str, dataset_name: str,
     orientation: Orientation, context: Context | None = None,
 ) -> tuple[bytes, Cell]:
-    """Bytes of the chunk file of a column, and its entry in the manifest."""
+    """Bytes of the chunk file of a column, and its entry in the manifest.
+
+    Raises
+    ------
+    ColumnError
+        The column is not of the type that ``spec`` says, or has values that this type cannot hold.
+    """
     chain = Chain.from_json(spec.codecs, name)
     if not _is_of(spec.type, column):
         raise ColumnError(f"these are no records of the type {spec.type.name.lower()}, which column {name!r} has")
-    if isinstance(column, Column) and spec.dtype:
-        column = Column(_cast(column.values, spec.dtype, name))
+    if isinstance(column, Column):
+        if spec.dtype:
+            column = Column(_cast(column.values, spec.dtype, name))
+        elif column.values.dtype != np.uint8:
+            raise ColumnError(f"column {name!r} holds bytes (uint8), not values of the type {column.values.dtype}")
     encoded = chain.encode(column, context)
     if encoded.sizes is None:
         width, index, total = chunkfile.ABSENT, b"", 0
@@ -111,10 +120,32 @@ def _is_of(kind: RecordType, column: AnyColumn) -> bool:
 def _cast(values: NDArray[Any], dtype: str, name: str) -> NDArray[Any]:
     if values.dtype == np.dtype(dtype):
         return values
-    cast = values.astype(dtype)
-    if not np.array_equal(cast, values, equal_nan=values.dtype.kind == "f"):
-        raise ColumnError(f"column {name!r} holds numbers that {dtype} cannot", "choose a wider type")
+    if values.dtype.kind not in "biuf":
+        raise ColumnError(f"column {name!r} holds numbers, not values of the type {values.dtype}")
+    with np.errstate(invalid="ignore", over="ignore"):
+        cast = values.astype(dtype)
+        same = _are_same(cast, values)
+    if not same:
+        raise ColumnError(f"column {name!r} is given numbers that {dtype} cannot hold", "choose a wider type")
     return cast
+
+
+def _are_same(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    """Whether two arrays hold exactly the same numbers; numpy compares integers with fractions as float64."""
+    if a.dtype.kind == "f" and b.dtype.kind == "f":
+        return np.array_equal(a, b, equal_nan=True)
+    if a.dtype.kind != "f" and b.dtype.kind != "f":
+        return np.array_equal(a.astype(b.dtype), b) and np.array_equal(a < 0, b < 0)
+    fractions, whole = (a, b) if a.dtype.kind == "f" else (b, a)
+    if whole.dtype.kind == "b":
+        whole = whole.view(np.uint8)
+    limits = np.iinfo(whole.dtype)
+    # What lies beyond the limits becomes another integer on each kind of processor.
+    inside = np.isfinite(fractions) & (fractions >= float(limits.min)) & (fractions < float(limits.max) + 1)
+    if not inside.all():
+        return False
+    back = whole.astype(fractions.dtype)
+    return np.array_equal(fractions.astype(whole.dtype), whole) and np.array_equal(back, fractions)
 
 
 def header_checksum(data: Any) -> str:

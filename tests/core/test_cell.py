@@ -133,6 +133,44 @@ def test_numbers_are_never_cut_to_size() -> None:
         encode(Column(np.array([0.1])), "score", spec)
 
 
+#: Around every limit of the types of numbers.
+EDGES = sorted({s * 2**k + d for s in (1, -1) for k in (0, 7, 8, 11, 15, 24, 31, 32, 53, 63, 64) for d in (-1, 0, 1)})
+
+
+def edges(dtype: str) -> list[Any]:
+    """Those that a type holds."""
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        with np.errstate(over="ignore"):
+            return np.array([0.5, -1.5, np.inf, -np.inf, 1e300, *map(float, EDGES)]).astype(kind).tolist()
+    if kind.kind == "b":
+        return [False, True]
+    return [edge for edge in EDGES if np.iinfo(kind).min <= edge <= np.iinfo(kind).max]
+
+
+@pytest.mark.parametrize("dtype", NUMBER_DTYPES)
+@pytest.mark.parametrize("source", [*NUMBER_DTYPES, "<f2", ">i4"])
+def test_numbers_are_stored_exactly_or_refused(source: str, dtype: str) -> None:
+    """Python, which compares integers with fractions exactly, is the oracle."""
+    spec = ColumnSpec(RecordType.NUMBER, [], "score", dtype)
+    for value in edges(source):
+        column = Column(np.array([value], source))
+        with np.errstate(all="ignore"):
+            exact = column.values.astype(dtype).tolist() == [value]
+        if exact:
+            assert list(cells.decode_cell(encode(column, "score", spec)[0], "x")[1]) == [value]
+        else:
+            with pytest.raises(ColumnError, match="score"):
+                encode(column, "score", spec)
+
+
+@pytest.mark.parametrize("name", ["bases", "qualities", "metadata", "tags"])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint32, np.int64, "S1"])
+def test_bytes_are_bytes(name: str, dtype: Any) -> None:
+    with pytest.raises(ColumnError, match=f"column '{name}' holds bytes"):
+        encode(Column.from_lengths(np.zeros(3, dtype), np.array([2, 1])), name)
+
+
 # Damage that has right checksums
 
 
