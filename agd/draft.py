@@ -315,15 +315,12 @@ class Draft:
         self.columns = {n: spec for n, spec in self.columns.items() if n not in self._late or n in used}
         for _ in range(MAX_COMMITS):
             manifest = self._new(ordered, fields) if self.base is None else self._merge(ordered, fields, drop)
-            key, data = generation_key(manifest.generation), manifest.to_bytes()
-            Manifest.from_bytes(data, f"{self.storage.url}/{key}")  # what cannot be read again is never published
             try:
-                self.storage.put(key, data, exclusive=True)
+                publish(self.storage, manifest)
             except ObjectExistsError:
                 if self.base is None:
                     raise DatasetExistsError(f"{self.storage.url}: another writer has made a dataset here") from None
                 continue
-            publish_copy(self.storage, manifest)
             for key in self._claims:
                 self.storage.delete(key)
             return Dataset(self.storage, manifest)
@@ -442,6 +439,14 @@ def _claim_columns(
             storage.delete(key)
         raise
     return specs, len(fresh) < len(columns)
+
+
+def publish(storage: Storage, manifest: Manifest) -> None:
+    """Publish a generation: ObjectExistsError if its number is taken, FormatError if it could not be read again."""
+    key, data = generation_key(manifest.generation), manifest.to_bytes()
+    Manifest.from_bytes(data, f"{storage.url}/{key}")
+    storage.put(key, data, exclusive=True)
+    publish_copy(storage, manifest)
 
 
 def publish_copy(storage: Storage, manifest: Manifest) -> None:

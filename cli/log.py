@@ -29,6 +29,9 @@ def command(dataset: str, as_json: bool) -> None:
         click.echo(json.dumps([g.to_json() for g in generations], indent=2))
         return
     for g in reversed(generations):
+        if g.unreadable:
+            click.echo(f"generation {g.number}: cannot be read: {g.unreadable}")
+            continue
         click.echo(f"generation {g.number}: {g.records:,} records, {format_size(g.bytes)}, {', '.join(g.columns)}")
         for step in g.steps:
             click.echo(f"    {step.get('command') or step.get('program', '')}")

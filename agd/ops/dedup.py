@@ -18,19 +18,19 @@ from agd.manifest import Chunk, object_key
 from agd.ops.dedup_ends import Extraction, Libraries
 from agd.ops.dedup_find import Extract, Finder, bytes_per_read
 from agd.ops.dedup_load import Loader, extracts
-from agd.ops.dedup_marks import marks_spec, marks_step, store_marks
+from agd.ops.dedup_marks import MARKS, is_marks, marks_spec, marks_step, store_marks
 from agd.ops.dedup_metrics import LibraryMetrics, picard_file
 from agd.ops.dedup_parts import set_aside_extracts
 from agd.ops.dedup_remove import remove_duplicates
 from agd.ops.dedup_shuffle import PARTITIONS
 from agd.ops.handover import Arrays, Handover, unpack
 from agd.ops.lines import is_lines
+from agd.ops.own import check_name
 from agd.ops.partition import Joining, Partition
 from agd.ops.scan import chunk_bytes
 from agd.ops.sort_spill import default_folder, spill_folder
 from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight, local_runner, memory_of
 from agd.run.memory import BASE
-from agd.types import RecordType
 
 #: Bytes in memory for each record whatever is spilled: its mark, its flag.
 _BYTES_PER_RECORD = 3
@@ -76,7 +76,7 @@ class DedupReport:
 
 def dedup(
     dataset: Dataset, *, remove: str | os.PathLike[str] | None = None, metrics: str | None = None,
-    barcode_tag: str | None = None, optical_distance: int = 0, read_groups: bool = False, column: str = "duplicates",
+    barcode_tag: str | None = None, optical_distance: int = 0, read_groups: bool = False, column: str = MARKS,
     tmp: str | None = None, overwrite: bool = False, partition: Partition | None = None, runner: Runner | None = None,
     memory: int | None = None, progress: Progress = SILENT, command: str = "", **options: Any,
 ) -> DedupReport:
@@ -123,7 +123,7 @@ def dedup(
     Raises
     ------
     ColumnError
-        There are no alignments, or there is such a column already.
+        There are no alignments, there is such a column already, or its name is not possible.
     UsageError
         A parameter makes no sense.
 
@@ -172,10 +172,11 @@ def _check(
 ) -> None:
     if "results" not in dataset.columns:
         raise ColumnError(f"{dataset.url}: there are no alignments", "align the reads first with 'agd align'")
-    spec = dataset.manifest.columns.get(column)
-    if spec is not None and spec.type is not RecordType.NUMBER:
+    if column in dataset.columns and not is_marks(dataset.manifest, column):
         raise ColumnError(f"{dataset.url}: the column {column!r} is not one of marks", "choose another name")
-    if spec is not None and not overwrite:
+    if column != MARKS:
+        check_name(column)
+    if column in dataset.columns and not overwrite:
         raise ColumnError(f"{dataset.url}: duplicates are marked already", "use --overwrite to mark them again")
     if "metadata" not in dataset.columns and (is_lines(dataset.manifest) or optical_distance):
         raise ColumnError(f"{dataset.url}: there is no column 'metadata'", "names are needed to find mates, or places")
@@ -280,7 +281,7 @@ def finish_dedup(joining: Joining) -> Dataset:
     return Dataset(dataset.storage, load_manifest(dataset.storage))
 
 
-def clear_duplicates(dataset: Dataset, *, column: str = "duplicates", command: str = "") -> Dataset:
+def clear_duplicates(dataset: Dataset, *, column: str = MARKS, command: str = "") -> Dataset:
     """Publish a generation without the marks; the flags are then those of the alignments themselves.
 
     Parameters
@@ -297,8 +298,10 @@ def clear_duplicates(dataset: Dataset, *, column: str = "duplicates", command: s
         There is no such column, or it is not one of marks.
     """
     dataset.resolve([column])
-    if dataset.manifest.columns[column].type is not RecordType.NUMBER:
-        raise ColumnError(f"{dataset.url}: the column {column!r} is not one of marks", "choose another name")
+    if not is_marks(dataset.manifest, column):
+        raise ColumnError(
+            f"{dataset.url}: the column {column!r} is not one of marks", "'agd column drop' takes out any column"
+        )
     step = marks_step({"clear": column}, command)
     draft = Draft.extend(dataset, {}, {"operation": "dedup --clear", "column": column})
     chunks = [Chunk(chunk.first, chunk.count, {}) for chunk in dataset.chunks]

@@ -10,15 +10,29 @@ import agd
 from agd.batch import Column
 from agd.cell import DEFAULT_CODECS
 from agd.draft import Draft
-from agd.manifest import Cell, Chunk, ColumnSpec
+from agd.manifest import Cell, Chunk, ColumnSpec, Manifest
 from agd.ops.dedup_find import Finder
 from agd.run import Runner
 from agd.types import RecordType
 
+#: The column that readers fold into flags.
+MARKS = "duplicates"
+
+#: How marks are stored: bit 0 duplicate, bit 1 optical.
+_DTYPE = "|u1"
+
+
+def is_marks(manifest: Manifest, column: str) -> bool:
+    """Whether a column holds marks: the one that readers fold into flags, or another whose chunks note such flags."""
+    if manifest.columns[column].dtype != _DTYPE:
+        return False
+    cells = [chunk.cells[column] for chunk in manifest.chunks if column in chunk.cells]
+    return column == MARKS or all("flags" in cell.statistics for cell in cells)
+
 
 def marks_spec(column: str) -> ColumnSpec:
     """How marks are stored."""
-    return ColumnSpec(RecordType.NUMBER, DEFAULT_CODECS[RecordType.NUMBER], column, "|u1")
+    return ColumnSpec(RecordType.NUMBER, DEFAULT_CODECS[RecordType.NUMBER], column, _DTYPE)
 
 
 def marks_step(parameters: Mapping[str, Any], command: str) -> dict[str, Any]:

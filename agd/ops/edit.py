@@ -10,10 +10,10 @@ import agd
 from agd import samheader
 from agd.codecs import needed_columns
 from agd.dataset import Dataset
-from agd.draft import MAX_COMMITS, publish_copy
+from agd.draft import MAX_COMMITS, publish
 from agd.errors import ColumnError, ConflictError, ObjectExistsError, UsageError
 from agd.generations import load_manifest
-from agd.manifest import Chunk, Manifest, generation_key
+from agd.manifest import Chunk, Manifest
 from agd.ops.digest import without_columns
 from agd.ops.lines import secondary_columns
 from agd.types import Orientation
@@ -36,16 +36,17 @@ def edit(dataset: Dataset, change: Callable[[Manifest], Manifest], step: dict[st
     ------
     ConflictError
         Others publish all the time.
+    FormatError
+        The changed manifest could not be read again; the dataset stays as it was.
     """
     for _ in range(MAX_COMMITS):
         latest = load_manifest(dataset.storage)
         steps = (*latest.steps, {"version": agd.__version__, **step})
         manifest = change(latest).next(generation=latest.generation + 1, steps=steps)
         try:
-            dataset.storage.put(generation_key(manifest.generation), manifest.to_bytes(), exclusive=True)
+            publish(dataset.storage, manifest)
         except ObjectExistsError:
             continue
-        publish_copy(dataset.storage, manifest)
         return Dataset(dataset.storage, manifest)
     raise ConflictError(f"{dataset.url}: other writers publish all the time", "run the same command again")
 

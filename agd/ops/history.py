@@ -7,10 +7,10 @@ from typing import Any
 
 import agd
 from agd.dataset import Dataset
-from agd.draft import publish_copy
-from agd.errors import ConflictError, DatasetNotFoundError, ObjectExistsError
+from agd.draft import publish
+from agd.errors import ConflictError, DatasetNotFoundError, FormatError, ObjectExistsError
 from agd.generations import load_manifest
-from agd.manifest import Manifest, generation_key
+from agd.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,8 @@ class Generation:
     columns : tuple of str
     steps : tuple of dict
         What was done since the generation before it.
+    unreadable : str
+        Why its manifest cannot be read, "" where it can; nothing else is known of it then.
     """
 
     number: int
@@ -33,21 +35,27 @@ class Generation:
     bytes: int
     columns: tuple[str, ...]
     steps: tuple[dict[str, Any], ...]
+    unreadable: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
+        if self.unreadable:
+            return {"generation": self.number, "unreadable": self.unreadable}
         return {"generation": self.number, "records": self.records, "bytes": self.bytes,
                 "columns": list(self.columns), "steps": list(self.steps)}  # fmt: skip
 
 
 def history(dataset: Dataset) -> list[Generation]:
-    """Generations that are still there, oldest first."""
+    """Generations that are still there, oldest first; those whose manifests are damaged say so."""
     found: list[Generation] = []
     before: tuple[Any, ...] = ()
     for number in range(1, dataset.manifest.generation + 1):
         try:
             m = load_manifest(dataset.storage, number)
         except DatasetNotFoundError:
+            continue
+        except FormatError as error:
+            found.append(Generation(number, 0, 0, (), (), error.message))
             continue
         common = 0
         while common < min(len(before), len(m.steps)) and before[common] == m.steps[common]:
@@ -76,11 +84,10 @@ def checkout(dataset: Dataset, generation: int, *, command: str = "") -> Dataset
         generation=latest.generation + 1, steps=(*old.steps, step), retired=latest.retiring(old.columns)
     )
     try:
-        dataset.storage.put(generation_key(manifest.generation), manifest.to_bytes(), exclusive=True)
+        publish(dataset.storage, manifest)
     except ObjectExistsError as error:
         raise ConflictError(
             f"{dataset.url}: another writer has just published generation {manifest.generation}",
             "look at 'agd log', then run the command again",
         ) from error
-    publish_copy(dataset.storage, manifest)
     return Dataset(dataset.storage, manifest)

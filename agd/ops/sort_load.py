@@ -9,6 +9,7 @@ import numpy as np
 
 from agd.batch import Alignments, AnyColumn, Batch, Column
 from agd.dataset import Dataset
+from agd.errors import ColumnError
 from agd.kernels import alignments as structured
 from agd.kernels.ragged import concat, take
 from agd.manifest import Chunk
@@ -128,7 +129,11 @@ class Loader:
     def part(self, fetched: Fetched, seq: SeqPlaces, name: str) -> Part:
         """A column of the lines of a chunk, other than ``results``."""
         column = self._decode(fetched, [name])[name]
-        assert isinstance(column, Column)
+        if not isinstance(column, Column):
+            raise ColumnError(
+                f"{self.dataset.url}: {name!r} holds alignments, and there is no column 'results' that they belong to",
+                f"give it its name again: agd column rename {self.dataset.url} {name} results",
+            )
         if name in ("bases", "qualities"):
             return Part(np.ascontiguousarray(column.values), *seq.spans(column))
         if seq.read is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pysam
 import pytest
 
+import agd
 from agd.dataset import Dataset
 from agd.errors import ColumnError, UsageError
 from agd.ops import dedup as module
@@ -288,6 +290,18 @@ def test_wrong_requests(tmp_path: Path) -> None:
         dedup(dataset, optical_distance=-1)
     with pytest.raises(ColumnError, match="not one of marks"):
         dedup(dataset, column="metadata")
+    for name in ("secondary0", "../evil", "x~1", ""):
+        with pytest.raises(ColumnError, match=re.escape(repr(name))):
+            dedup(dataset, column=name)
+    with_numbers = agd.append_column(dataset, "score", np.zeros(len(dataset), np.float32))
+    with_numbers = agd.append_column(with_numbers, "small", np.zeros(len(dataset), np.uint8))
+    for name in ("score", "small"):
+        with pytest.raises(ColumnError, match="not one of marks"):
+            dedup(with_numbers, column=name, overwrite=True)
+        with pytest.raises(ColumnError, match="not one of marks"):
+            clear_duplicates(with_numbers, column=name)
+    dedup(with_numbers, column="other_marks")
+    assert "other_marks" not in clear_duplicates(Dataset.open(dataset.url), column="other_marks").columns
     nameless = replace(dataset.manifest, columns={"results": dataset.manifest.columns["results"]})
     with pytest.raises(ColumnError, match="metadata"):
         dedup(Dataset(dataset.storage, nameless))

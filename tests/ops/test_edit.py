@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pysam
 import pytest
+from click.testing import CliRunner
 
 import agd
-from agd.errors import ColumnError, UsageError
+import agd.ops.history as history_module
+from agd.cli import agd as group
+from agd.errors import ColumnError, FormatError, UsageError
+from agd.generations import load_manifest
 from agd.ops.cat import join_headers
+from agd.ops.edit import edit
+from agd.ops.history import checkout, history
 
 HEADER = "@HD\tVN:1.6\tSO:coordinate\n@SQ\tSN:chr1\tLN:1000\n@SQ\tSN:chr2\tLN:500\n"
 
@@ -111,3 +118,30 @@ def test_reheader_writes_one_manifest(two: list[Path], tmp_path: Path) -> None:
     for bad in ("@SQ\tSN:chr1\tLN:999\n@SQ\tSN:chr2\tLN:500\n", "no header", "@SQ\tSN:x\n"):
         with pytest.raises(UsageError):
             agd.reheader(after, bad)
+
+
+def test_a_generation_that_could_not_be_read_again_is_never_published(two: list[Path], tmp_path: Path) -> None:
+    ds = agd.open(str(tmp_path / "a.agd"))
+    with pytest.raises(FormatError, match="not a name"):
+        edit(ds, lambda m: replace(m, columns={"a\nb": m.columns["bases"]}, chunks=()), {"program": "test"})
+    newer = agd.drop_column(ds, "tags")
+    old = load_manifest(ds.storage, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(history_module, "load_manifest", lambda s, n=None: replace(old, names="?") if n else old)
+        with pytest.raises(FormatError, match="names"):
+            checkout(ds, 1)
+    assert agd.open(ds.url).manifest == newer.manifest
+
+
+def test_the_log_says_which_generations_cannot_be_read(two: list[Path], tmp_path: Path) -> None:
+    ds = agd.open(str(tmp_path / "a.agd"))
+    for column in ("tags", "qualities"):
+        ds = agd.drop_column(ds, column)
+    ds.storage.put("manifest-000002.json", b"{")
+    first, second, third = history(ds)
+    assert (first.unreadable, third.unreadable) == ("", "")
+    assert "manifest-000002.json" in second.unreadable
+    assert second.to_json() == {"generation": 2, "unreadable": second.unreadable}
+    assert [step["parameters"] for step in third.steps] == [{"column": "tags"}, {"column": "qualities"}]
+    printed = CliRunner().invoke(group, ["log", ds.url])
+    assert (printed.exit_code, "generation 2: cannot be read: " in printed.output) == (0, True)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,15 @@ import pytest
 from agd.batch import Alignments, Column
 from agd.dataset import Dataset
 from agd.draft import Draft, columns_of
-from agd.errors import ConflictError, DatasetExistsError, FormatError, InputError, UnknownCodecError, UsageError
+from agd.errors import (
+    ColumnError,
+    ConflictError,
+    DatasetExistsError,
+    FormatError,
+    InputError,
+    UnknownCodecError,
+    UsageError,
+)
 from agd.manifest import Chunk
 from agd.ops import sort as module
 from agd.ops.sort import sort
@@ -298,6 +307,13 @@ def test_refusals(text: str, tmp_path: Path) -> None:
         with pytest.raises(UsageError):
             sort(dataset, same, overwrite=True)
     assert not (tmp_path / "out.agd").exists()
+    m = dataset.manifest
+    renamed = replace(
+        m, columns={n.replace("results", "old"): spec for n, spec in m.columns.items()},
+        chunks=tuple(replace(c, cells={n.replace("results", "old"): x for n, x in c.cells.items()}) for c in m.chunks),
+    )  # fmt: skip
+    with pytest.raises(ColumnError, match="no column 'results'"):
+        sort(Dataset(dataset.storage, renamed), tmp_path / "out.agd")
     sort(dataset, tmp_path / "out.agd")
     with pytest.raises(DatasetExistsError):
         sort(dataset, tmp_path / "out.agd")
