@@ -55,9 +55,11 @@ def parse_region(text: str, references: Sequence[Reference]) -> Region:
     if text in index:
         return Region(index[text], 0, references[index[text]].length)
     name, colon, span = text.rpartition(":")
-    match = re.fullmatch(r"([\d,]+)(?:-([\d,]*))?", span)
-    if not colon or name not in index or not match:
+    match = re.fullmatch(r"([0-9][0-9,]*)(?:-([0-9][0-9,]*)?)?", span)
+    if not colon or name not in index:
         raise UsageError(f"region {text!r}: there is no such reference here", "see 'agd info' for the references")
+    if not match:
+        raise UsageError(f"region {text!r}: {span!r} is no stretch", f"give one such as {name}:1,000-2,000")
     start = int(match[1].replace(",", ""))
     end = match[2].replace(",", "") if match[2] else ""
     stop = int(end) if end else references[index[name]].length
@@ -215,12 +217,14 @@ def parse_flags(value: int | str) -> int:
     Raises
     ------
     UsageError
-        A name is none of :class:`agd.types.Flag` (or of samtools' names for them).
+        A name is none of :class:`agd.types.Flag` (or of samtools' names for them), or the number has not 16 bits.
     """
-    if isinstance(value, int):
-        return value
     with contextlib.suppress(ValueError):
-        return int(value, 0)
+        number = value if isinstance(value, int) else int(value, 0)
+        if not 0 <= number <= 0xFFFF:
+            raise UsageError(f"{value} is no set of flags", "flags are a number from 0 to 65535, or names")
+        return number
+    assert isinstance(value, str)
     names = {"UNMAP": "UNMAPPED", "MUNMAP": "MATE_UNMAPPED", "MREVERSE": "MATE_REVERSE", "DUP": "DUPLICATE",
              "QCFAIL": "QC_FAIL"}  # fmt: skip
     bits = 0

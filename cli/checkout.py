@@ -24,7 +24,7 @@ def command(dataset: str) -> None:
     from agd.ops.history import checkout
 
     url, at, number = dataset.rpartition("@")
-    if not at or not number.isdigit():
+    if not at or not number.isdecimal():
         raise UsageError(f"{dataset}: say which generation", "such as s.agd@2; 'agd log' lists them")
     ds = checkout(Dataset.open(url), int(number), command=command_line())
     click.echo(f"{url}: generation {ds.manifest.generation} is generation {number} again", err=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -192,7 +193,7 @@ def codec_options(values: tuple[str, ...]) -> dict[str, list[dict[str, Any]]] | 
         chain: list[dict[str, Any]] = []
         for part in filter(None, text.split(",")):
             name, colon, level = part.partition(":")
-            if colon and not level.lstrip("-").isdigit():
+            if colon and not re.fullmatch(r"-?[0-9]{1,9}", level):
                 raise click.BadParameter(f"{value!r}: {level!r} is not a level")
             if name != "none":
                 chain.append({"name": name, **({"level": int(level)} if colon else {})})

@@ -36,8 +36,8 @@ def command(
     """
     from agd.convert.restore import repair
 
-    if reads2 and not source:
-        raise click.UsageError("a second file goes with --from")
+    if source is None and (reads2 or reference):
+        raise click.UsageError(f"{'a second file' if reads2 else '--reference'} goes with --from")
     sources = [path for path in (source, reads2) if path]
     result = repair(
         dataset, sources=sources, reference=reference, dry_run=dry_run, runner=runner, command=command_line()

@@ -18,7 +18,7 @@ from agd.units import format_seconds
 @click.option("-o", "--output", required=True, help="Path or url of the new dataset.")
 @click.option("--fraction", type=click.FloatRange(0, 1), default=1.0, help="Share of the reads, chosen by name.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Chooses which share.")
-@click.option("--names", metavar="FILE", help="Only the reads named in this file, one a line.")
+@click.option("--names", metavar="FILE", help="Only the reads named in this file or url, one a line.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 @selection_options
 @json_option
@@ -39,7 +39,9 @@ def command(
       agd subset sorted.agd --rg lane1 -F DUPLICATE -o lane1.agd
     """
     import dataclasses
+    import hashlib
 
+    from agd.convert.inputs import read_lines
     from agd.dataset import Dataset
     from agd.errors import UsageError
     from agd.ops.subset import NameCondition, subset
@@ -48,13 +50,13 @@ def command(
     selection = make_selection(ds, regions, **conditions)
     plan = {"regions": list(regions), **{k: list(v) if isinstance(v, tuple) else v for k, v in conditions.items()},
             "fraction": fraction, "seed": seed, "names": names}  # fmt: skip
-    if fraction < 1 or names is not None:
+    if fraction != 1 or names is not None:
         if selection.expression is not None:
             raise UsageError("--expr does not go with --fraction or --names", "make one subset after the other")
-        wanted = None
-        if names is not None:
-            with open(names, encoding="utf-8") as file:
-                wanted = [line.rstrip("\n") for line in file if line.strip()]
+        ds.resolve(["metadata"])
+        wanted = None if names is None else read_lines(names)
+        if wanted is not None:  # a stopped run is taken up with the same names only, wherever they come from
+            plan["names_sha256"] = hashlib.sha256("\n".join(wanted).encode("utf-8", "surrogateescape")).hexdigest()
         condition = NameCondition(ds.manifest.names, wanted, fraction, seed)
         selection = dataclasses.replace(selection, expression=condition)
     result = subset(

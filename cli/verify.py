@@ -38,6 +38,8 @@ def command(
     from agd.dataset import Dataset
     from agd.ops.verify import verify
 
+    if against is None and (reads2 or reference):
+        raise click.UsageError(f"{'a second file' if reads2 else '--reference'} goes with --against")
     ds = Dataset.open(dataset)
     result = verify(ds, deep=deep, runner=runner, memory=memory, progress=progress)
     if against is not None and not result.problems:
@@ -47,8 +49,6 @@ def command(
         paths = [against, *([reads2] if reads2 else [])]
         found = compare_with_source(ds, paths, reference=reference, runner=local_runner(runner))
         result = dataclasses.replace(result, problems=(*result.problems, *found))
-    elif reads2:
-        raise click.UsageError("a second file goes with --against")
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2))
     else:

@@ -12,6 +12,8 @@ from agd.batch import AnyColumn, Batch, Column
 from agd.convert.bam_in import BamReader
 from agd.convert.cram import CramSource, cram_options
 from agd.convert.fastq_batches import FastqBatches, assemble
+from agd.convert.inputs import kind_of
+from agd.convert.renew import REORDERING
 from agd.convert.sam_in import SamReader
 from agd.convert.streams import InputStream, open_input
 from agd.dataset import Dataset
@@ -45,8 +47,9 @@ def compare_with_source(
 
     Notes
     -----
-    Marks of duplicates (flag 0x400) are not compared where the dataset has marks of its own. A dataset that was sorted
-    after its import is compared by the digest of its records, as nothing else is independent of their order.
+    Marks of duplicates (flag 0x400) are not compared where the dataset has marks of its own. A dataset whose records
+    were brought into another order after its import (sorted, collated) is compared by the digest of its records, as
+    nothing else is independent of their order.
 
     Raises
     ------
@@ -54,13 +57,12 @@ def compare_with_source(
         A source is damaged.
     """
     runner = runner or ThreadRunner()
-    name = paths[0].lower()
-    if not name.endswith((".bam", ".sam", ".sam.gz", ".cram")):
+    if kind_of(paths[0]) == "fastq":
         return _reads(dataset, paths, runner)
     if len(paths) > 1:
         raise UsageError("a dataset of alignments has one source", "give one file")
     with open_records(paths[0], reference, runner) as (reader, records):
-        if _is_sorted_here(dataset):
+        if _is_reordered(dataset):
             return _by_digest(dataset, records, runner)
         problems = []
         if [(r.name, r.length) for r in reader.references] != [
@@ -78,18 +80,19 @@ def open_records(
     path: str, reference: str | None, runner: Runner
 ) -> Iterator[tuple[BamReader | SamReader, Iterator[RecordArrays]]]:
     """Reader and records of a BAM, SAM or CRAM file, told by its name."""
-    name = path.lower()
-    if name.endswith(".cram"):
+    kind = kind_of(path)
+    if kind == "cram":
         stream = InputStream(CramSource(path, cram_options(reference, runner)), runner, True)
     else:
         stream = open_input(path, runner)
     with stream:
-        reader = SamReader(path, stream) if name.endswith((".sam", ".sam.gz")) else BamReader(path, stream)
+        reader = SamReader(path, stream) if kind == "sam" else BamReader(path, stream)
         yield reader, (reader.decode(raw) for raw in reader.chunks(_RECORDS, DEFAULT_CHUNK_BYTES))
 
 
-def _is_sorted_here(dataset: Dataset) -> bool:
-    return any(str(step.get("program", "")).startswith("agd sort") for step in dataset.manifest.steps)
+def _is_reordered(dataset: Dataset) -> bool:
+    """Whether the records may be in another order than those of the source."""
+    return any(str(step.get("program", "")).startswith(REORDERING) for step in dataset.manifest.steps)
 
 
 def _records(dataset: Dataset, runner: Runner) -> Iterator[RecordArrays]:
@@ -108,7 +111,7 @@ def _by_digest(dataset: Dataset, records: Iterator[RecordArrays], runner: Runner
 
 
 def _reads(dataset: Dataset, paths: Sequence[str], runner: Runner) -> list[Problem]:
-    if dataset.manifest.names != "fastq" or _is_sorted_here(dataset):
+    if dataset.manifest.names != "fastq" or _is_reordered(dataset):
         ours, theirs = Digest(), Digest()
         for arrays in _records(dataset, runner):
             ours.add(digest_records(arrays, alignments=False))

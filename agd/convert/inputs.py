@@ -6,6 +6,8 @@ import os
 import stat
 from typing import Any
 
+from agd.convert.inflate import SUFFIXES
+from agd.convert.streams import open_input
 from agd.errors import InputError
 from agd.files import describe_remote
 from agd.storage import local_path
@@ -46,6 +48,32 @@ def describe_input(path: str | os.PathLike[str]) -> dict[str, Any]:
     if stat.S_ISDIR(status.st_mode):
         raise InputError(text, "is a directory", remedy="give a file")
     return {"path": text, "size": status.st_size, "version": str(status.st_mtime)}
+
+
+def kind_of(path: str | os.PathLike[str]) -> str:
+    """What kind of records a file holds, by its name: "sam" (compressed or not), "bam", "cram", else "fastq"."""
+    name = os.fspath(path).lower()
+    stem, suffix = os.path.splitext(name)
+    last = os.path.splitext(stem)[1] if suffix in SUFFIXES and suffix != ".bam" else suffix
+    return last[1:] if last in (".sam", ".bam", ".cram") else "fastq"
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[str]:
+    """Lines of a text file that are not blank, without their ends; bytes that are not UTF-8 as surrogates.
+
+    Parameters
+    ----------
+    path : str or path
+        A local path, a url, or "-" for standard input; compressed or not.
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    """
+    with open_input(path) as stream:
+        text = b"".join(stream.blocks()).decode("utf-8", "surrogateescape")
+    return [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
 
 
 def is_known(described: dict[str, Any]) -> bool:

@@ -18,7 +18,7 @@ import agd
 from agd import claim
 from agd.convert.bam_in import import_bam
 from agd.convert.fastq import import_fastq
-from agd.convert.inputs import describe_input
+from agd.convert.inputs import describe_input, read_lines
 from agd.convert.pieces import SUFFIX, absolute
 from agd.convert.reports import ImportReport
 from agd.convert.sam_in import import_sam
@@ -48,17 +48,20 @@ OPERATIONS = {kind: f"import many {kind}" for kind in _IMPORTS}
 def read_list(path: str, kind: str) -> list[list[str]]:
     """Entries of a list of files: one a line, the two files of pairs with a tab between; ``#`` begins a comment.
 
+    Parameters
+    ----------
+    path : str
+        A path, any url, or "-" for standard input.
+
     Raises
     ------
+    InputError
+        The list cannot be read.
     UsageError
-        The list is empty, or an entry has too many files.
+        It is empty, or an entry has too many files.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = [line.strip("\r\n ") for line in file]
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", "check the path of the list") from error
-    entries = [line.split("\t") for line in lines if line and not line.startswith("#")]
+    lines = [line.strip(" ") for line in read_lines(path)]
+    entries = [line.split("\t") for line in lines if not line.startswith("#")]
     most = 2 if kind == "fastq" else 1
     for entry in entries:
         if len(entry) > most or "-" in entry:

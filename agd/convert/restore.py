@@ -15,6 +15,7 @@ from agd.codecs import Context, needed_columns
 from agd.codecs.profile import PROFILES, Config, candidates
 from agd.convert.against import open_records
 from agd.convert.fastq_batches import FastqBatches, assemble
+from agd.convert.inputs import kind_of
 from agd.convert.records import to_batch
 from agd.convert.renew import Renewal, obstacle
 from agd.dataset import Dataset
@@ -103,7 +104,7 @@ def _made_by(manifest: Manifest, program: str) -> str:
 
 
 def _has_records(path: str) -> bool:
-    return path.lower().endswith((".bam", ".sam", ".sam.gz", ".cram"))
+    return kind_of(path) != "fastq"
 
 
 @contextlib.contextmanager

@@ -14,7 +14,10 @@ from agd.errors import UsageError
 FIELDS = ("QNAME", "FLAG", "RNAME", "POS", "MAPQ", "CIGAR", "RNEXT", "PNEXT", "TLEN", "SEQ", "QUAL", "TAGS")
 
 #: Columns of a dataset that a field is made from, besides the alignments.
-_COLUMNS = {"QNAME": "metadata", "SEQ": "bases", "QUAL": "qualities", "TAGS": "tags"}
+_COLUMNS = {
+    "QNAME": ["metadata"], "SEQ": ["bases"], "TAGS": ["tags"],
+    "QUAL": ["bases", "qualities"],  # a line is not written whose qualities are not of its bases
+}  # fmt: skip
 
 _TAB, _NEWLINE = ord("\t"), ord("\n")
 
@@ -36,7 +39,7 @@ def parse_fields(text: str) -> tuple[str, ...]:
 
 def columns_for(fields: Sequence[str]) -> list[str]:
     """Columns of a dataset that these fields are made from."""
-    return [_COLUMNS[name] for name in fields if name in _COLUMNS]
+    return list(dict.fromkeys(column for name in fields for column in _COLUMNS.get(name, ())))
 
 
 def cut_fields(text: U8, fields: Sequence[str]) -> U8:

@@ -129,7 +129,7 @@ def flagstat_of_manifest(manifest: Manifest) -> FlagstatReport | None:
     """The counts from the statistics in a manifest; None where these do not suffice."""
     histogram: dict[int, int] = {}
     distant = [0, 0, 0, 0]
-    further = [n for n in manifest.columns if n.startswith("secondary") and n[9:].isdigit()]
+    further = [n for n in manifest.columns if n.startswith("secondary") and n[9:].isdecimal()]
     for chunk in manifest.chunks:
         cells = _counts_of_chunk(manifest, chunk, further)
         if cells is None:

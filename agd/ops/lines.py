@@ -14,6 +14,7 @@ import numpy as np
 
 from agd import kernels
 from agd.batch import I64, Alignments, AnyColumn, Batch, Bool, Column
+from agd.errors import ColumnError
 from agd.kernels.ragged import concat_any, take_any
 from agd.kernels.records import RecordArrays
 from agd.manifest import Manifest
@@ -33,7 +34,7 @@ _HARD_CLIP = 5
 
 def secondary_columns(columns: Sequence[str]) -> list[str]:
     """Names of the columns of further alignments, in order."""
-    found = [name for name in columns if name.startswith("secondary") and name[9:].isdigit()]
+    found = [name for name in columns if name.startswith("secondary") and name[9:].isdecimal()]
     return sorted(found, key=lambda name: int(name[9:]))
 
 
@@ -240,6 +241,11 @@ def to_records(batch: Batch, names: str) -> RecordArrays:
     """Arrays for the SAM and BAM kernels from alignment lines (see :func:`to_lines`).
 
     Tags of the ``tags`` column come first, then those of the alignments, which win where both have one.
+
+    Raises
+    ------
+    ColumnError
+        There are qualities, and no bases that they could be of.
     """
     alignments = batch.alignments()
     metadata = batch.ragged("metadata") if "metadata" in batch else Column.empty(len(batch))
@@ -247,6 +253,11 @@ def to_records(batch: Batch, names: str) -> RecordArrays:
     qname = cut(metadata, starts, ends).compact()
     bases = (batch.ragged("bases") if "bases" in batch else Column.empty(len(batch))).compact()
     qualities = (batch.ragged("qualities") if "qualities" in batch else Column.empty(len(batch))).compact()
+    if "bases" not in batch and len(qualities.values):
+        raise ColumnError(
+            "there is no column 'bases', and no record has qualities (QUAL) without bases (SEQ)",
+            "take the qualities out too ('agd column drop'), or go back to a generation with bases ('agd log')",
+        )
     cigar = alignments.cigar.compact()
     tags = all_tags(batch).compact()
     arrays: list[Column] = [qname, cigar, bases, qualities, tags]

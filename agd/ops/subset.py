@@ -67,16 +67,23 @@ class NameCondition:
         Share of the names, 0 to 1.
     seed : int
         Another seed gives another share; the same seed the same one, in any order of the records.
+
+    Raises
+    ------
+    UsageError
+        The fraction is none.
     """
 
     def __init__(self, names: str, wanted: Sequence[str] | None, fraction: float, seed: int) -> None:
+        if not 0 <= fraction <= 1:
+            raise UsageError(f"{fraction} is no share of the reads", "give a fraction from 0 to 1")
         self.columns = ["metadata"]
         self._names = names
         self._limit = fraction * 2.0**53
         self._seed = seed
         self._wanted: Any = None
         if wanted is not None:
-            column = Column.from_list([name.encode() for name in wanted])
+            column = Column.from_list([name.encode("utf-8", "surrogateescape") for name in wanted])
             assert column.offsets is not None
             self._wanted = np.unique(self._hash(column, column.offsets[:-1], column.offsets[1:]), axis=0)
 

@@ -58,7 +58,7 @@ class DaskRunner(ChainRunner):
         self._cluster: Any = None
         kind, _, number = address.partition(":")
         if kind == "local":
-            if not number.isdigit() or not int(number):
+            if not number.isdecimal() or not int(number):
                 raise UsageError(f"{address!r} is no cluster", "give local:N or the address of a scheduler")
             memory = memory or default_memory() // int(number)
             # On a busy machine a worker takes longer to come back than the 15 s after which it would be given up.

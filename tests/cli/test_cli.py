@@ -110,6 +110,19 @@ def test_existing_dataset_is_refused(reads: str, tmp_path: Path, capsys: pytest.
     assert run([*words, "--overwrite"]) == 0
 
 
+def test_lists_of_files_in_any_encoding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = os.fsencode(tmp_path) + b"/r\xff.fq"
+    with open(name, "w") as file:
+        file.write(FASTQ)
+    (tmp_path / "list.txt").write_bytes(b"# one\n\n" + name + b"\n")
+    assert run(["import", "fastq", "--list", str(tmp_path / "list.txt"), "-o", str(tmp_path / "s.agd")]) == 0
+    assert run(["export", "fastq", str(tmp_path / "s.agd"), "-o", str(tmp_path / "back.fq")]) == 0
+    assert (tmp_path / "back.fq").read_text() == FASTQ
+    os.unlink(name)
+    assert run(["import", "fastq", "--list", str(tmp_path / "list.txt"), "-o", str(tmp_path / "t.agd")]) == 1
+    assert "there is no such file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_is_130_and_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     fifo = tmp_path / "reads.fq"

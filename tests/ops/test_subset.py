@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import subprocess
+import sys
 from pathlib import Path
 
+import fsspec
 import pysam
 import pytest
 
@@ -13,6 +17,7 @@ from agd.convert.fastq import import_fastq
 from agd.convert.sam_in import import_sam
 from agd.convert.sam_out import export_sam
 from agd.dataset import Dataset
+from agd.ops.edit import drop_column
 from agd.ops.verify import verify
 
 HEAD = "@HD\tVN:1.6\tSO:coordinate\n@SQ\tSN:c1\tLN:9000\n@RG\tID:a\n@RG\tID:b\n"
@@ -55,6 +60,22 @@ def test_by_name(dataset: Dataset, tmp_path: Path) -> None:
     assert taken(tmp_path, "--names", str(tmp_path / "names")) == [*LINES[14:16], *LINES[198:200]]
     (tmp_path / "names").write_text("")
     assert taken(tmp_path, "--names", str(tmp_path / "names")) == []
+    (tmp_path / "names").write_bytes(b"r8\r\n\xff\xfe\n")
+    assert taken(tmp_path, "--names", str(tmp_path / "names")) == LINES[16:18]
+    fsspec.filesystem("memory").pipe_file("/names/list.gz", gzip.compress(b"r9\n"))
+    assert taken(tmp_path, "--names", "memory://names/list.gz") == LINES[18:20]
+
+
+def test_by_names_of_standard_input(dataset: Dataset, tmp_path: Path) -> None:
+    words = ["subset", dataset.url, "-o", str(tmp_path / "o.agd"), "--names", "-"]
+    subprocess.run([sys.executable, "-c", "from agd.cli import main; main()", *words], input=b"r9\n", check=True)
+    assert len(Dataset.open(str(tmp_path / "o.agd"))) == 2
+
+
+def test_without_names(dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    drop_column(dataset, "metadata")
+    assert run(["subset", dataset.url, "-o", str(tmp_path / "o.agd"), "--fraction", "0.5"]) == 2
+    assert "there is no column 'metadata'" in capsys.readouterr().err
 
 
 def test_by_chance(dataset: Dataset, tmp_path: Path) -> None:

@@ -12,11 +12,14 @@ import pytest
 from agd.cli import run
 from agd.convert.against import compare_with_source
 from agd.convert.bam_in import import_bam
+from agd.convert.cram import export_cram
 from agd.convert.fastq import import_fastq
 from agd.convert.sam_in import import_sam
+from agd.convert.sam_out import export_sam
 from agd.dataset import Dataset
 from agd.draft import Draft, columns_of
 from agd.manifest import Chunk
+from agd.ops.collate import collate
 from agd.ops.sort import sort
 from agd.ops.verify import verify
 
@@ -144,6 +147,28 @@ def test_against_the_source(tmp_path: Path, sound: Dataset) -> None:
     assert "the dataset has" in problem.what
 
 
+@pytest.mark.parametrize("suffix", ["sam.bz2", "sam.zst", "SAM.bgz", "cram"])
+def test_against_every_file_that_export_writes(tmp_path: Path, sound: Dataset, suffix: str) -> None:
+    path = str(tmp_path / f"x.{suffix}")
+    export_cram(sound, path, embed=True) if suffix == "cram" else export_sam(sound, path)
+    assert compare_with_source(sound, [path]) == []
+    # An object that is lost is taken from it, too.
+    key = Path(sound.url) / sound.manifest.object_key("metadata", 4)
+    data = key.read_bytes()
+    key.unlink()
+    assert run(["repair", sound.url, "--from", path]) == 0
+    assert key.read_bytes() == data
+
+
+def test_against_the_source_once_collated(tmp_path: Path, sound: Dataset) -> None:
+    collate(sound, str(tmp_path / "o.agd"), chunk_records=4)
+    collated = Dataset.open(str(tmp_path / "o.agd"))
+    source = tmp_path / "s.sam"
+    assert compare_with_source(collated, [str(source)]) == []
+    source.write_text(source.read_text().replace("\t60\t", "\t61\t", 1))
+    assert "not those of the source" in compare_with_source(collated, [str(source)])[0].what
+
+
 def test_against_reads(tmp_path: Path) -> None:
     paths = []
     for mate in (1, 2):
@@ -169,6 +194,22 @@ def test_command(sound: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[s
     report = json.loads(capsys.readouterr().out)
     assert not report["ok"]
     assert [(p["chunk"], p["column"]) for p in report["problems"]] == [(4, "tags")]
+
+
+def test_command_with_two_sources(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [str(tmp_path / f"R{mate}.fq") for mate in (1, 2)]
+    for path in paths:
+        Path(path).write_text("@r1\nACGTA\n+\nIIII5\n")
+    import_fastq(*paths, output=str(tmp_path / "s.agd"))
+    ds = Dataset.open(str(tmp_path / "s.agd"))
+    os.unlink(Path(ds.url) / ds.manifest.object_key("qualities", 0))
+    assert run(["verify", ds.url, "--against", *paths]) == 1
+    assert capsys.readouterr().out.startswith("chunk 0, column qualities: ")
+    for words in ([paths[1]], ["--reference", "ref.fa"]):
+        assert run(["verify", ds.url, *words]) == 2
+        assert "goes with --against" in capsys.readouterr().err
+        assert run(["repair", ds.url, *words]) == 2
+        assert "goes with --from" in capsys.readouterr().err
 
 
 @pytest.mark.data

@@ -10,9 +10,11 @@ import pytest
 from agd.cli import run
 from agd.convert.bam_in import import_bam
 from agd.convert.sam_fields import FIELDS
+from agd.convert.sam_in import import_sam
 from agd.convert.sam_out import count_records, export_sam
 from agd.dataset import Dataset
 from agd.errors import UsageError
+from agd.ops.edit import drop_column
 from agd.ops.expression import Expression
 from agd.ops.select import Selection, parse_region
 
@@ -105,7 +107,7 @@ def test_command(data: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("fields", ["QNAME", "POS,FLAG", "QNAME,SEQ,QUAL,TAGS", "TAGS,CIGAR", "TAGS"])
+@pytest.mark.parametrize("fields", ["QNAME", "POS,FLAG", "QNAME,SEQ,QUAL,TAGS", "TAGS,CIGAR", "TAGS", "QUAL"])
 def test_fields(data: Path, tmp_path: Path, fields: str, capsys: pytest.CaptureFixture[str]) -> None:
     import_bam(str(data / "tricky/tricky.bam"), str(tmp_path / "t.agd"), chunk_records=10)
     out = tmp_path / "out"
@@ -127,3 +129,47 @@ def test_fields_read_no_other_columns(dataset: Dataset, tmp_path: Path, monkeypa
     monkeypatch.setattr(dataset.storage, "get", lambda key, *a: (fetched.append(key), get(key, *a))[1])
     export_sam(dataset, str(tmp_path / "o.sam"), header=False, fields=("POS", "TAGS"))
     assert {key.rpartition(".")[2] for key in fetched} == {"results", "tags"}
+
+
+SAM = "@SQ\tSN:c1\tLN:99\n" + "".join(f"r{i}\t0\tc1\t1\t9\t4M\t*\t0\t0\tACGT\tIIII\tRG:Z:a\n" for i in range(3))
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> str:
+    (tmp_path / "s.sam").write_text(SAM)
+    import_sam(str(tmp_path / "s.sam"), str(tmp_path / "s.agd"))
+    return str(tmp_path / "s.agd")
+
+
+@pytest.mark.parametrize("words", [["view"], ["view", "--columns", "QUAL"], ["export", "sam"], ["export", "bam"]])
+def test_an_absent_column_is_named(
+    small: str, tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    drop_column(Dataset.open(small), "bases")
+    assert run([*words, small, "-o", str(tmp_path / "o")]) == 2
+    assert "there is no column 'bases'" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+    assert run(["view", small, "--columns", "QNAME,TAGS"]) == 0
+    drop_column(Dataset.open(small), "qualities")
+    assert run(["export", "sam", small, "-o", str(tmp_path / "o")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["view", "-c", "-F", "65536"], "65536 is no set of flags"), (["view", "-f", "-1"], "-1 is no set of flags"),
+        (["view", "-f", "0x10000"], "0x10000 is no set of flags"), (["depth", "-f", "-1"], "-1 is no set of flags"),
+        (["coverage", "-F", "65536"], "65536 is no set of flags"), (["view", "c1:,"], "',' is no stretch"),
+        (["view", "c1:1-,"], "'1-,' is no stretch"), (["view", "c1:²"], "'²' is no stretch"),
+        (["checkout", "@²"], "say which generation"), (["recompress", "--codec", "bases=zstd:--3"], "is not a level"),
+        (["recompress", "--codec", "bases=zstd:²"], "is not a level"), (["flagstat", "--cluster", "local:²"], "no clu"),
+        (["subset", "-o", "o.agd", "-F", "65536"], "65536 is no set of flags"),
+        (["subset", "-o", "o.agd", "--fraction", "nan"], "nan is no share"),
+    ],
+)  # fmt: skip
+def test_arguments_that_make_no_sense(
+    small: str, words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verb, *rest = words
+    assert run([verb, small + rest[0]] if verb == "checkout" else [verb, small, *rest]) == 2
+    assert says in capsys.readouterr().err
