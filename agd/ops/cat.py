@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import agd
 from agd import chunkfile, samheader
-from agd.cell import header_checksum
+from agd.batch import AnyColumn
+from agd.cell import DEFAULT_CODECS, header_checksum
 from agd.codecs import needed_columns
 from agd.dataset import Dataset
 from agd.draft import Draft
 from agd.errors import UsageError
 from agd.manifest import Cell, Chunk, ColumnSpec, Manifest
 from agd.ops.digest import Digest
+from agd.ops.merge_headers import JoinedHeader, Translation
 from agd.run import SILENT, Progress, Runner, ThreadRunner
-from agd.types import SortOrder
+from agd.types import RecordType, SortOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,8 @@ def cat(
 ) -> CatReport:
     """Write the records of several datasets of one kind into one, in the order given.
 
-    Headers are joined: read groups, programs and comments of all. The chunks stay as they are.
+    Headers are joined as :func:`agd.merge` joins them. The chunks stay as they are, but for records with a PG tag whose
+    program has got another ID, since it differs from one of that ID in a dataset before.
 
     Parameters
     ----------
@@ -84,51 +87,78 @@ def cat(
     for dataset in datasets[1:]:
         _check(datasets[0], dataset)
     first = manifests[0]
+    runner = runner or ThreadRunner()
+    joined = _join_headers(datasets)
     columns = {name: ColumnSpec(c.type, c.codecs, name, c.dtype) for name, c in _all_columns(manifests).items()}
     inputs = [{"id": m.id, "generation": m.generation} for m in manifests]
     draft = Draft.create(
         output, columns, {"operation": "cat", "inputs": inputs}, orientation=first.orientation, name=name,
         overwrite=overwrite,
     )  # fmt: skip
-    runner = runner or ThreadRunner()
-
-    def copy(item: tuple[int, Chunk, int]) -> Chunk:
-        number, chunk, start = item
-        dataset = datasets[number]
-        cells: dict[str, Cell] = {}
-        for name, cell in chunk.cells.items():
-            key = dataset.manifest.object_key(name, chunk.first)
-            header, index, payload = chunkfile.unframe(dataset.storage.get(key), f"{dataset.url}/{key}")
-            moved = replace(header, column=name, dataset_name=draft.name, dataset_id=draft.id, first=start)
-            data = chunkfile.frame(moved, index, payload)
-            draft.store(name, start, data)
-            cells[name] = Cell(len(data), header_checksum(data), cell.statistics)
-        return Chunk(start, chunk.count, cells)
-
-    total = sum(m.records for m in manifests)
-    progress.begin("concatenate", total)
     try:
-        chunks = []
-        for chunk in runner.map(copy, _places(datasets), on="io"):
-            chunks.append(chunk)
-            progress.advance(chunk.count)
+        chunks, changed = _copy(datasets, joined.translations, draft, runner, progress)
         own = {"program": "agd cat", "version": agd.__version__, "command": command, "parameters": {"inputs": inputs}}
         alone = len(datasets) == 1
         result = draft.commit(
             chunks, names=first.names, pairing=first.pairing,
-            sort_order=first.sort_order if alone else SortOrder.UNSORTED,
-            header=join_headers([m.header for m in manifests], keep_order=alone), references=first.references,
+            sort_order=first.sort_order if alone else SortOrder.UNSORTED, header=joined.text,
+            references=joined.references,
             steps=(*_steps(manifests), own) if step is None else (dict(step),),
-            sources=sources if sources is not None else first.sources if alone else (), digest=_digest(manifests),
+            sources=sources if sources is not None else first.sources if alone else (),
+            digest=_digest(manifests, changed),
         )  # fmt: skip
     except BaseException as error:
         draft.failed(error)
         raise
-    finally:
-        progress.end()
     return CatReport(
         result.url, len(result), len(chunks), result.manifest.stored_bytes, round(time.monotonic() - begun, 3)
     )  # fmt: skip
+
+
+def _copy(
+    datasets: Sequence[Dataset], translations: Sequence[Translation], draft: Draft, runner: Runner, progress: Progress
+) -> tuple[list[Chunk], set[int]]:
+    """Copy the objects of all datasets, with new headers; the chunks, and the datasets whose tags have changed."""
+
+    def copy(item: tuple[int, Chunk, int]) -> tuple[Chunk, int | None]:
+        number, chunk, start = item
+        dataset, changed = datasets[number], False
+        cells: dict[str, Cell] = {}
+        for name, cell in chunk.cells.items():
+            renamed = _renamed(dataset, chunk, name, translations[number])
+            if renamed is not None:
+                # The codecs of the column may need other columns; those of every dataset do not.
+                chain = DEFAULT_CODECS[draft.columns[name].type]
+                data, cells[name] = draft.encode(name, start, renamed, chains=[chain])
+                changed = True
+            else:
+                key = dataset.manifest.object_key(name, chunk.first)
+                header, index, payload = chunkfile.unframe(dataset.storage.get(key), f"{dataset.url}/{key}")
+                moved = replace(header, column=name, dataset_name=draft.name, dataset_id=draft.id, first=start)
+                data = chunkfile.frame(moved, index, payload)
+                cells[name] = Cell(len(data), header_checksum(data), cell.statistics)
+            draft.store(name, start, data)
+        return Chunk(start, chunk.count, cells), number if changed else None
+
+    progress.begin("concatenate", sum(map(len, datasets)))
+    try:
+        chunks = []
+        renamed_in: set[int] = set()
+        for chunk, number in runner.map(copy, _places(datasets), on="io"):
+            chunks.append(chunk)
+            renamed_in.update(() if number is None else (number,))
+            progress.advance(chunk.count)
+    finally:
+        progress.end()
+    return chunks, renamed_in
+
+
+def _renamed(dataset: Dataset, chunk: Chunk, name: str, translation: Translation) -> AnyColumn | None:
+    """A column of a chunk whose tags name programs that have another ID now; None for all others."""
+    if not translation.tags["PG"] or dataset.manifest.columns[name].type not in (RecordType.STRUCTURED, RecordType.AUX):
+        return None
+    column = dataset.decode_column(chunk, name, dataset.fetch(chunk, [name]))
+    return translation.column(name, column) if translation.renames(column) else None
 
 
 def _places(datasets: Sequence[Dataset]) -> Iterator[tuple[int, Chunk, int]]:
@@ -176,31 +206,28 @@ def _check(one: Dataset, other: Dataset) -> None:
         )
 
 
-def join_headers(headers: Sequence[str], *, keep_order: bool) -> str:
-    """One header of several: the first one, and the read groups, programs and comments that only the others have.
+def _join_headers(datasets: Sequence[Dataset]) -> JoinedHeader:
+    """One header, as :func:`agd.merge` makes it; that of a single dataset stays as it is.
 
     Raises
     ------
     UsageError
         Two read groups of one ID differ.
     """
-    text = headers[0]
-    for other in headers[1:]:
-        have = set(text.split("\n"))
-        groups = {g.get("ID"): g for g in samheader.lines_of(text, "RG")}
-        programs = {p.get("ID") for p in samheader.lines_of(text, "PG")}
-        for line in other.split("\n"):
-            tags = samheader.parse_line(line) if line else {"": ""}
-            if not line or line in have or tags[""] in ("HD", "SQ"):
-                continue
-            if tags[""] == "RG" and tags.get("ID") in groups:
-                raise UsageError(
-                    f"two read groups are called {tags.get('ID')} and differ", "rename one with 'agd reheader'"
-                )
-            if tags[""] == "PG" and tags.get("ID") in programs:
-                continue
-            text += ("" if not text or text.endswith("\n") else "\n") + line + "\n"
-    return text if keep_order or not text.startswith("@HD") else samheader.with_sort_order(text, SortOrder.UNSORTED)
+    # The steps of provenance are kept as they are: they become lines of the header where it is written out.
+    joined = JoinedHeader.of([replace(d.manifest, steps=()) for d in datasets], [d.url for d in datasets])
+    if len(datasets) == 1:
+        joined.text = datasets[0].manifest.header
+        return joined
+    for translation in joined.translations:
+        for group in translation.tags["RG"]:
+            raise UsageError(
+                f"two read groups are called {group.decode(errors='replace')} and differ",
+                "rename one with 'agd reheader'",
+            )
+    if joined.text.startswith("@HD"):
+        joined.text = samheader.with_sort_order(joined.text, SortOrder.UNSORTED)
+    return joined
 
 
 def _steps(manifests: Sequence[Manifest]) -> list[Mapping[str, Any]]:
@@ -211,7 +238,11 @@ def _steps(manifests: Sequence[Manifest]) -> list[Mapping[str, Any]]:
     return found
 
 
-def _digest(manifests: Sequence[Manifest]) -> dict[str, Any]:
+def _digest(manifests: Sequence[Manifest], changed: Collection[int]) -> dict[str, Any]:
+    """Digest of all records; the tags of records that were changed are not known by it."""
     if not all(m.digest for m in manifests):
         return {}
-    return Digest.total(Digest.from_json(m.digest) for m in manifests).to_json()
+    parts = [Digest.from_json(m.digest) for m in manifests]
+    for number in changed:
+        parts[number].forget_tags()
+    return Digest.total(parts).to_json()

@@ -57,6 +57,11 @@ class Digest:
         if other.records is not None:
             self.records = other.records if self.records is None else combine_sums(self.records, other.records)
 
+    def forget_tags(self) -> None:
+        """The tags of records are others now, but for those of read groups and barcodes."""
+        if self.records is not None:
+            self.records[COLUMNS.index("aux")] = 0
+
     @staticmethod
     def total(parts: Iterable[Digest]) -> Digest:
         """Digest of the records of all parts; over all records only if every part has one of these."""

@@ -46,6 +46,11 @@ class Translation:
             )  # fmt: skip
         return self._renamed(column) if name == "tags" else column
 
+    def renames(self, column: AnyColumn) -> bool:
+        """Whether the tags of any record have to change."""
+        tags = column.tags if isinstance(column, Alignments) else column
+        return self._renamed(tags) is not tags
+
     def _renamed(self, tags: Column) -> Column:
         for tag, names in self.tags.items():
             if names:

@@ -14,9 +14,9 @@ import agd.ops.history as history_module
 from agd.cli import agd as group
 from agd.errors import ColumnError, FormatError, UsageError
 from agd.generations import load_manifest
-from agd.ops.cat import join_headers
 from agd.ops.edit import edit
 from agd.ops.history import checkout, history
+from agd.ops.verify import verify
 
 HEADER = "@HD\tVN:1.6\tSO:coordinate\n@SQ\tSN:chr1\tLN:1000\n@SQ\tSN:chr2\tLN:500\n"
 
@@ -72,8 +72,35 @@ def test_cat_refuses_what_does_not_fit(two: list[Path], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="references"):
         agd.cat([agd.open(str(tmp_path / "a.agd")), agd.open(str(tmp_path / "o.agd"))], tmp_path / "x.agd")
     assert not (tmp_path / "x.agd").exists()
+    other.write_text(f"{HEADER}@RG\tID:a\tSM:other\n")
+    agd.import_sam(str(other), str(tmp_path / "g.agd"))
     with pytest.raises(UsageError, match="two read groups are called a"):
-        join_headers(["@RG\tID:a\tSM:x\n", "@RG\tID:a\tSM:y\n"], keep_order=False)
+        agd.cat([agd.open(str(tmp_path / "a.agd")), agd.open(str(tmp_path / "g.agd"))], tmp_path / "x.agd")
+
+
+@pytest.mark.parametrize("profile", ["fast", "balanced"])
+def test_cat_joins_headers_as_samtools_merge_does(profile: str, tmp_path: Path) -> None:
+    paths = []
+    for name, command in (("a", "bwa mem -K 1"), ("b", "bwa mem -K 2")):
+        path = tmp_path / f"{name}.sam"
+        records = lines(name, "g", [1, 5, 6]).replace("\n", "\tPG:Z:bwa\n", 2)
+        path.write_text(f"{HEADER}@RG\tID:g\tSM:s\n@PG\tID:bwa\tPN:bwa\tCL:{command}\n@CO\tlane\n{records}")
+        agd.import_sam(str(path), str(tmp_path / f"{name}.agd"), chunk_records=2, profile=profile)
+        paths.append(str(path))
+    agd.cat([agd.open(str(tmp_path / f"{name}.agd")) for name in "ab"], tmp_path / "c.agd")
+    joined = agd.open(str(tmp_path / "c.agd"))
+    own = [x for x in joined.manifest.header.split("\n") if x[:3] in ("@PG", "@CO")]
+    assert own == ["@PG\tID:bwa\tPN:bwa\tCL:bwa mem -K 1", "@PG\tID:bwa-1\tPN:bwa\tCL:bwa mem -K 2"] + ["@CO\tlane"] * 2
+    pysam.samtools.merge("-u", "-c", "-o", str(tmp_path / "m.bam"), *paths, catch_stdout=False)
+    theirs = pysam.samtools.view("-h", "--no-PG", str(tmp_path / "m.bam")).split("\n")
+    suffix = next(x for x in theirs if "-K 2" in x).split("\t")[1].removeprefix("ID:bwa")  # samtools: a random one
+    expected = sorted(x.replace(f"bwa{suffix}", "bwa-1") for x in theirs if x[:1] in "ab" and x)
+    assert sorted(text(tmp_path / "c.agd").split("\n")[:-1]) == expected
+    assert "\tPG:Z:bwa-1" in expected[-2]
+    assert not verify(joined, deep=True).problems
+    assert joined.manifest.digest["read_groups"]["g"]["count"] == 6
+    assert {"seq", "name", "qual", "pos"} < joined.manifest.digest["records"].keys()
+    assert "aux" not in joined.manifest.digest["records"]
 
 
 def test_merge_equals_samtools_merge(two: list[Path], tmp_path: Path) -> None:
