@@ -17,7 +17,7 @@ from agd.manifest import Chunk, Manifest
 from agd.run import Runner, SerialRunner
 from agd.selection import Selection, parse_flags, parse_region, unmapped_flags
 from agd.tabular import Tabular
-from agd.tags import all_tags, names_and_kinds
+from agd.tags import all_tags, names_and_kinds, tag_numbers, tag_text
 from agd.types import RecordType
 
 #: Name of the field that tells where in the dataset a record is; no column may have it.
@@ -112,12 +112,16 @@ class Frame(Tabular):
         """See :meth:`agd.tabular.Tabular.select`."""
         chosen: list[str] = []
         kinds = dict(self.kinds)
+        if not fields:
+            raise UsageError("no field is selected", f"there are: {', '.join(self.source.manifest.columns)}")
         for field in fields:
             if field == "tags.*":
                 kinds |= {tag: frozenset(kind) for tag, kind in self._discover(None).items()}
                 chosen += [f"tags.{tag}" for tag in kinds]
             else:
                 chosen += self._expand(field)
+        if not chosen:
+            raise ColumnError(f"{self.source.url}: no record has tags", "select other fields")
         return dataclasses.replace(self, fields=tuple(dict.fromkeys(chosen)), kinds=tuple(kinds.items()))
 
     def _expand(self, field: str) -> list[str]:
@@ -152,8 +156,7 @@ class Frame(Tabular):
             parse_flags(flags), parse_flags(exclude), mapq, tuple(group.encode() for group in groups),
         )  # fmt: skip
         base = self.fixed() if self.limit is not None else self
-        several = (list, tuple, set, frozenset, range)
-        values = tuple((tag, tuple(v) if isinstance(v, several) else (v,)) for tag, v in tags.items())
+        values = tuple((tag, _values_of(tag, value)) for tag, value in tags.items())
         conditions = base.conditions if condition.everything else (*base.conditions, condition)
         return dataclasses.replace(base, conditions=conditions, values=(*base.values, *values))
 
@@ -420,22 +423,45 @@ def _tags(batch: Batch) -> Column:
     return all_tags(batch) if "results" in batch else batch.ragged("tags")
 
 
+def _values_of(tag: str, values: Any) -> tuple[Any, ...]:
+    """What a tag may be, from one value or several; numbers and text of Python.
+
+    Raises
+    ------
+    UsageError
+        No tag has this name, or one of the values is neither.
+    """
+    if len(tag) != 2 or not tag.isascii():
+        raise UsageError(f"tag {tag!r}: names of tags have two characters")
+    several = isinstance(values, list | tuple | set | frozenset | range | np.ndarray)
+    known = tuple(v.item() if isinstance(v, np.generic) else v for v in (values if several else (values,)))
+    for value in known:
+        if not isinstance(value, int | float | str | bytes):
+            raise UsageError(f"tag {tag}: {value!r} is no value of a tag", "give numbers or text")
+    return known
+
+
 def _has_value(tags: Column, tag: str, values: Sequence[Any]) -> Bool:
-    """Which records have a tag with one of some values."""
+    """Which records have a tag with one of some values; numbers are compared with numbers, text with text."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     from agd import arrow
 
-    found = names_and_kinds(tags).get(tag, set())
-    if not found:
-        return np.zeros(len(tags), np.bool_)
-    kind = arrow.tag_type(found, tag)
+    # Every number of BAM is exact as a float64: integers have 32 bits.
+    found, present = tag_numbers(tags, tag, "f8")
+    wanted = present & np.isin(found, [float(v) for v in values if _is_exact(v)])
+    texts = [v.encode() if isinstance(v, str) else v for v in values if isinstance(v, str | bytes)]
+    if texts:
+        text, present = tag_text(tags, tag)
+        equal = pc.is_in(arrow.to_array(text, pa.large_binary()), value_set=pa.array(texts, pa.large_binary()))
+        wanted |= present & np.asarray(equal)
+    return wanted
+
+
+def _is_exact(value: Any) -> bool:
+    """Whether a value is a number that a float64 holds."""
     try:
-        known = pa.array(list(values), kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise UsageError(f"tag {tag}: {values!r} is no value of its type {kind}") from error
-    equal = pc.is_in(arrow.tag_array(tags, tag, kind), value_set=known)
-    return np.asarray(pc.fill_null(equal, False))
-
-
+        return not isinstance(value, str | bytes) and float(value) == value
+    except OverflowError:
+        return False

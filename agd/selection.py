@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -94,6 +95,11 @@ class Selection:
         Values of the RG tag; empty: any.
     expression : Condition, optional
         Any other condition.
+
+    Raises
+    ------
+    UsageError
+        There are no such flags.
     """
 
     regions: tuple[Region, ...] = ()
@@ -102,6 +108,10 @@ class Selection:
     min_mapq: int = 0
     read_groups: tuple[bytes, ...] = ()
     expression: Condition | None = None
+
+    def __post_init__(self) -> None:
+        _check_flags(self.require, self.require)
+        _check_flags(self.exclude, self.exclude)
 
     @property
     def columns(self) -> list[str]:
@@ -121,7 +131,8 @@ class Selection:
     def _may_hold(self, chunk: Chunk, dataset: Published) -> bool:
         if "duplicates" not in dataset.manifest.columns and not self._flags_occur(chunk):
             return False
-        if not self.regions:
+        # No statistic tells how many records are without a place: flags do not, for such a record may lack 0x4.
+        if not self.regions or any(region.reference < 0 for region in self.regions):
             return True
         return any(_spans_overlap(chunk, name, self.regions) for name in dataset.manifest.columns)
 
@@ -168,27 +179,28 @@ def _spans_overlap(chunk: Chunk, column: str, regions: Iterable[Region]) -> bool
     cell = chunk.cells.get(column)
     if cell is None or not (column == "results" or column.startswith("secondary")):
         return False
-    spans, flags = cell.statistics.get("spans"), cell.statistics.get("flags", {})
+    spans = cell.statistics.get("spans")
     if spans is None or (column == "results" and _has_nulls(chunk)):
         return True
-    for region in regions:
-        if region.reference < 0:
-            if any(int(flag) & 4 for flag in flags):
-                return True
-        elif any(r == region.reference and a < region.end and b > region.start for r, a, b in spans):
-            return True
-    return False
+    return any(
+        r == region.reference and a < region.end and b > region.start for region in regions for r, a, b in spans
+    )
 
 
 def overlaps(alignments: Alignments, regions: Iterable[Region]) -> Bool:
-    """Which alignments overlap any of the regions; a placed unmapped record covers one base, whatever its CIGAR."""
+    """Which alignments overlap any of the regions; a placed unmapped record covers one base, whatever its CIGAR.
+
+    A record that names a reference and no position (POS 0) is without a place, as it is to htslib when it reads SAM.
+    """
     end = alignment_ends(alignments)
+    placed = (alignments.reference >= 0) & (alignments.position >= 0)
     found = np.zeros(len(alignments), np.bool_)
     for region in regions:
-        here = alignments.reference == region.reference
-        if region.reference >= 0:
-            here &= (alignments.position < region.end) & (end > region.start)
-        found |= here
+        if region.reference < 0:
+            found |= ~placed
+        else:
+            here = placed & (alignments.reference == region.reference)
+            found |= here & (alignments.position < region.end) & (end > region.start)
     return found
 
 
@@ -219,12 +231,10 @@ def parse_flags(value: int | str) -> int:
     UsageError
         A name is none of :class:`agd.types.Flag` (or of samtools' names for them), or the number has not 16 bits.
     """
+    if not isinstance(value, str):
+        return _check_flags(operator.index(value), value)
     with contextlib.suppress(ValueError):
-        number = value if isinstance(value, int) else int(value, 0)
-        if not 0 <= number <= 0xFFFF:
-            raise UsageError(f"{value} is no set of flags", "flags are a number from 0 to 65535, or names")
-        return number
-    assert isinstance(value, str)
+        return _check_flags(int(value, 0), value)
     names = {"UNMAP": "UNMAPPED", "MUNMAP": "MATE_UNMAPPED", "MREVERSE": "MATE_REVERSE", "DUP": "DUPLICATE",
              "QCFAIL": "QC_FAIL"}  # fmt: skip
     bits = 0
@@ -234,3 +244,9 @@ def parse_flags(value: int | str) -> int:
         except KeyError:
             raise UsageError(f"{part!r} is not a flag", f"flags are: {', '.join(Flag.__members__)}") from None
     return bits
+
+
+def _check_flags(value: int, given: int | str) -> int:
+    if not 0 <= value <= 0xFFFF:
+        raise UsageError(f"{given} is no set of flags", "flags are a number from 0 to 65535, or names")
+    return value

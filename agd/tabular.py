@@ -41,6 +41,8 @@ class Tabular:
         ------
         ColumnError
             There is no such field.
+        UsageError
+            No field is given.
 
         Notes
         -----
@@ -76,7 +78,8 @@ class Tabular:
         read_groups : str or sequence of str
             Values of the tag RG.
         tags : mapping of str to a value or a sequence of values, optional
-            Tags that must have (one of) these values: ``{"NM": 0}``.
+            Tags that must have (one of) these values: ``{"NM": 0, "RG": ["a", "b"]}``. Numbers are compared with
+            numbers, text with text (types A, Z and H).
 
         Returns
         -------
@@ -85,7 +88,7 @@ class Tabular:
         Raises
         ------
         UsageError
-            A region or flag makes no sense.
+            A region, flag or tag makes no sense.
         ColumnError
             The dataset has no alignments.
 

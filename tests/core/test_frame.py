@@ -16,10 +16,12 @@ import pytest
 
 import agd
 from agd.batch import Column
+from agd.cli import run
 from agd.dataset import Dataset
 from agd.errors import ColumnError, UsageError
 from agd.manifest import Chunk
 from agd.run import ThreadRunner
+from agd.selection import Selection
 from agd.tags import names_and_kinds
 
 Record = pysam.AlignedSegment
@@ -189,8 +191,74 @@ def test_wrong_requests_are_explained(dataset: agd.Dataset) -> None:
         dataset.filter(flags="SIDEWAYS")
     with pytest.raises(UsageError, match="no such reference"):
         dataset.filter(region="nowhere:1-2")
-    with pytest.raises(UsageError, match="no value of its type"):
-        dataset.filter(tags={"NM": "x"}).count()
+    for wrong in (None, [0, None], [[1, 2]], {"a": 1}):
+        with pytest.raises(UsageError, match="no value of a tag"):
+            dataset.filter(tags={"NM": wrong})
+    for name in ("N", "NMX", "", "N\u00b5"):
+        with pytest.raises(UsageError, match="two characters"):
+            dataset.filter(tags={name: 1})
+    with pytest.raises(UsageError, match="no field is selected"):
+        dataset.select()
+
+
+@pytest.mark.parametrize("flags", [-1, 65_536, 70_000, "-1", "0x10000"])
+def test_flags_have_16_bits(dataset: agd.Dataset, flags: int | str, capsys: pytest.CaptureFixture[str]) -> None:
+    for condition in ({"flags": flags}, {"exclude": flags}):
+        with pytest.raises(UsageError, match="no set of flags"):
+            dataset.filter(**condition)  # type: ignore[arg-type]
+    for option in ("-f", "-F"):
+        assert run(["view", dataset.url, option, str(flags)]) == 2
+        assert "no set of flags" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="no set of flags"):
+        Selection(require=int(str(flags), 0))
+    assert dataset.filter(exclude=np.uint16(65_535)).count() == dataset.filter(exclude=65_535).count()  # type: ignore[arg-type]
+
+
+#: One tag with values of every kind.
+MIXED = [
+    "XX:i:5", "XX:Z:5", "XX:f:5", "XX:f:5.5", "XX:A:5", "XX:H:5A", "XX:B:c,5", "XX:i:-3", "XX:Z:five", "XY:i:5",
+    "XX:f:nan",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("chunk_records", [1, 2, 4, 100])
+def test_values_of_tags_do_not_depend_on_chunks(tmp_path: Path, chunk_records: int) -> None:
+    """Python, to which 5 is 5.0 and not "5", is the oracle."""
+    text = "".join(f"r{i}\t4\t*\t0\t0\t*\t*\t0\t0\tA\tI\t{field}\n" for i, field in enumerate(MIXED))
+    (tmp_path / "x.sam").write_text("@SQ\tSN:c\tLN:100\n" + text)
+    agd.import_sam(str(tmp_path / "x.sam"), str(tmp_path / "x.agd"), chunk_records=chunk_records)
+    dataset = agd.open(str(tmp_path / "x.agd"))
+    values = [r.get_tag("XX") if r.has_tag("XX") else None for r in records(tmp_path / "x.sam")]
+    wanted: list[Any] = [
+        5, 5.0, 5.5, "5", "five", "5A", -3, 2**70, -(2**63), 1e300, [5, "five"], [], "", np.int64(5), np.array([5, -3]),
+        (2**70, 5.5),
+    ]  # fmt: skip
+    for given in wanted:
+        plain = given.tolist() if isinstance(given, np.generic | np.ndarray) else given
+        several = plain if isinstance(plain, list | tuple) else [plain]
+        expected = [i for i, value in enumerate(values) if any(value == one for one in several)]
+        view = dataset.filter(tags={"XX": given}).select("ordinal")
+        assert view.to_arrow()["ordinal"].to_pylist() == expected, given
+    assert dataset.filter(tags={"XX": b"five"}).count() == 1
+
+
+@pytest.mark.parametrize("chunk_records", [1, 2, 100])
+def test_records_without_a_place(tmp_path: Path, chunk_records: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever their flags, and whatever is in their chunk; samtools is the oracle."""
+    lines = ["a\t0\tc\t3", "b\t4\tc\t5", "d\t0\tc\t0", "e\t0\t*\t0", "f\t4\t*\t0", "g\t16\t*\t0", "h\t0\t*\t7"]
+    sam, bam = tmp_path / "x.sam", str(tmp_path / "x.bam")
+    body = "".join(f"{line}\t0\t{'4M' if line[0] in 'ad' else '*'}\t*\t0\t0\tACGT\tIIII\n" for line in lines)
+    sam.write_text("@HD\tVN:1.6\n@SQ\tSN:c\tLN:100\n" + body)
+    pysam.samtools.sort("-o", bam, str(sam), catch_stdout=False)
+    pysam.samtools.index(bam)
+    agd.import_sam(str(sam), str(tmp_path / "x.agd"), chunk_records=chunk_records)
+    dataset = agd.open(str(tmp_path / "x.agd"))
+    for region in ("*", "c", "c:1-3", "c:5"):
+        theirs = [line.split("\t")[0] for line in pysam.samtools.view(bam, region).splitlines()]
+        ours = dataset.filter(region=region).select("metadata").to_arrow()["metadata"].to_pylist()
+        assert sorted(ours) == sorted(theirs), region
+        assert run(["view", dataset.url, region]) == 0
+        assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == ours
 
 
 def test_reads_without_alignments(tmp_path: Path) -> None:
