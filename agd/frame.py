@@ -20,6 +20,9 @@ from agd.tabular import Tabular
 from agd.tags import all_tags, names_and_kinds, tag_numbers, tag_text
 from agd.types import RecordType
 
+#: What is shown of a view in a notebook: most records, and most chunks that are read for them.
+SHOWN_RECORDS, SHOWN_CHUNKS = 10, 4
+
 #: Name of the field that tells where in the dataset a record is; no column may have it.
 ORDINAL = "ordinal"
 
@@ -65,6 +68,8 @@ class Frame(Tabular):
         Most records.
     kinds : tuple of (str, frozenset of str)
         Kinds of the values of tags, as far as all of them are known.
+    reach : int or None
+        Most chunks that are read; what a notebook shows is bounded so.
     """
 
     source: Source
@@ -74,6 +79,7 @@ class Frame(Tabular):
     ordinals: I64 | None = None
     limit: int | None = None
     kinds: tuple[tuple[str, frozenset[str]], ...] = ()
+    reach: int | None = None
 
     def frame(self) -> Frame:
         """This view.
@@ -98,13 +104,17 @@ class Frame(Tabular):
     def _repr_html_(self) -> str:
         import html
 
-        rows = self.first(10).to_arrow().to_pylist()
+        rows = dataclasses.replace(self.first(SHOWN_RECORDS), reach=SHOWN_CHUNKS).to_arrow().to_pylist()
+        chunks = len(self._chunks())
+        cut = chunks > SHOWN_CHUNKS and len(rows) < SHOWN_RECORDS
+        part = f", of the first {SHOWN_CHUNKS} of {chunks:,} chunks that may hold some" if cut else ""
         head = "".join(f"<th>{html.escape(name)}</th>" for name in self.fields)
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(str(value)[:60])}</td>" for value in row.values()) + "</tr>"
             for row in rows
         )
-        return f"<p>{html.escape(repr(self))}, at most ten records of it:</p><table><tr>{head}</tr>{body}</table>"
+        text = f"{html.escape(repr(self))}, at most {SHOWN_RECORDS} records{part}"
+        return f"<p>{text}:</p><table><tr>{head}</tr>{body}</table>"
 
     # -- making views from views ---------------------------------------------------------------------------------------
 
@@ -342,7 +352,7 @@ class Frame(Tabular):
             chunks = [c for c in chunks if np.searchsorted(known, c.first + c.count) > np.searchsorted(known, c.first)]
         elif self.limit is not None and not self.conditions and not self.values:
             chunks = [chunk for chunk in chunks if chunk.first < self.limit]
-        return chunks if self.limit != 0 else []
+        return chunks[: self.reach] if self.limit != 0 else []
 
     def _read(self, wanted: Sequence[str], runner: Runner | None, ahead: int | None) -> Iterator[Batch]:
         """Stored columns of the wanted records: conditions first, the rest only where a record is wanted."""

@@ -238,6 +238,25 @@ def test_only_the_columns_and_chunks_wanted_are_fetched(url: str) -> None:
     assert storage.read[2:] == ["x-000000000004.bases"]
 
 
+def test_records_one_after_the_other(url: str) -> None:
+    """As they are for themselves; each object is read once."""
+    made = make(url)
+    storage = Counting(open_storage(url))
+    dataset = Dataset(storage, load_manifest(storage))
+    storage.read.clear()
+    found = list(dataset)
+    assert sorted(storage.read) == sorted(key for key in keys(made) if not key.startswith("manifest"))
+    assert [record.first for record in found] == list(range(COUNT))
+    for i, record in enumerate(found):
+        alone = dataset[i]
+        assert list(record.columns) == list(alone.columns)
+        for name, column in record.columns.items():
+            assert_equal(column, alone[name])
+    for item in ("bases", found[0]):
+        with pytest.raises(TypeError, match="columns"):
+            _ = item in dataset
+
+
 def test_an_unknown_column_is_named(url: str) -> None:
     dataset = make(url)
     for wrong in (lambda: dataset.read(dataset.chunks[0], ["scores"]), lambda: next(dataset.batches(["scores"]))):

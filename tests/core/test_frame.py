@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -281,6 +282,27 @@ def test_shown(dataset: agd.Dataset) -> None:
     assert "<td>ordinal" not in dataset.head(3)._repr_html_()
     assert dataset.head(3)._repr_html_().count("<tr>") == 4
     assert "filtered" in repr(dataset.filter(flags=4))
+
+
+def test_showing_a_view_reads_few_chunks(sam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    agd.import_sam(str(sam), str(tmp_path / "t.agd"), chunk_records=2)
+    dataset = agd.open(str(tmp_path / "t.agd"))
+    fetched: set[int] = set()
+    fetch = Dataset.fetch
+
+    def spy(self: Dataset, chunk: Chunk, columns: Any = None) -> dict[str, bytes]:
+        fetched.add(chunk.first)
+        return fetch(self, chunk, columns)
+
+    monkeypatch.setattr(Dataset, "fetch", spy)
+    views = [dataset.filter(mapq=200), dataset.filter(tags={"QQ": 1}), dataset.select("tags.QQ"), dataset.sample(20)]
+    for view in views:
+        fetched.clear()
+        page = view._repr_html_()
+        assert 0 < len(fetched) <= 4
+        assert re.search(r"of the first 4 of \d+ chunks", page)
+    assert "of the first" not in dataset.head(3)._repr_html_()
+    assert len(dataset.sample(20).to_arrow()) == 20, "only what is shown is bounded"
 
 
 def test_kinds_of_tags() -> None:
