@@ -9,6 +9,7 @@ in order. Packages add aligners by the entry point group ``agd.aligners``: a cal
 from __future__ import annotations
 
 import importlib.metadata
+import shlex
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -135,6 +136,20 @@ _GROUP = "agd.aligners"
 
 #: Aligners that come with AGD.
 BUILT_IN = ("minibwa", "bwa", "bwa-mem2", "minimap2", "bowtie2", "snap-aligner")
+
+
+def split_arguments(text: str) -> list[str]:
+    """Arguments of an aligner as a shell would split them.
+
+    Raises
+    ------
+    UsageError
+        A quotation has no end.
+    """
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"--aligner-args {text!r}: {error}") from error
 
 
 def aligner_names() -> list[str]:

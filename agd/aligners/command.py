@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from agd import kernels
-from agd.aligners.aligner import Aligned, Reads, Request
+from agd.aligners.aligner import Aligned, Reads, Request, split_arguments
 from agd.aligners.collect import Collector, SamReader, ordinal_names
 from agd.aligners.index import find_index, local_path
 from agd.aligners.process import Program
 from agd.batch import Batch, Column
-from agd.errors import AlignerError, UsageError
+from agd.errors import AlignerError
 
 #: Bases that ``bwa mem`` takes at one time: fixed, because its insert sizes are estimated from as many, and the
 #: results must not depend on the number of threads.
@@ -177,10 +177,7 @@ class Command:
         self._tool = TOOLS[name]
         self.columns = self._tool.columns
         self._request = request
-        try:
-            self._arguments = shlex.split(request.arguments)
-        except ValueError as error:
-            raise UsageError(f"--aligner-args {request.arguments!r}: {error}") from error
+        self._arguments = split_arguments(request.arguments)
         program = shutil.which(self._tool.program)
         if program is None:
             raise AlignerError(

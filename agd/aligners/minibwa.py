@@ -6,7 +6,6 @@ import argparse
 import functools
 import importlib.metadata
 import os
-import shlex
 from collections.abc import Iterable
 from itertools import chain, islice, repeat
 from pathlib import Path
@@ -16,7 +15,7 @@ import minibwa
 import numpy as np
 
 from agd import kernels
-from agd.aligners.aligner import Aligned, Reads, Request
+from agd.aligners.aligner import Aligned, Reads, Request, split_arguments
 from agd.aligners.finish import collect, finish
 from agd.aligners.index import find_index
 from agd.aligners.reference import Genome, load_genome
@@ -27,6 +26,9 @@ from agd.run import SILENT, SerialRunner
 
 #: Reads at the beginning of a dataset that tell the insert size: those of 5,000 pairs.
 SAMPLE_READS = 10_000
+
+#: No length that minibwa is given, in bases, is as large.
+_LARGEST = 1 << 30
 
 #: Single reads mapped at one time: bounds what hit objects take.
 SLICE = 2048
@@ -188,14 +190,31 @@ def _parse(arguments: str) -> argparse.Namespace:
     parser = _Parser(prog="minibwa", add_help=False)
     parser.add_argument("--preset", choices=["adap", "sr", "lr"])
     parser.add_argument("--secondary", action="store_true")
-    parser.add_argument("--min-seed", type=int)
+    parser.add_argument("--min-seed", type=_seed_length)
     parser.add_argument("--insert-size", type=_insert_size)
-    return parser.parse_args(shlex.split(arguments))
+    return parser.parse_args(split_arguments(arguments))
+
+
+def _seed_length(text: str) -> int:
+    (length,) = _numbers(text, 1)
+    # minibwa seeks seeds of no bases for ever, and doubles the length in 32 bits.
+    if not 0 < length < _LARGEST:
+        raise argparse.ArgumentTypeError(f"{text} is no length of a seed: 1 to {_LARGEST - 1:,} bases")
+    return length
 
 
 def _insert_size(text: str) -> InsertSize:
-    values = [int(v) for v in text.split(",")]
-    return InsertSize(*values)
+    size = InsertSize(*_numbers(text, len(InsertSize._fields)))
+    if not 0 < size.low <= size.mean <= size.high < _LARGEST or not 0 < size.deviation < _LARGEST:
+        raise argparse.ArgumentTypeError(f"{text}: all must be positive, and MEAN lie between LOW and HIGH")
+    return size
+
+
+def _numbers(text: str, count: int) -> list[int]:
+    values = text.split(",")
+    if len(values) != count or not all(v.isascii() and v.removeprefix("-").isdecimal() for v in values):
+        raise argparse.ArgumentTypeError(f"{text!r}: give {count} whole number{'s' if count > 1 else ''}")
+    return [int(v) for v in values]
 
 
 class _Parser(argparse.ArgumentParser):

@@ -284,8 +284,12 @@ def test_a_damaged_index_is_an_error(
 
 
 def test_bad_arguments(make_dataset: Make, pairs: list[Read], reference: Path) -> None:
-    for arguments in ("--nonsense", "--insert-size 5", "--preset x"):
-        with pytest.raises(UsageError):
+    for arguments in (
+        "--nonsense", "--preset x", "'", "--min-seed -5", "--min-seed 0", "--min-seed 2000000000", "--min-seed x",
+        *(f"--insert-size {size}" for size in ("5", "a,b,c,d", "0,0,0,0", "400,0,50,800", "400,100,-1,800",
+                                               "400,100,500,800", "400,100,50,300", "400,100,50,99999999999")),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match="--aligner-args"):
             align(make_dataset(pairs[:20]), str(reference), aligner_args=arguments)
     with pytest.raises(UsageError, match="no aligner 'x'"):
         align(make_dataset(pairs[:20]), str(reference), aligner="x")
