@@ -20,6 +20,9 @@ from agd.types import Reference
 #: Longest text of an expression.
 MAX_LENGTH = 4096
 
+#: Names of the tree that stand for ``[XX]``.
+_TAG = re.compile(r"tag_[A-Za-z][A-Za-z0-9]")
+
 FIELDS = ("flag", "mapq", "pos", "pnext", "tlen", "length", "rlen", "endpos", "rname", "rnext")
 _REMEDY = f"names are {', '.join(FIELDS)} and [NM] for a tag; operators are those of Python, and && || !"
 
@@ -27,6 +30,7 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }  # fmt: skip
+_BITS = (ast.BitAnd, ast.BitOr, ast.BitXor)
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.BitAnd: operator.and_,
     ast.BitOr: operator.or_, ast.BitXor: operator.xor,
@@ -39,7 +43,7 @@ class Expression:
     Fields: ``flag mapq pos pnext tlen`` as in SAM (positions 1-based), ``length`` of SEQ, ``rlen`` bases of the
     reference under the CIGAR, ``endpos`` (1-based, of the last of them), ``rname rnext`` to compare with text, and
     ``[XX]`` for an integer or text tag. A comparison with a tag that a record lacks is false; ``[XX]`` alone means that
-    it is there.
+    it is there. Integers are exact, however large they become.
 
     Raises
     ------
@@ -61,11 +65,14 @@ class Expression:
         self.columns: list[str] = []
         for node in ast.walk(self._tree):
             if isinstance(node, ast.Name):
-                if not node.id.startswith("tag_") and node.id not in FIELDS:
+                if not _TAG.fullmatch(node.id) and node.id not in FIELDS:
                     raise self._wrong(node.id)
                 self.columns += ["tags"] if node.id.startswith("tag_") else ["bases"] if node.id == "length" else []
         # What can be evaluated on nothing can be evaluated.
-        self._check()
+        try:
+            self._check()
+        except RecursionError as error:
+            raise UsageError(f"{text[:40]!r}…: is nested too deeply", "use a shorter expression") from error
 
     def _check(self) -> None:
         from agd.batch import Alignments
@@ -136,20 +143,24 @@ class Expression:
     def _value(self, node: ast.expr, lines: Batch) -> tuple[Any, Any]:
         """Numbers, and where there are any."""
         if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and abs(node.value) < 1 << 62:
-            return node.value, np.True_
+            return (node.value if isinstance(node.value, float) else int(node.value)), np.True_
         if isinstance(node, ast.Name):
             return self._field(node.id, lines)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.Invert)):
             value, present = self._value(node.operand, lines)
-            if isinstance(node.op, ast.Invert) and isinstance(value, float):
+            if isinstance(node.op, ast.USub):
+                return -value, present
+            if _is_fraction(value):
                 raise self._wrong("~")
-            return (-value if isinstance(node.op, ast.USub) else ~value), present
+            return ~value, present
         if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
             (a, here), (b, there) = self._value(node.left, lines), self._value(node.right, lines)
+            if isinstance(node.op, _BITS) and (_is_fraction(a) or _is_fraction(b)):
+                raise self._wrong(type(node.op).__name__)
             try:
-                return _BINARY[type(node.op)](a, b), here & there
-            except TypeError as error:
-                raise self._wrong(type(node.op).__name__) from error
+                return _calculated(node.op, a, b), here & there
+            except OverflowError as error:
+                raise UsageError(f"{self.text!r}: a number is too large for a fraction") from error
         negation = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
         if negation or isinstance(node, (ast.BoolOp, ast.Compare)):
             return self._truth(node, lines).astype(np.int64), np.True_
@@ -184,6 +195,29 @@ class Expression:
             case _:
                 found = alignment_ends(a)
         return found.astype(np.int64), np.True_
+
+
+def _is_fraction(value: Any) -> bool:
+    return isinstance(value, float) or (isinstance(value, np.ndarray) and value.dtype.kind == "f")
+
+
+def _magnitude(value: Any) -> int:
+    """The largest absolute value of integers of 64 bits, or of one of any size; 0 of others."""
+    if isinstance(value, int):
+        return abs(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind == "i" and value.size:
+        return max(-int(value.min()), int(value.max()))
+    return 0
+
+
+def _calculated(op: ast.operator, a: Any, b: Any) -> Any:
+    """A sum, difference, product or combination of bits; with integers of any size where 64 bits may not suffice."""
+    large, small = _magnitude(a), _magnitude(b)
+    bound = large * small if isinstance(op, ast.Mult) else large + small
+    if max(bound, large, small) >= 1 << 63 and not (_is_fraction(a) or _is_fraction(b)):
+        a, b = (x.astype(object) if isinstance(x, np.ndarray) else x for x in (a, b))
+    with np.errstate(over="ignore", invalid="ignore"):  # fractions become infinite
+        return _BINARY[type(op)](a, b)
 
 
 def _tags(lines: Batch) -> Column:

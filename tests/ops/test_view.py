@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pysam
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from agd.batch import Alignments, Batch
 from agd.cli import run
 from agd.convert.bam_in import import_bam
 from agd.convert.sam_fields import FIELDS
@@ -62,11 +66,27 @@ def test_read_groups_in_expressions(data: Path, dataset: Dataset) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "mapq >", "__import__('os')", "flag.real", "[x for x in y]", "lambda: 1", "foo", "mapq == 'a' + 'b'",
-     "pos ** 9", "rname", "rname < 'a'", "flag[0]", "(" * 500, "1.5 & 2", "f'{flag}'", "flag is 1", "9" * 5000, "~1.5"],
+     "pos ** 9", "rname", "rname < 'a'", "flag[0]", "(" * 500, "1.5 & 2", "f'{flag}'", "flag is 1", "9" * 5000, "~1.5",
+     "~(mapq * 1.5) > 3", "mapq * 1.5 & 2", "tag_XYZ == 1", "tag_X", "tag_9X == 1", "tag_Né", "-" * 1500 + "mapq"],
 )  # fmt: skip
 def test_what_is_no_expression(text: str) -> None:
     with pytest.raises(UsageError):
         Expression(text, ())
+
+
+@given(st.lists(st.integers(0, 255), min_size=1, max_size=5), st.lists(
+    st.tuples(st.sampled_from("+-*&|^"), st.integers(0, (1 << 62) - 1)), min_size=1, max_size=4
+))  # fmt: skip
+def test_integers_are_exact(qualities: list[int], operations: list[tuple[str, int]]) -> None:
+    text = "mapq"
+    for operator, number in operations:
+        text = f"({text} {operator} {number})"
+    alignments = Alignments.null(len(qualities)).replace(mapping_quality=np.array(qualities, np.uint8))
+    batch = Batch(0, {"results": alignments})
+    values = [eval(text, {"mapq": quality}) for quality in qualities]  # Python's integers are the oracle
+    assert Expression(f"~{text} < 0", ()).mask(batch).tolist() == [value >= 0 for value in values]
+    if abs(values[0]) < 1 << 62:
+        assert Expression(f"{text} == {values[0]}", ()).mask(batch).tolist() == [v == values[0] for v in values]
 
 
 @pytest.mark.data
