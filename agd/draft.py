@@ -66,7 +66,7 @@ class Draft:
     def __init__(
         self, storage: Storage, identity: str, name: str, orientation: Orientation, columns: Mapping[str, ColumnSpec],
         base: Manifest | None, plan: Mapping[str, Any], resumed: bool,
-        choices: Mapping[str, Sequence[Config]] | None = None,
+        choices: Mapping[str, Sequence[Config]] | None = None, reads: Collection[str] = (),
     ) -> None:
         self.storage = storage
         self.id = identity
@@ -78,6 +78,7 @@ class Draft:
         self.resumed = resumed
         self.plan = dict(plan)
         self.choices = dict(choices or {})
+        self._reads = frozenset(reads)
         self._claims = {claim.NEW} if base is None else {claim.claim_key(column) for column in columns}
         self._late: set[str] = set()
 
@@ -140,7 +141,7 @@ class Draft:
     @staticmethod
     def extend(
         dataset: Dataset, columns: Mapping[str, ColumnSpec], plan: Mapping[str, Any], *, replace: bool = False,
-        same_records: bool = False,
+        same_records: bool = False, reads: Collection[str] = (),
     ) -> Draft:
         """Begin new columns of a dataset.
 
@@ -150,13 +151,17 @@ class Draft:
             Take the place of columns of these names; their objects stay for the older generations.
         same_records : bool
             The new columns hold the same records as those that they replace.
+        reads : collection of str
+            Columns of ``dataset``, which may be an older generation, that the new ones are made of: the newest
+            generation must have the same, now and when the new ones are published.
 
         Raises
         ------
         UsageError
             Another column is stored as differences to one that would be replaced.
         ConflictError
-            The dataset has such a column already (and ``replace`` is off), or somebody writes it with another plan.
+            The dataset has such a column already (and ``replace`` is off), somebody writes it with another plan, or a
+            column that is read is not that of the newest generation.
         """
         storage = dataset.storage
         for _ in range(MAX_COMMITS):
@@ -168,10 +173,13 @@ class Draft:
                 )
             if not same_records:
                 _check_needed(dataset.url, base, columns)
+            _check_read(dataset.url, dataset.manifest, base, reads)
+            if reads:
+                plan = {**plan, "reads": {n: base.columns[n].key for n in sorted(reads) if n in base.columns}}
             specs, resumed = _claim_columns(storage, base, columns, plan)
             latest = load_manifest(storage)
             if all(latest.columns.get(name) == base.columns.get(name) for name in columns):
-                return Draft(storage, base.id, base.name, base.orientation, specs, base, plan, resumed)
+                return Draft(storage, base.id, base.name, base.orientation, specs, base, plan, resumed, reads=reads)
             # Another writer has published one of them, and removed its claim, since the look above.
             for name in columns:
                 storage.delete(claim.claim_key(name))
@@ -341,6 +349,7 @@ class Draft:
                 name in latest.columns and latest.columns[name] != self.base.columns[name]
             ):
                 raise ConflictError(f"{self.storage.url}: another writer has just published the column {name!r}")
+        _check_read(self.storage.url, self.base, latest, self._reads)
         if [(c.first, c.count) for c in chunks] != [(c.first, c.count) for c in latest.chunks]:
             raise ConflictError(f"{self.storage.url}: the chunks of the dataset are not those that were worked on")
         changes = dict(fields)
@@ -417,6 +426,16 @@ def _check_needed(url: str, base: Manifest, replaced: Collection[str]) -> None:
             raise UsageError(
                 f"{url}: the column {name!r} cannot be read without {needed[0]!r}, which would be replaced",
                 f"store it for itself first: agd recompress {url} --column {name} --profile fast",
+            )
+
+
+def _check_read(url: str, read: Manifest, newest: Manifest, columns: Iterable[str]) -> None:
+    for name in columns:
+        if read.columns.get(name) != newest.columns.get(name):
+            raise ConflictError(
+                f"{url}: the column {name!r} of generation {read.generation}, which is read, is not that of generation "
+                f"{newest.generation}, the newest",
+                f"run it on the newest one, or make the older the newest: agd checkout {url}@{read.generation}",
             )
 
 

@@ -30,7 +30,8 @@ def command(
 ) -> None:
     """Write the records of DATASET that overlap REGIONS and meet all conditions into a new dataset.
 
-    A fraction is chosen by the names of the reads, so that mates stay together.
+    A fraction is chosen by the names of the reads, so that mates stay together. Of pairs that are not aligned those are
+    written whose reads both meet the conditions.
 
     \b
     Examples:

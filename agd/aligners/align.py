@@ -149,7 +149,8 @@ def align(
         **tool.plan(),
     }  # fmt: skip
     stale = [n for n in ("duplicates", *secondary_columns(dataset.columns)) if n in dataset.columns]
-    job.begin(Draft.extend(dataset, {"results": _spec("results", codecs)}, plan, replace=overwrite), codecs)
+    draft = Draft.extend(dataset, {"results": _spec("results", codecs)}, plan, replace=overwrite, reads=columns)
+    job.begin(draft, codecs)
     try:
         tool.prepare(Reads(job.sample, dataset.manifest.pairing == "interleaved", dataset.manifest.names))
         chunks = job.run(progress)

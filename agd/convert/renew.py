@@ -65,7 +65,7 @@ class Renewal:
         """Store an object that was made anew."""
         if self._draft is None:
             plan = {"operation": "repair", "generation": self.dataset.manifest.generation, **self._parameters}
-            self._draft = Draft.extend(self.dataset, {}, plan)
+            self._draft = Draft.extend(self.dataset, {}, plan, reads=self.dataset.columns)
         spec = self.dataset.manifest.columns[name]
         self._draft.declare(name, ColumnSpec(spec.type, spec.codecs, spec.key.split("~")[0], spec.dtype))
         self._draft.store(name, chunk.first, data)

@@ -12,9 +12,10 @@ import numpy as np
 
 from agd import __version__
 from agd.batch import U8, Batch, Column
+from agd.cell import independent_codecs
 from agd.dataset import Dataset
 from agd.draft import Draft
-from agd.errors import ColumnError, ConflictError, UsageError
+from agd.errors import ColumnError, UsageError
 from agd.manifest import Cell, Chunk, ColumnSpec, Manifest
 from agd.ops.digest import Digest, check_digest, digest_records
 from agd.ops.lines import to_lines, to_records
@@ -152,14 +153,9 @@ def bin_qualities(
     parameters = {"scheme": scheme, "table": SCHEMES.get(scheme, scheme)}
     plan = {"operation": "bin", "from": spec.key, **parameters}
     draft = Draft.extend(
-        dataset, {"qualities": ColumnSpec(spec.type, spec.codecs, "qualities")}, plan, replace=True
+        dataset, {"qualities": ColumnSpec(spec.type, independent_codecs("qualities", spec), "qualities")}, plan,
+        replace=True, reads=line_columns(dataset),
     )  # fmt: skip
-    if draft.base is None or draft.base.columns["qualities"] != spec:
-        draft.abandon()
-        raise ConflictError(
-            f"{dataset.url}: the qualities are not those of generation {dataset.manifest.generation} any more",
-            "open the dataset again",
-        )
     work = _Binning(dataset, draft, table)
     runner = runner or ThreadRunner()
     ahead = in_flight(runner, memory, 3 * chunk_bytes(dataset))

@@ -144,7 +144,7 @@ def dedup(
         if runner is None:
             runner = stack.enter_context(ThreadRunner())
         if partition is not None:
-            draft = begin_marks(dataset, column, parameters, overwrite)
+            draft = begin_marks(Loader(dataset, extraction), column, parameters, overwrite)
             about = {"column": column, "step": step, "metrics": metrics}
             records, written = set_aside_extracts(
                 dataset, draft, extraction, partition, about, overwrite, runner, memory, progress
@@ -155,7 +155,7 @@ def dedup(
         if metrics is not None:  # before anything is published, so that a step that stops here can be run again
             write_text(metrics, picard_file(found, command))
         if remove is None:
-            written = _publish(dataset, finder, column, parameters, step, overwrite, runner)
+            written = _publish(Loader(dataset, extraction), finder, column, parameters, step, overwrite, runner)
         else:
             written = remove_duplicates(
                 dataset, finder.marks, os.fspath(remove), parameters, step, overwrite, local_runner(runner), memory,
@@ -233,21 +233,21 @@ def make_finder(
     return Finder(len(dataset), extraction, distance, folder), ahead
 
 
-def begin_marks(dataset: Dataset, column: str, parameters: Mapping[str, Any], overwrite: bool) -> Draft:
+def begin_marks(loader: Loader, column: str, parameters: Mapping[str, Any], overwrite: bool) -> Draft:
     """Draft of the column of marks."""
-    plan = {"operation": "dedup", "results": dataset.manifest.columns["results"].key, **parameters}
-    return Draft.extend(dataset, {column: marks_spec(column)}, plan, replace=overwrite)
+    dataset, plan = loader.dataset, {"operation": "dedup", **parameters}
+    return Draft.extend(dataset, {column: marks_spec(column)}, plan, replace=overwrite, reads=loader.reads)
 
 
 def _publish(
-    dataset: Dataset, finder: Finder, column: str, parameters: Mapping[str, Any], step: Mapping[str, Any],
+    loader: Loader, finder: Finder, column: str, parameters: Mapping[str, Any], step: Mapping[str, Any],
     overwrite: bool, runner: Runner,
 ) -> int:
     """Store the marks as a column of the dataset; returns the bytes written."""
-    draft = begin_marks(dataset, column, parameters, overwrite)
+    draft = begin_marks(loader, column, parameters, overwrite)
     runner = local_runner(runner)  # the marks are here, and small
     try:
-        chunks = store_marks(draft, column, finder, dataset.chunks, runner)
+        chunks = store_marks(draft, column, finder, loader.dataset.chunks, runner)
         draft.commit(chunks, steps=(step,))
     except BaseException as error:
         draft.failed(error)
@@ -277,7 +277,7 @@ def finish_dedup(joining: Joining) -> Dataset:
         finder.find(lambda ordinals: loader.names(ordinals, runner), runner, joining.progress)
         if about["metrics"] is not None:
             write_text(about["metrics"], picard_file(finder.metrics(), about["step"]["command"]))
-        _publish(dataset, finder, column, parameters, about["step"], joining.parts[0].replace, runner)
+        _publish(loader, finder, column, parameters, about["step"], joining.parts[0].replace, runner)
     return Dataset(dataset.storage, load_manifest(dataset.storage))
 
 

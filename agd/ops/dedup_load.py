@@ -46,10 +46,15 @@ class Loader:
         """Columns of alignments."""
         return ["results", *secondary_columns(self.dataset.columns)]
 
+    @property
+    def reads(self) -> list[str]:
+        """All columns that are looked at."""
+        return [*self.columns, *self.alignments]
+
     def fetch(self, chunk: Chunk) -> tuple[Chunk, dict[str, bytes]]:
         """A chunk with its objects: waiting for the store, no work."""
         if self.extraction.tags:
-            return chunk, self.dataset.fetch(chunk, [*self.columns, *self.alignments])
+            return chunk, self.dataset.fetch(chunk, self.reads)
         blobs = self.dataset.fetch(chunk, self.columns)
         for name in self.alignments:
             if name in chunk.cells:

@@ -27,7 +27,7 @@ def set_aside_extracts(
     """Do a part: what the search needs of its chunks is stored; returns records and bytes."""
     column, mine = about["column"], partition.of(dataset.chunks)
     loader = Loader(dataset, extraction)
-    ahead = in_flight(runner, memory, chunk_bytes(dataset, [*loader.columns, *loader.alignments]))
+    ahead = in_flight(runner, memory, chunk_bytes(dataset, loader.reads))
     storage, keys = draft.storage, {c.first: draft.key(column, c.first) + INTERMEDIATE for c in mine}
 
     def store(extract: tuple[Chunk, Extract]) -> Chunk:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ from agd.cell import reference_lengths
 from agd.dataset import Dataset
 from agd.draft import Draft
 from agd.embedded import embedded_reference
-from agd.errors import ColumnError
+from agd.errors import ColumnError, DatasetNotFoundError
+from agd.generations import load_manifest
 from agd.genome import GenomeSource
 from agd.manifest import Chunk
 from agd.ops.create import create
@@ -111,8 +113,7 @@ def embed_reference(
         wanted |= held  # older generations may need it
     hints = [str(step.get("parameters", {}).get("reference", "")) for step in reversed(manifest.steps)]
     letters, _ = GenomeSource(manifest.references, dataset.url, reference, [hint for hint in hints if hint]).load()
-    count = 1 + int(name.removesuffix(".agd").partition("-")[2] or 1) if name else 1
-    name = "reference.agd" if count == 1 else f"reference-{count}.agd"
+    name = _unused(dataset)
     inner = create(
         f"{dataset.url}/{name}", _batches(dataset, letters, offsets, wanted), overwrite=True, runner=runner,
         header=with_references("", manifest.references), orientation=Orientation.READ, chunk_records=RECORDS,
@@ -120,9 +121,19 @@ def embed_reference(
     )  # fmt: skip
     parameters = {"embedded": name, "dataset": manifest.id}
     step = {"program": "agd embed", "version": __version__, "command": command, "parameters": parameters}
-    draft = Draft.extend(dataset, {}, {"operation": "embed", **parameters})
+    draft = Draft.extend(dataset, {}, {"operation": "embed", **parameters}, reads=["results"])
     done = draft.commit([Chunk(c.first, c.count, {}) for c in dataset.chunks], steps=(step,))
     return done, _report(done, inner, letters, True, begun)
+
+
+def _unused(dataset: Dataset) -> str:
+    """A name for an embedded reference that no generation knows: what is there of that name, a killed run has left."""
+    known = set()
+    for number in range(1, load_manifest(dataset.storage).generation + 1):
+        with contextlib.suppress(DatasetNotFoundError):
+            known.add(embedded_reference(load_manifest(dataset.storage, number)))
+    names = ("reference.agd" if count == 1 else f"reference-{count}.agd" for count in itertools.count(1))
+    return next(name for name in names if name not in known)
 
 
 def _report(dataset: Dataset, inner: Dataset, letters: U8, embedded: bool, begun: float) -> EmbedReport:

@@ -99,6 +99,7 @@ def finalise(
     operation = str(first.plan.get("operation", ""))
     published = latest is not None and _is_published(first, latest)
     if not published:
+        _check_read(storage, first, latest)
         runner = runner or ThreadRunner(1)
         chunks = _whole(storage, parts, latest, local_runner(runner))
         joining = Joining(storage, tuple(parts), tuple(chunks), latest, runner, memory, progress)
@@ -132,6 +133,15 @@ def _clean(storage: Storage, parts: Sequence[Part], dataset: bool) -> None:
     if not dataset:
         with contextlib.suppress(OSError):
             os.rmdir(storage.url)
+
+
+def _check_read(storage: Storage, part: Part, latest: Manifest | None) -> None:
+    reads = part.plan.get("reads", {})
+    if latest is not None and {n: c.key for n, c in latest.columns.items() if n in reads} != reads:
+        raise UsageError(
+            f"{storage.url}: the dataset has changed since the parts were run",
+            "remove them with 'agd gc --drafts' and run the parts again",
+        )
 
 
 def _is_published(part: Part, latest: Manifest) -> bool:
@@ -201,7 +211,8 @@ def _commit(joining: Joining) -> Dataset:
         draft = Draft(storage, first.identity, first.name, first.orientation, columns, None, first.plan, True)
     else:
         assert latest is not None
-        draft = Draft.extend(Dataset(storage, latest), columns, first.plan, replace=first.replace)
+        reads = first.plan.get("reads", {})
+        draft = Draft.extend(Dataset(storage, latest), columns, first.plan, replace=first.replace, reads=reads)
         if {n: c.key for n, c in draft.columns.items()} != {n: c.key for n, c in columns.items()}:
             raise UsageError(f"{storage.url}: the dataset has changed since the parts were run", "run them again")
     fields = dict(first.fields)

@@ -157,7 +157,7 @@ class _Fixing:
     def extend(self) -> Draft:
         """Begin another ``results`` column."""
         plan = {"operation": "fixmate", "from": self.dataset.manifest.columns["results"].key, **self.options}
-        return Draft.extend(self.dataset, {"results": self._spec("results")}, plan, replace=True)
+        return Draft.extend(self.dataset, {"results": self._spec("results")}, plan, replace=True, reads=self.columns)
 
     def create(self, url: str | os.PathLike[str], chunk_records: int, overwrite: bool) -> Draft:
         """Begin a new dataset."""

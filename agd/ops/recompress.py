@@ -169,9 +169,12 @@ class _Job:
         values, context = self._read(chunks[len(chunks) // 2])
         return choose(self.chains, values, context)
 
+    def _needed(self) -> set[str]:
+        stored = self.dataset.manifest.columns[self.name].codecs
+        return {n for chain in (stored, *self.chains) for n in needed_columns(chain)}
+
     def _fetch(self, chunk: Chunk) -> dict[str, bytes]:
-        needed = {n for chain in self.chains for n in needed_columns(chain)}
-        have = [name for name in needed if name in chunk.cells]
+        have = [name for name in self._needed() if name in chunk.cells]
         return self.dataset.fetch(chunk, [self.name, *have])
 
     def _read(self, chunk: Chunk) -> tuple[AnyColumn, Context]:
@@ -185,7 +188,8 @@ class _Job:
         if any(step.get("parameters") == {**parameters, "key": key} for step in self.dataset.manifest.steps):
             return self.dataset  # an earlier run has done it
         plan = {"operation": "recompress", "from": key, **parameters}
-        draft = Draft.extend(self.dataset, {self.name: self.spec}, plan, replace=True, same_records=True)
+        reads = {self.name, *(n for n in self._needed() if n in self.dataset.columns)}
+        draft = Draft.extend(self.dataset, {self.name: self.spec}, plan, replace=True, same_records=True, reads=reads)
         chunks = [chunk for chunk in self.dataset.chunks if self.name in chunk.cells]
         largest = max((_in_memory(c.count, c.cells[self.name]) for c in chunks), default=1)
         ahead = in_flight(self.runner, self.memory, largest)

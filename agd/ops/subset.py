@@ -12,11 +12,12 @@ import numpy as np
 
 import agd
 from agd import kernels
-from agd.batch import I64, Batch, Column
+from agd.batch import I64, AnyColumn, Batch, Column
+from agd.cell import independent_codecs
 from agd.dataset import Dataset
-from agd.draft import Draft, columns_of
+from agd.draft import Draft
 from agd.errors import UsageError
-from agd.manifest import Chunk
+from agd.manifest import Chunk, ColumnSpec
 from agd.ops.digest import Digest, digest_records
 from agd.ops.handover import Arrays, Handover
 from agd.ops.lines import is_lines, read_names, to_records
@@ -25,9 +26,6 @@ from agd.ops.scan import chunk_bytes, scan
 from agd.ops.select import Selection
 from agd.run import SILENT, Progress, Runner, SerialRunner, ThreadRunner, in_flight, local_runner
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Flag, Orientation
-
-#: Columns of what is written, as far as the input has them.
-_COLUMNS = ("bases", "qualities", "metadata", "results", "tags")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +111,30 @@ class NameCondition:
         return chosen
 
 
+class _BothMates:
+    """Of reads that lie in pairs, those of which both meet conditions: half a pair would make pairs of strangers."""
+
+    def __init__(self, conditions: Selection) -> None:
+        self.columns = conditions.columns
+        self._conditions = conditions
+
+    def mask(self, lines: Batch) -> Any:
+        """See :class:`agd.selection.Condition`."""
+        one = self._conditions.mask(lines)
+        return np.repeat(one[0::2] & one[1::2], 2)
+
+
 def subset(
     dataset: Dataset, output: str | os.PathLike[str], *, selection: Selection, plan: dict[str, Any] | None = None,
     chunk_records: int = DEFAULT_CHUNK_RECORDS, overwrite: bool = False, runner: Runner | None = None,
     memory: int | None = None, progress: Progress = SILENT, command: str = "",
 ) -> SubsetReport:
-    """Write the wanted records, in their order, one record per alignment line.
+    """Write the wanted records, in their order, one record per alignment line, with all their columns.
 
     Parameters
     ----------
     selection : Selection
+        Of reads that lie in pairs and are not aligned, those are wanted whose mates are, too.
     plan : dict, optional
         What makes this selection, as JSON; for provenance and for taking up a stopped run.
 
@@ -139,16 +151,19 @@ def subset(
         raise UsageError(f"{dataset.url}: some alignments have no records of their own", "sort it first: 'agd sort'")
     if manifest.pairing == "interleaved":
         chunk_records += chunk_records % 2
-    names = [name for name in _COLUMNS if name in manifest.columns]
+        if not selection.everything:
+            selection = Selection(expression=_BothMates(selection))
+    old, names = manifest.columns, dataset.columns
+    specs = {n: ColumnSpec(old[n].type, independent_codecs(n, old[n]), n, old[n].dtype) for n in names}
     steps = {"operation": "subset", "id": manifest.id, "generation": manifest.generation,
              "chunk_records": chunk_records, **(plan or {})}  # fmt: skip
-    draft = Draft.create(output, columns_of(names), steps, orientation=manifest.orientation, overwrite=overwrite)
-    ahead = in_flight(runner, memory, 6 * chunk_bytes(dataset))
+    draft = Draft.create(output, specs, steps, orientation=manifest.orientation, overwrite=overwrite)
+    ahead = in_flight(runner, memory, 6 * chunk_bytes(dataset, names))
     chunks: list[Chunk] = []
     digest = Digest()
 
     def encode(part: Batch) -> tuple[Chunk, dict[str, bytes], Digest]:
-        made = {name: draft.encode(name, part.first, part[name]) for name in names}
+        made = {name: draft.encode(name, part.first, column) for name, column in _stored(part, names).items()}
         found = digest_records(to_records(part, manifest.names), alignments=not reads)
         chunk = Chunk(part.first, len(part), {name: cell for name, (_, cell) in made.items()})
         return chunk, {name: data for name, (data, _) in made.items()}, found
@@ -164,7 +179,7 @@ def subset(
         cutter = Cutter(chunk_records, DEFAULT_CHUNK_BYTES, 2 if manifest.pairing == "interleaved" else 1)
         parts: Iterable[Batch]
         if local_runner(runner) is runner:
-            parts = recut(scan(dataset, _same, runner=runner, ahead=ahead, selection=selection), cutter)
+            parts = recut(scan(dataset, _same, runner=runner, ahead=ahead, columns=names, selection=selection), cutter)
         else:
             source = _Source(dataset, selection)
             portions = source.portions(Handover.of(runner, draft.storage), runner, ahead, chunk_records)
@@ -190,6 +205,15 @@ def subset(
 
 def _same(lines: Batch) -> Batch:
     return lines
+
+
+def _stored(lines: Batch, names: Sequence[str]) -> dict[str, AnyColumn]:
+    """Columns of lines as they are stored: marks of duplicates stand in a column of their own, not in the flags too."""
+    columns = {name: lines[name] for name in names}
+    if "duplicates" in columns and "results" in columns:
+        alignments = lines.alignments()
+        columns["results"] = alignments.replace(flag=alignments.flag & np.uint16(0xFFFF ^ Flag.DUPLICATE))
+    return columns
 
 
 class _Source:
@@ -220,5 +244,8 @@ class _Source:
         """The records of a chunk of the output."""
         wanted = {number: (start, stop) for number, start, stop in plan.pieces}
         chunks = [chunk for chunk in self.dataset.chunks if chunk.first in wanted]
-        found = scan(self.dataset, _same, runner=SerialRunner(), selection=self.selection, only=chunks)
+        found = scan(
+            self.dataset, _same, runner=SerialRunner(), columns=self.dataset.columns, selection=self.selection,
+            only=chunks,
+        )  # fmt: skip
         return joined(plan.first, [batch.slice(*wanted[batch.first]) for batch in found])

@@ -13,6 +13,7 @@ from agd.dataset import Dataset
 from agd.errors import ColumnError, ConflictError, UsageError, VerificationError
 from agd.ops.binning import SCHEMES, bin_qualities, binning_table
 from agd.ops.edit import drop_column
+from agd.ops.recompress import recompress
 from agd.ops.verify import verify
 from agd.run import SerialRunner, ThreadRunner
 
@@ -118,3 +119,13 @@ def test_two_binnings_do_not_meet(dataset: Dataset) -> None:
     bin_qualities(dataset, "illumina-8")
     with pytest.raises(ConflictError, match="generation"):
         bin_qualities(dataset, "illumina-4")
+
+
+def test_qualities_that_are_stored_with_the_help_of_others(dataset: Dataset) -> None:
+    if "results" not in dataset.columns:
+        pytest.skip("strand needs alignments")
+    recompress(dataset, columns=["qualities"], codecs={"qualities": [{"name": "strand"}, {"name": "fqz"}]})
+    bin_qualities(agd.open(dataset.url), "illumina-4")
+    found = agd.open(dataset.url)
+    assert verify(found, deep=True).problems == ()
+    assert set(np.unique(found[:].ragged("qualities").values) - 33) <= {2, 12, 23, 37}

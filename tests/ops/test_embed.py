@@ -15,6 +15,7 @@ from agd.embedded import embedded_reference
 from agd.errors import CodecError, ColumnError, ReferenceNotFoundError
 from agd.fasta import load_genome
 from agd.ops.embed import BLOCK, embed_reference
+from agd.ops.history import checkout
 from agd.ops.recompress import recompress
 from agd.ops.verify import verify
 from agd.run import SerialRunner, ThreadRunner
@@ -168,3 +169,33 @@ def test_what_cannot_be_embedded(tmp_path: Path, dataset: Dataset) -> None:
     with pytest.raises(ReferenceNotFoundError):
         embed_reference(dataset, reference=str(other))
     assert agd.open(dataset.url).manifest.generation == dataset.manifest.generation
+
+
+def test_a_reference_that_an_older_generation_needs_is_left_alone(tmp_path: Path) -> None:
+    """Others are embedded after going back: the numbers of all generations are taken."""
+    url, letters = str(tmp_path / "a.agd"), np.random.default_rng(5).choice(list("ACGT"), 60_000)
+    (tmp_path / "ref.fa").write_text(f">c\n{''.join(letters)}\n")
+    texts = []
+    # Reads that differ from the reference at every so many bases: only short seeds find the last of them.
+    for i, apart in enumerate((150, 150, 52, 52, 25, 25)):
+        read = letters[3_000 + 8_000 * i :][:150].copy()
+        for at in range(apart - 1, 150, apart):
+            read[at] = "ACGT"["CGTA".index(read[at])]
+        texts.append(f"@r{i}\n{''.join(read)}\n+\n{'I' * 150}\n")
+    (tmp_path / "r.fq").write_text("".join(texts))
+    agd.import_fastq(str(tmp_path / "r.fq"), output=url)
+
+    def again(seed: int) -> int:
+        """Align in another way, and keep what lies under these alignments."""
+        recompress(agd.open(url), columns=["bases"], profile="fast")
+        agd.align(agd.open(url), str(tmp_path / "ref.fa"), aligner_args=f"--min-seed {seed}", overwrite=True)
+        recompress(agd.open(url), columns=["bases"], codecs={"bases": [{"name": "refdiff", "level": 3}]}, embed=True)
+        return agd.open(url).manifest.generation
+
+    first = again(60)
+    second = again(15)
+    checkout(agd.open(url), first)
+    third = again(45)
+    os.rename(tmp_path / "ref.fa", tmp_path / "elsewhere.fa")
+    for generation in (first, second, third):
+        assert verify(agd.open(url, generation=generation), deep=True).problems == ()

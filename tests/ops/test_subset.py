@@ -8,15 +8,18 @@ import sys
 from pathlib import Path
 
 import fsspec
+import numpy as np
 import pysam
 import pytest
 
+import agd
 from agd.cli import run
 from agd.convert.bam_out import export_bam
 from agd.convert.fastq import import_fastq
 from agd.convert.sam_in import import_sam
 from agd.convert.sam_out import export_sam
 from agd.dataset import Dataset
+from agd.ops.dedup import clear_duplicates
 from agd.ops.edit import drop_column
 from agd.ops.verify import verify
 
@@ -101,3 +104,52 @@ def test_reads(tmp_path: Path) -> None:
     assert 10 <= len(found) < 90
     assert len(found) % 2 == 0
     assert found.manifest.pairing == "interleaved"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_reads_in_pairs_come_with_their_mates(tmp_path: Path, workers: int) -> None:
+    paths, bases = [], [["ACGTA", "AC"][i % 3 == 0] for i in range(50)]
+    for mate in (1, 2):
+        paths.append(str(tmp_path / f"R{mate}.fq"))
+        records = (b if mate == 2 else "ACGTA" for b in bases)
+        Path(paths[-1]).write_text("".join(f"@r{i}/{mate} x\n{b}\n+\n{'I' * len(b)}\n" for i, b in enumerate(records)))
+    import_fastq(*paths, output=str(tmp_path / "s.agd"), chunk_records=20)
+    options = ["--threads", str(workers), "--quiet", "--overwrite"]
+    command = ["subset", str(tmp_path / "s.agd"), "-o", str(tmp_path / "o.agd"), *options, "-e"]
+    assert run([*command, "length >= 3"]) == 0
+    found = Dataset.open(str(tmp_path / "o.agd"))
+    assert verify(found, deep=True).problems == ()
+    names = [name.split(b"/") for name in found[:].ragged("metadata")]
+    assert [name[0] for name in names[::2]] == [name[0] for name in names[1::2]]
+    assert [name[0] for name in names[::2]] == [b"r%d" % i for i in range(50) if i % 3]
+    assert run([*command, "flag & 64"]) == 0
+    assert len(Dataset.open(str(tmp_path / "o.agd"))) == 0
+
+
+def test_all_columns_come_along(dataset: Dataset, tmp_path: Path) -> None:
+    agd.append_column(dataset, "score", np.arange(200, dtype=np.float32))
+    agd.append_column(agd.open(dataset.url), "label", [f"x{i}" for i in range(200)])
+    agd.dedup(agd.open(dataset.url))
+    before = agd.open(dataset.url)
+    lines = taken(tmp_path, "c1:101-150")
+    found = agd.open(str(tmp_path / "o.agd"))
+    assert found.columns == before.columns
+    for name in ("score", "label", "duplicates"):
+        assert list(found[:][name]) == list(before[:][name])[10:15]
+    assert lines == LINES[10:15]
+
+
+def test_marks_can_be_cleared(tmp_path: Path) -> None:
+    lines = [line for pair in "ab" for line in (
+        f"{pair}\t99\tc1\t11\t60\t4M\t=\t51\t44\tACGT\tIIII\n", f"{pair}\t147\tc1\t51\t60\t4M\t=\t11\t-44\tACGT\tIIII\n"
+    )]  # fmt: skip
+    (tmp_path / "s.sam").write_text(HEAD + "".join(lines))
+    import_sam(str(tmp_path / "s.sam"), str(tmp_path / "s.agd"))
+    agd.sort(agd.open(str(tmp_path / "s.agd")), str(tmp_path / "t.agd"))
+    (tmp_path / "s.agd").rename(tmp_path / "unsorted.agd")
+    (tmp_path / "t.agd").rename(tmp_path / "s.agd")
+    agd.dedup(agd.open(str(tmp_path / "s.agd")))
+    assert any(int(line.split("\t")[1]) & 1024 for line in taken(tmp_path))
+    clear_duplicates(Dataset.open(str(tmp_path / "o.agd")))
+    flags = Dataset.open(str(tmp_path / "o.agd"))[:].alignments().flag
+    assert not (flags & 1024).any()
