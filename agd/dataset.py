@@ -91,6 +91,11 @@ class Dataset(Tabular):
         return self.storage.url
 
     @property
+    def urls(self) -> tuple[str, ...]:
+        """Where it is read from: its url, or those of the datasets that it joins."""
+        return (self.url,)
+
+    @property
     def name(self) -> str:
         """Name of the dataset: the first part of its object names."""
         return self.manifest.name

@@ -45,6 +45,7 @@ from agd.manifest import (
     object_key,
 )
 from agd.storage import Storage, open_storage
+from agd.target import check_target
 from agd.types import Orientation
 
 #: Two threads may meet the first value of a column at one time.
@@ -86,7 +87,7 @@ class Draft:
     def create(
         url: str | os.PathLike[str], columns: Mapping[str, ColumnSpec], plan: Mapping[str, Any], *,
         orientation: Orientation, name: str | None = None, overwrite: bool = False, profile: str | None = None,
-        chosen: Collection[str] = (), **options: Any,
+        chosen: Collection[str] = (), inputs: Iterable[Dataset] = (), **options: Any,
     ) -> Draft:
         """Begin a new dataset.
 
@@ -109,11 +110,13 @@ class Draft:
             every chunk. Default: with those of ``columns``.
         chosen : collection of str
             Columns that the profile leaves alone.
+        inputs : iterable of Dataset
+            What it is made of.
 
         Raises
         ------
         UsageError
-            There is no such profile.
+            There is no such profile, the name is none for objects, or an input is there.
         DatasetExistsError
             There is one already.
         ConflictError
@@ -124,8 +127,8 @@ class Draft:
             choices = {n: independent(profile, n, c.type) for n, c in columns.items() if n not in chosen}
             columns = {n: replace(c, codecs=choices[n][0]) if n in choices else c for n, c in columns.items()}
             plan = {**plan, "profile": profile}
+        name = check_target(os.fspath(url), name, inputs)
         storage = open_storage(url, create=True, **options)
-        name = name or name_of(os.fspath(url))
         if overwrite:
             remove(storage)
         elif exists(storage):
@@ -501,15 +504,6 @@ def _embedded(storage: Storage) -> set[str]:
     except AgdError:
         return set()
     return {name for step in steps if EMBEDDED.fullmatch(name := str(step.get("parameters", {}).get("embedded", "")))}
-
-
-def name_of(url: str) -> str:
-    """Name of a dataset from its url: the last part, without ``.agd``."""
-    name = url.rstrip("/").split("/")[-1].removesuffix(".agd")
-    name = re.sub(r"[^A-Za-z0-9._+=@-]", "_", name)
-    if not name:
-        raise UsageError(f"{url}: has no name", "give a path such as sample.agd")
-    return name
 
 
 def columns_of(names: Sequence[str]) -> dict[str, ColumnSpec]:

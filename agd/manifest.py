@@ -258,7 +258,8 @@ def _to_json(m: Manifest) -> dict[str, Any]:
     }
 
 
-def _is_word(text: str, limit: int = MAX_NAME) -> bool:
+def is_word(text: str, limit: int = MAX_NAME) -> bool:
+    """Whether text may be a part of the names of objects."""
     return bool(text) and "/" not in text and text.isprintable() and len(text.encode()) <= limit
 
 
@@ -308,7 +309,7 @@ class _Parser:
     def manifest(self, d: dict[str, Any]) -> Manifest:
         columns = {}
         for name, spec in self.get(d, "", "columns", dict).items():
-            if not _is_word(name, MAX_COLUMN) or "~" in name:
+            if not is_word(name, MAX_COLUMN) or "~" in name:
                 self.fail(f"columns.{name!r:.60}", "is not a name of a column")
             columns[name] = self.column(spec, f"columns.{name}")
         keys = [column.key for column in columns.values()]
@@ -347,7 +348,7 @@ class _Parser:
     def words(self, parent: Mapping[str, Any], key: str) -> tuple[str, ...]:
         value = self.get(parent, "", key, list)
         for i, word in enumerate(value):
-            if not isinstance(word, str) or not _is_word(word):
+            if not isinstance(word, str) or not is_word(word):
                 self.fail(f"{key}[{i}]", f"{word!r:.60} is not a part of object names")
         return tuple(value)
 
@@ -360,7 +361,7 @@ class _Parser:
     def word(self, parent: Mapping[str, Any], path: str, key: str) -> str:
         """A part of the names of objects."""
         value = self.get(parent, path, key, str)
-        if not _is_word(value):
+        if not is_word(value):
             self.fail(f"{path}.{key}" if path else key, f"{value!r:.60} is not a part of object names")
         return str(value)
 

@@ -14,7 +14,7 @@ from agd.units import format_seconds
 @click.command("cat", context_settings=CONTEXT)
 @click.argument("datasets", nargs=-1, required=True)
 @click.option("-o", "--output", required=True, help="Path or url of the new dataset.")
-@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option("--overwrite", is_flag=True, help="Replace what is there; it is removed when the new one begins.")
 @json_option
 @resources
 @cluster_option

@@ -9,6 +9,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import click
@@ -37,18 +38,29 @@ class Size(click.ParamType):
 
 
 class Count(click.ParamType):
-    """A number of records: 100000, 100k, 5M."""
+    """A number of things, whole and not below a minimum: 100000, 100k, 1.5M.
+
+    Parameters
+    ----------
+    minimum : int
+    """
 
     name = "count"
 
+    def __init__(self, minimum: int = 1) -> None:
+        self.minimum = minimum
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Records."""
-        text = str(value).replace(",", "").lower()
-        factor = {"k": 1_000, "m": 1_000_000}.get(text[-1:], 1)
-        try:
-            return round(float(text.rstrip("km")) * factor)
-        except ValueError:
-            self.fail(f"{value!r} is not a number of records", param, ctx)
+        """The number."""
+        whole, rest = r"[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+", r"(?:\.[0-9]+)?(?:e[0-9]{1,2})?"
+        found = re.fullmatch(f"((?:{whole}){rest})([km]?)", str(value).lower())
+        factor = {"": 1, "k": 1_000, "m": 1_000_000}[found[2]] if found else 0
+        number = Decimal(found[1].replace(",", "")) * factor if found else Decimal()
+        if found is None or number != int(number):
+            self.fail(f"{value!r} is not a number such as 100000, 100k or 1.5M", param, ctx)
+        if number < self.minimum:
+            self.fail(f"{value!r} is less than {self.minimum}", param, ctx)
+        return int(number)
 
 
 def resources(function: F) -> F:
@@ -211,7 +223,8 @@ def dataset_options(function: F) -> F:
                   "[default: fast ones, without a choice]")
     @click.option("--codec", "codec", multiple=True, metavar="COLUMN=CODECS",
                   help="Codec chain of a column, such as qualities=zstd:3; may be repeated.")
-    @click.option("--overwrite", is_flag=True, help="Replace what is there.")
+    @click.option("--overwrite", is_flag=True, help="Replace what is there; it is removed when "
+                  "the new one begins.")
     @functools.wraps(function)
     def wrapper(
         *args: Any, chunk_records: int, profile: str | None, codec: tuple[str, ...], overwrite: bool, **kwargs: Any

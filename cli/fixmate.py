@@ -17,7 +17,7 @@ from agd.units import format_seconds
 @click.option("-p", "--no-proper-pair-check", "unchecked", is_flag=True, help="Leave the flag of proper pairs alone.")
 @click.option("-r", "--remove", metavar="OUTPUT",
               help="Write a new dataset, without unmapped and secondary records; DATASET stays as it is.")
-@click.option("--overwrite", is_flag=True, help="Replace what is at OUTPUT.")
+@click.option("--overwrite", is_flag=True, help="Replace what is at OUTPUT; it is removed when the new one begins.")
 @json_option
 @resources
 def command(

@@ -14,7 +14,8 @@ from agd.units import format_seconds
 @click.command("simulate", context_settings=CONTEXT)
 @click.argument("read1")
 @click.argument("read2", required=False)
-@click.option("--pairs", "-n", type=Count(), default="100k", show_default=True, help="Pairs (or single reads) to draw.")
+@click.option("--pairs", "-n", type=Count(0), default="100k", show_default=True,
+              help="Pairs (or single reads) to draw.")
 @click.option("--reference", help="FASTA to draw from. [default: a made-up genome]")
 @click.option("--genome", help="Where to write the genome.")
 @click.option("--truth", help="Where to write the true places, as a table.")

@@ -19,7 +19,7 @@ from agd.units import format_seconds
 @click.option("--fraction", type=click.FloatRange(0, 1), default=1.0, help="Share of the reads, chosen by name.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Chooses which share.")
 @click.option("--names", metavar="FILE", help="Only the reads named in this file or url, one a line.")
-@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option("--overwrite", is_flag=True, help="Replace what is there; it is removed when the new one begins.")
 @selection_options
 @json_option
 @resources

@@ -36,6 +36,7 @@ from agd.ops.sort_runs import SpilledRun
 from agd.ops.sort_spill import default_folder, spill_folder
 from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
 from agd.run.memory import BASE
+from agd.target import check_chunk_size
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Orientation
 
 #: Columns of the sorted dataset.
@@ -70,6 +71,8 @@ class ReadSource:
         Reads in all, None if that is not known.
     fields : callable
         Fields of the manifest that are known once all was read: sources, steps, digest, header.
+    inputs : sequence of Dataset
+        Datasets that they are read from.
     """
 
     batches: Callable[[], Iterator[Any]]
@@ -80,6 +83,7 @@ class ReadSource:
     chunk_bytes: int
     total: int | None
     fields: Callable[[], dict[str, Any]]
+    inputs: Sequence[Dataset] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,7 @@ def dataset_source(dataset: Dataset, runner: Runner, ahead: int | None = None) -
         m.pairing == "interleaved", m.names, {"id": m.id, "records": m.records},
         2 * int(largest) + 100 * max((c.count for c in m.chunks), default=0), m.records,
         lambda: {"sources": m.sources, "steps": m.steps, "digest": m.digest, "header": m.header},
+        (dataset,),
     )  # fmt: skip
 
 
@@ -163,6 +168,7 @@ def align_sorted(
         As in :func:`agd.aligners.align.align` and :func:`agd.ops.sort.sort`.
     """
     begun = time.monotonic()
+    check_chunk_size(chunk_records, chunk_bytes)
     memory = memory or default_memory()
     with contextlib.ExitStack() as stack:
         if runner is None:
@@ -179,8 +185,9 @@ def align_sorted(
             **tool.plan(),
         }  # fmt: skip
         draft = Draft.create(
-            output, specs, plan, orientation=Orientation.SEQ, overwrite=overwrite, profile=profile, chosen=codecs or ()
-        )
+            output, specs, plan, orientation=Orientation.SEQ, overwrite=overwrite, profile=profile, chosen=codecs or (),
+            inputs=source.inputs,
+        )  # fmt: skip
         if not isinstance(tool, ChunkAligner):
             draft.resumed = False  # programs need not print the same twice: what they gave is not mixed
         layout = SortPlan(True, (), BLOCK, MAX_FAN_IN, runner.workers, runner.workers, WINDOW)

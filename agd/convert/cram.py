@@ -21,6 +21,7 @@ from agd.errors import AlignerError, InputError, StorageError, UsageError
 from agd.files import is_local, open_source
 from agd.ops.select import Selection, is_coordinate_sorted
 from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
+from agd.target import check_chunk_size
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS
 
 _BLOCK = 1 << 20
@@ -81,6 +82,7 @@ def import_cram(
     InputError
         The file is damaged, or needs a reference that is not given.
     """
+    check_chunk_size(chunk_records, chunk_bytes)
     runner = runner or ThreadRunner()
     ahead = in_flight(runner, memory, 4 * min(chunk_bytes, chunk_records * 700))
     options = cram_options(reference, runner)

@@ -19,6 +19,7 @@ from agd.errors import InputError, UsageError
 from agd.ops.digest import Digest, digest_records
 from agd.ops.lines import to_lines, to_records
 from agd.run import Runner
+from agd.target import check_chunk_size
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Orientation
 
 
@@ -106,8 +107,7 @@ def check_request(
     """
     if len(paths) == 2 and interleaved:
         raise UsageError("two files cannot be interleaved", "give one file, or leave --interleaved out")
-    if chunk_records < 1 or chunk_bytes < 1:
-        raise UsageError("a chunk needs at least one record and one byte", "give positive chunk sizes")
+    check_chunk_size(chunk_records, chunk_bytes)
     texts = [os.fspath(path) for path in paths]
     if texts == ["-", "-"]:
         raise UsageError("standard input can be read once only", "give it as one interleaved file")

@@ -32,6 +32,7 @@ from agd.ops.finalise import finalise
 from agd.ops.partition import Joining, Part, Partition
 from agd.run import SILENT, Progress, Runner, SerialRunner, ThreadRunner, local_runner, memory_of
 from agd.storage import open_storage
+from agd.target import check_target
 from agd.types import Orientation
 
 #: By format: imports one entry of the list.
@@ -78,6 +79,8 @@ def import_many(
 ) -> ImportReport:
     """Make one dataset of many files, in the order of the list.
 
+    With ``overwrite`` the old one is there until all files are imported.
+
     Parameters
     ----------
     kind : str
@@ -103,9 +106,8 @@ def import_many(
         raise UsageError("some entries are single files and some are pairs", "import them into two datasets")
     if overwrite and partition is not None:
         raise UsageError("a part of an import cannot overwrite: other parts may be there", "remove the old one first")
-    if overwrite:
-        remove(open_storage(target))
-    elif is_dataset(open_storage(target)):
+    check_target(os.fspath(output), name)
+    if is_dataset(open_storage(output)) and not overwrite:
         _clear(target)
         raise DatasetExistsError(f"{target}: there is a dataset already", "choose another, or use --overwrite")
     entries = [[absolute(path) for path in entry] for entry in entries]
@@ -123,7 +125,8 @@ def import_many(
     for _ in made:
         progress.advance(1)
     progress.end()
-    about = {"unit": "files", "target": target, "command": command, "name": name, "paths": entries}
+    about = {"unit": "files", "target": target, "command": command, "name": name, "paths": entries,
+             "overwrite": overwrite}  # fmt: skip
     part = Part(
         partition or Partition(1, 1), record["plan"], True, record["id"], "entry", Orientation.READ, {}, False,
         tuple(Chunk(i, 1, {}) for i in mine), len(entries), (), about, {},
@@ -176,7 +179,8 @@ def join_entries(joining: Joining) -> None:
             "command": about["command"], "parameters": {**options, "inputs": about["paths"], "parts": first.identity},
         }  # fmt: skip
         cat(
-            datasets, target, name=about["name"], step=step, runner=joining.runner, progress=joining.progress,
+            datasets, target, name=about["name"], overwrite=about.get("overwrite", False), step=step,
+            runner=joining.runner, progress=joining.progress,
             sources=tuple(source for d in datasets for source in d.manifest.sources),
         )  # fmt: skip
     _remove_entries(target, [chunk.first for chunk in joining.chunks])

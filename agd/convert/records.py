@@ -22,6 +22,7 @@ from agd.manifest import Cell, Chunk, ColumnSpec
 from agd.ops.digest import Digest, digest_records
 from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
 from agd.samheader import references_of, sort_order_of
+from agd.target import check_chunk_size
 from agd.types import Orientation, Reference
 
 T = TypeVar("T")
@@ -106,6 +107,7 @@ def import_stream(
     others
         As for :func:`agd.convert.bam_in.import_bam`.
     """
+    check_chunk_size(chunk_records, chunk_bytes)
     runner = runner or ThreadRunner()
     described = describe_input(path)
     with open_input(path, runner) as stream:
@@ -165,6 +167,9 @@ def import_records(
         As for :func:`agd.convert.bam_in.import_bam`.
     """
     start = time.perf_counter()
+    # The first chunk is read before anything that is to be replaced is gone.
+    rest = iter(source.chunks)
+    head = list(itertools.islice(rest, 1))
     draft = Draft.create(
         output, column_specs(codecs), plan, orientation=Orientation.SEQ, name=name, overwrite=overwrite,
         profile=profile, chosen=codecs or (),
@@ -200,7 +205,7 @@ def import_records(
     progress.begin("import", None, "records")
     try:
         # One chunk waits beside those at work; more of them only take memory, which costs time to get.
-        encoded = runner.map(work, source.chunks, on="cpu", ahead=min(ahead or 1, runner.workers + 1))
+        encoded = runner.map(work, itertools.chain(head, rest), on="cpu", ahead=min(ahead or 1, runner.workers + 1))
         for chunk, digest in runner.map(store, encoded, on="io", ahead=ahead):
             chunks.append(chunk)
             total.add(digest)

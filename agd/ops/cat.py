@@ -93,7 +93,7 @@ def cat(
     inputs = [{"id": m.id, "generation": m.generation} for m in manifests]
     draft = Draft.create(
         output, columns, {"operation": "cat", "inputs": inputs}, orientation=first.orientation, name=name,
-        overwrite=overwrite,
+        overwrite=overwrite, inputs=datasets,
     )  # fmt: skip
     try:
         chunks, changed = _copy(datasets, joined.translations, draft, runner, progress)

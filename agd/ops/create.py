@@ -13,12 +13,13 @@ from agd.batch import Alignments, AnyColumn, Batch
 from agd.cell import default_spec
 from agd.dataset import Dataset
 from agd.draft import Draft
-from agd.errors import ColumnError, UsageError
+from agd.errors import ColumnError
 from agd.kernels.ragged import concat_batches
 from agd.manifest import Cell, Chunk, ColumnSpec
 from agd.ops.own import check_name, is_standard, spec_of, to_column
 from agd.run import Runner, ThreadRunner
 from agd.samheader import references_of, sort_order_of
+from agd.target import check_chunk_size
 from agd.types import DEFAULT_CHUNK_RECORDS, Orientation, RecordType, Reference
 
 
@@ -69,8 +70,7 @@ def create(
     >>> ds.select("bases", "score").to_arrow().to_pylist()
     [{'bases': 'ACGT', 'score': 0.5}, {'bases': 'GGC', 'score': 0.25}]
     """
-    if chunk_records < 1:
-        raise UsageError(f"chunks of {chunk_records} records", "give 1 or more")
+    check_chunk_size(chunk_records)
     chunk_records += chunk_records % 2 if paired else 0
     pieces = _rechunk(_batches(batches), chunk_records)
     head = next(pieces, None)

@@ -11,7 +11,6 @@ from agd.batch import U8, Batch
 from agd.cell import independent_codecs
 from agd.dataset import Dataset
 from agd.draft import Draft
-from agd.errors import UsageError
 from agd.kernels.ragged import take_batch
 from agd.manifest import Cell, Chunk, ColumnSpec
 from agd.ops.digest import Digest, digest_records
@@ -33,8 +32,6 @@ def remove_duplicates(
         Bit 0: a duplicate. Of interleaved pairs both reads are left out if one is marked.
     """
     manifest = dataset.manifest
-    if output.rstrip("/") == dataset.url.rstrip("/"):
-        raise UsageError(f"{output}: is the dataset itself", "choose another output, or leave --remove out")
     names = [name for name in dataset.columns if name != "duplicates"]
     old = manifest.columns
     specs = {
@@ -42,7 +39,9 @@ def remove_duplicates(
     }
     source = {"id": manifest.id, "generation": manifest.generation}
     plan = {"operation": "dedup --remove", "input": source, **parameters}
-    draft = Draft.create(output, specs, plan, orientation=manifest.orientation, overwrite=overwrite, **options)
+    draft = Draft.create(
+        output, specs, plan, orientation=manifest.orientation, overwrite=overwrite, inputs=[dataset], **options
+    )
     kept = (marks & 1) == 0
     if manifest.pairing == "interleaved":
         kept = np.repeat(kept[0::2] & kept[1::2], 2)

@@ -23,6 +23,7 @@ from agd.ops.fixmate_pairs import fix_mates, same_template
 from agd.ops.lines import is_lines, to_records
 from agd.ops.scan import chunk_bytes, scan
 from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.target import check_chunk_size
 from agd.types import DEFAULT_CHUNK_RECORDS, SortOrder
 
 
@@ -161,11 +162,14 @@ class _Fixing:
 
     def create(self, url: str | os.PathLike[str], chunk_records: int, overwrite: bool) -> Draft:
         """Begin a new dataset."""
+        check_chunk_size(chunk_records)
         m = self.dataset.manifest
         plan = {"operation": "fixmate", "id": m.id, "generation": m.generation, "chunk_records": chunk_records,
                 **self.options}  # fmt: skip
         specs = {name: self._spec(name) for name in self.columns}
-        return Draft.create(url, specs, plan, orientation=m.orientation, overwrite=overwrite)
+        return Draft.create(
+            url, specs, plan, orientation=m.orientation, overwrite=overwrite, inputs=[self.dataset]
+        )
 
     def _spec(self, name: str) -> ColumnSpec:
         old = self.dataset.manifest.columns[name]

@@ -16,9 +16,10 @@ from agd.ops.lines import to_records
 from agd.ops.merge_headers import Translation
 from agd.ops.merge_join import Joined
 from agd.ops.scan import chunk_bytes
-from agd.ops.sort import SortReport, sort, where
+from agd.ops.sort import SortReport, sort
 from agd.ops.sort_keys import ORDERS
 from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
+from agd.target import check_target
 
 
 def merge(
@@ -52,8 +53,7 @@ def merge(
     if len(set(orders)) != 1 or not orders[0]:
         have = ", ".join(f"{d.url} ({order or 'not sorted'})" for d, order in zip(datasets, orders, strict=True))
         raise UsageError(f"datasets to be merged have one order; these have: {have}", "sort them first, or 'agd cat'")
-    if where(output) in [where(dataset.url) for dataset in datasets]:
-        raise UsageError(f"{os.fspath(output)}: is one of the datasets to be merged", "choose another output")
+    check_target(os.fspath(output), None, datasets)
     joined = Joined(datasets)
     runner = runner or ThreadRunner()
     digest = joined_digest(joined, runner, memory, progress)

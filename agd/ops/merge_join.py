@@ -62,6 +62,11 @@ class Joined(Dataset):
             header=header.text, references=header.references, steps=JoinedHeader.steps(manifests),
         ))  # fmt: skip
 
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """See :attr:`agd.dataset.Dataset.urls`."""
+        return tuple(part.url for part in self.parts)
+
     def part_of(self, chunk: Chunk) -> tuple[Dataset, Translation, Chunk]:
         """Where a chunk is: its dataset, what its records must be changed to, and the chunk there."""
         number, own = self._places[chunk.first]

@@ -27,6 +27,7 @@ from agd.ops.sort_runs import SpilledRun
 from agd.ops.sort_spill import default_folder, spill_folder
 from agd.ops.sort_split import Window, windows
 from agd.run import SILENT, Progress, Runner, ThreadRunner, local_runner, memory_of
+from agd.target import check_chunk_size
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Orientation
 
 
@@ -138,11 +139,8 @@ def sort(
     'queryname:natural'
     """
     begun = time.monotonic()
-    if chunk_records < 1 or chunk_bytes < 1:
-        raise UsageError("a chunk has at least one record and one byte")
+    check_chunk_size(chunk_records, chunk_bytes)
     url = os.fspath(output)
-    if where(url) == where(dataset.url):
-        raise UsageError(f"{url}: is the dataset that is to be sorted", "choose another output")
     if partition and overwrite:
         raise UsageError("a part of a sort cannot overwrite: other parts may be there", "remove the old output first")
     ordering = Ordering.of(by, dataset.manifest)
@@ -159,7 +157,7 @@ def sort(
             parameters["profile"] = profile
         draft = Draft.create(
             url, specs, _plan(dataset, specs, parameters), orientation=Orientation.SEQ, overwrite=overwrite,
-            profile=profile, chosen=codecs or (), **options,
+            profile=profile, chosen=codecs or (), inputs=[dataset], **options,
         )  # fmt: skip
         sorting = Sorting(loader.columns, draft, layout, runner, progress, chunk_records, chunk_bytes, partition)
         try:
@@ -184,12 +182,6 @@ def sort(
         passes=sorting.passes, spilled_bytes=sorting.spilled, kept=sorting.kept,
         seconds=round(time.monotonic() - begun, 3),
     )  # fmt: skip
-
-
-def where(output: str | os.PathLike[str]) -> str:
-    """A url, or an absolute path without links: what two names of one place have in common."""
-    url = os.fspath(output)
-    return url.rstrip("/") if "://" in url else os.path.realpath(url)
 
 
 def output_specs(

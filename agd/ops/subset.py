@@ -25,6 +25,7 @@ from agd.ops.recut import Cutter, Plan, joined, plans, recut, sizes_of
 from agd.ops.scan import chunk_bytes, scan
 from agd.ops.select import Selection
 from agd.run import SILENT, Progress, Runner, SerialRunner, ThreadRunner, in_flight, local_runner
+from agd.target import check_chunk_size
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Flag, Orientation
 
 
@@ -144,6 +145,7 @@ def subset(
         Reads that were never sorted: their further alignments have no records of their own.
     """
     start = time.perf_counter()
+    check_chunk_size(chunk_records)
     runner = runner or ThreadRunner()
     manifest = dataset.manifest
     reads = manifest.orientation is Orientation.READ and "results" not in manifest.columns
@@ -157,7 +159,9 @@ def subset(
     specs = {n: ColumnSpec(old[n].type, independent_codecs(n, old[n]), n, old[n].dtype) for n in names}
     steps = {"operation": "subset", "id": manifest.id, "generation": manifest.generation,
              "chunk_records": chunk_records, **(plan or {})}  # fmt: skip
-    draft = Draft.create(output, specs, steps, orientation=manifest.orientation, overwrite=overwrite)
+    draft = Draft.create(
+        output, specs, steps, orientation=manifest.orientation, overwrite=overwrite, inputs=[dataset]
+    )
     ahead = in_flight(runner, memory, 6 * chunk_bytes(dataset, names))
     chunks: list[Chunk] = []
     digest = Digest()

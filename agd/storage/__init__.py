@@ -22,7 +22,7 @@ from agd.storage.remote import RemoteStorage
 __all__ = [
     "ATTEMPTS", "TEMPORARY_PREFIX", "WRAPPERS", "Client", "Info", "LocalStorage", "RemoteStorage", "Retry", "Storage",
     "explain", "filesystem_of", "is_stale", "is_transient", "local_path", "open_client", "open_storage",
-    "s3_filesystem", "set_defaults", "store_options", "temporary_name",
+    "place_of", "s3_filesystem", "set_defaults", "store_options", "temporary_name",
 ]  # fmt: skip
 
 #: Which client speaks to S3: ``s3fs`` or ``obstore``. Default: obstore where it is installed and can do what is asked.
@@ -69,6 +69,21 @@ def local_path(url: str) -> str | None:
     import fsspec.core
 
     return str(fsspec.core.strip_protocol(url))
+
+
+def place_of(url: str | os.PathLike[str]) -> str:
+    """What all names of one place have in common: a path without links, or a url as the store would write it."""
+    url = os.fspath(url)
+    here = local_path(url)
+    if here is not None:
+        return os.path.realpath(os.path.expanduser(here))
+    if "::" in url:
+        return url.rstrip("/")
+    if protocol_of(url) in S3:
+        return "s3://" + url.split("://", 1)[1].strip("/")
+    import fsspec.core
+
+    return f"{protocol_of(url)}://{str(fsspec.core.strip_protocol(url)).strip('/')}"
 
 
 def open_client(url: str, **options: Any) -> tuple[Client, str]:

@@ -37,8 +37,10 @@ def check_url(url: str) -> None:
     Raises
     ------
     UsageError
-        A slash or the bucket is missing.
+        A slash or the bucket is missing, or it means a stream.
     """
+    if url == "-":
+        raise UsageError("-: a dataset is no stream", "give a path or url (a folder of this name: ./-)")
     slip = re.match(r"(s3a?|gs|gcs|abfs|az|https?):/?(?!/)", url)
     if slip:
         whole = f"{slip[1]}://{url[slip.end() :]}"

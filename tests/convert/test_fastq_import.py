@@ -417,7 +417,7 @@ def test_requests_that_make_no_sense(write: Callable[..., str], tmp_path: Path) 
         import_fastq(path, path, output=out, interleaved=True)
     with pytest.raises(UsageError, match="once only"):
         import_fastq("-", "-", output=out)
-    with pytest.raises(UsageError, match="positive"):
+    with pytest.raises(UsageError, match="at least one record"):
         import_fastq(path, output=out, chunk_records=0)
     with pytest.raises(UsageError, match="memory"):
         import_fastq(path, output=out, memory=1 << 20)
