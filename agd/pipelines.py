@@ -18,10 +18,11 @@ from agd.batch import Batch
 from agd.convert.bam_out import export_bam
 from agd.convert.fastq_batches import ChunkText, FastqBatches, assemble
 from agd.convert.inputs import describe_input
+from agd.convert.kinds import check_output_name
 from agd.dataset import Dataset
 from agd.errors import UsageError
 from agd.ops.digest import Digest
-from agd.run import SILENT, Progress, Runner, ThreadRunner
+from agd.run import SILENT, Progress, Runner, runner_or_threads
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS
 
 
@@ -91,9 +92,9 @@ def align_sorted(
     PipelineReport
         Reads, alignments, duplicates, and the time that each step took.
     """
-    with contextlib.ExitStack() as stack:
-        if runner is None:
-            runner = stack.enter_context(ThreadRunner())
+    if bam is not None:
+        check_output_name(bam, "bam")
+    with runner_or_threads(runner) as runner:
         source = dataset_source(dataset, runner)
         return _run(source, reference, os.fspath(output), bam, dedup, runner, memory, progress, command, options)
 
@@ -142,11 +143,12 @@ def pipeline(
         raise UsageError("nothing to write", "give a BAM file, a dataset, or both")
     if bam is not None and bam.rstrip("/").endswith(".agd"):
         raise UsageError(f"{bam}: is named like a dataset and would be a BAM file", "write datasets with --dataset")
+    if bam is not None:
+        check_output_name(bam, "bam")
     paths = [path for path in (reads1, reads2) if path is not None]
     inputs = [describe_input(path) for path in paths]
     with contextlib.ExitStack() as stack:
-        if runner is None:
-            runner = stack.enter_context(ThreadRunner())
+        runner = stack.enter_context(runner_or_threads(runner))
         reads = stack.enter_context(FastqBatches(
             paths, interleaved=interleaved, chunk_records=chunk_records, chunk_bytes=chunk_bytes, runner=runner
         ))  # fmt: skip

@@ -188,6 +188,9 @@ def _check(dataset: Dataset, overwrite: bool) -> None:
 
 def _spec(name: str, codecs: Mapping[str, list[dict[str, Any]]] | None) -> ColumnSpec:
     spec = default_spec(name)
+    for column in codecs or {}:
+        if column != "results":
+            raise UsageError(f"there is no column {column!r} to choose codecs for", "there are: results")
     chain = (codecs or {}).get("results")
     if chain is None:
         return spec

@@ -12,7 +12,7 @@ from agd.batch import AnyColumn, Batch, Column
 from agd.convert.bam_in import BamReader
 from agd.convert.cram import CramSource, cram_options
 from agd.convert.fastq_batches import FastqBatches, assemble
-from agd.convert.inputs import kind_of
+from agd.convert.kinds import kind_of
 from agd.convert.renew import REORDERING
 from agd.convert.sam_in import SamReader
 from agd.convert.streams import InputStream, open_input
@@ -22,7 +22,7 @@ from agd.kernels.records import RecordArrays
 from agd.ops.digest import Digest, differences, digest_records
 from agd.ops.lines import to_lines, to_records
 from agd.ops.verify import Problem
-from agd.run import Runner, ThreadRunner
+from agd.run import Runner, runner_or_threads
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Flag
 
 #: Records that are compared at a time.
@@ -56,12 +56,16 @@ def compare_with_source(
     InputError
         A source is damaged.
     """
-    runner = runner or ThreadRunner()
-    if kind_of(paths[0]) == "fastq":
-        return _reads(dataset, paths, runner)
-    if len(paths) > 1:
-        raise UsageError("a dataset of alignments has one source", "give one file")
-    with open_records(paths[0], reference, runner) as (reader, records):
+    with runner_or_threads(runner) as runner:
+        if kind_of(paths[0]) == "fastq":
+            return _compare_reads(dataset, paths, runner)
+        if len(paths) > 1:
+            raise UsageError("a dataset of alignments has one source", "give one file")
+        return _compare_records(dataset, paths[0], reference, runner)
+
+
+def _compare_records(dataset: Dataset, path: str, reference: str | None, runner: Runner) -> list[Problem]:
+    with open_records(path, reference, runner) as (reader, records):
         if _is_reordered(dataset):
             return _by_digest(dataset, records, runner)
         problems = []
@@ -110,7 +114,7 @@ def _by_digest(dataset: Dataset, records: Iterator[RecordArrays], runner: Runner
     return [Problem(f"the records are not those of the source: {text}") for text in differences(theirs.to_json(), ours)]
 
 
-def _reads(dataset: Dataset, paths: Sequence[str], runner: Runner) -> list[Problem]:
+def _compare_reads(dataset: Dataset, paths: Sequence[str], runner: Runner) -> list[Problem]:
     if dataset.manifest.names != "fastq" or _is_reordered(dataset):
         ours, theirs = Digest(), Digest()
         for arrays in _records(dataset, runner):

@@ -17,6 +17,7 @@ from agd.cell import alignment_ends
 from agd.convert import bgzf
 from agd.convert.header import output_header
 from agd.convert.index import IndexBuilder
+from agd.convert.kinds import check_output_name
 from agd.convert.outputs import open_output
 from agd.convert.pieces import SUFFIX, Piece, absolute, pieces, source_of, totals, write_pieces
 from agd.convert.reports import ExportReport
@@ -29,7 +30,7 @@ from agd.ops.lines import to_lines, to_records
 from agd.ops.partition import Joining, Partition
 from agd.ops.scan import chunk_bytes, line_columns, scan
 from agd.ops.select import Selection, is_coordinate_sorted
-from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight, local_runner
+from agd.run import SILENT, Progress, Runner, in_flight, local_runner, runner_or_threads
 from agd.storage import open_storage
 from agd.types import Reference
 
@@ -103,7 +104,7 @@ def export_bam(
         Write ``output.bai`` (``.csi`` where a reference is too long). Default: if the records are in coordinate order
         and the output is a file.
     csi : bool
-        Of the two kinds of index, CSI whatever the references.
+        Write an index, and of the two kinds CSI whatever the references.
     selection : Selection, optional
         Records wanted. Default: all.
     partition : Partition, optional
@@ -119,6 +120,8 @@ def export_bam(
 
     Raises
     ------
+    UsageError
+        The output is named like SAM, CRAM or FASTQ, or an index is asked for that cannot be.
     VerificationError
         The records that were written are not those that were imported (only checked when all are written).
 
@@ -129,49 +132,62 @@ def export_bam(
     >>> os.path.exists("out.bam.bai")
     True
     """
-    start = time.perf_counter()
-    runner = runner or ThreadRunner()
+    begun = time.perf_counter()
+    check_output_name(output, "bam")
+    if csi and index is False:
+        raise UsageError("CSI is a kind of index, and none is to be written", "leave --csi or --no-index out")
     ordered = is_coordinate_sorted(dataset)
-    if index and (not ordered or output == "-"):
+    if (index or csi) and (not ordered or output == "-"):
         raise UsageError(f"{output}: only a file in coordinate order can be indexed", "sort the dataset first")
     index = (ordered and output != "-") if index is None else index
-    if partition is not None or local_runner(runner) is not runner:
-        if selection is not None and not selection.everything:
-            raise UsageError("a selection of records is exported by one process", "leave --partition or --cluster out")
-        if csi:
-            raise UsageError("an index of another kind is made by one process", "leave --partition or --cluster out")
-        part = write_pieces(
-            dataset, [output], {"operation": OPERATION, "level": level, "index": index}, line_columns(dataset),
-            partial(_piece, dataset, level), partition or Partition(1, 1), runner,
-            in_flight(runner, memory, 4 * chunk_bytes(dataset)), progress,
-            header=output_header(dataset, "agd export bam", command),
+    with runner_or_threads(runner) as runner:
+        if partition is not None or local_runner(runner) is not runner:
+            if selection is not None and not selection.everything:
+                raise UsageError(
+                    "a selection of records is exported by one process", "leave --partition or --cluster out"
+                )
+            if csi:
+                raise UsageError(
+                    "an index of another kind is made by one process", "leave --partition or --cluster out"
+                )
+            return _in_parts(dataset, output, level, index, partition, runner, memory, progress, command)
+        stream = BamStream(
+            dataset, level=level, index=index, csi=csi, selection=selection, runner=runner, memory=memory,
+            progress=progress, program="agd export bam", command=command,
         )  # fmt: skip
-        where = ""
-        if partition is None:
-            finalise(
-                open_storage(absolute(output) + SUFFIX), joiners={OPERATION: join_bam}, runner=runner, memory=memory,
-                progress=progress,
-            )  # fmt: skip
-            where = output + IndexBuilder([r.length for r in dataset.manifest.references]).suffix if index else ""
-        (records,), (size,), bases = totals(part, 1)
-        checked = "" if partition else "verified" if dataset.manifest.digest else "none"
-        return ExportReport(records, {output: records}, bases, size, time.perf_counter() - start, where, checked)
-    stream = BamStream(
-        dataset, level=level, index=index, csi=csi, selection=selection, runner=runner, memory=memory,
-        progress=progress, program="agd export bam", command=command,
-    )  # fmt: skip
-    with open_output(output, compression="none") as out:
-        for data in stream:
-            out.write(data)
+        with open_output(output, compression="none") as out:
+            for data in stream:
+                out.write(data)
     where = ""
     if stream.builder is not None:
         where = output + stream.builder.suffix
         with open_output(where, compression="none") as file:
             file.write(stream.builder.to_bytes())
     return ExportReport(
-        stream.records, {output: stream.records}, stream.bases, stream.size, time.perf_counter() - start, where,
+        stream.records, {output: stream.records}, stream.bases, stream.size, time.perf_counter() - begun, where,
         stream.digest,
     )  # fmt: skip
+
+
+def _in_parts(
+    dataset: Dataset, output: str, level: int, index: bool, partition: Partition | None, runner: Runner,
+    memory: int | None, progress: Progress, command: str,
+) -> ExportReport:
+    begun = time.perf_counter()
+    part = write_pieces(
+        dataset, [output], {"operation": OPERATION, "level": level, "index": index}, line_columns(dataset),
+        partial(_piece, dataset, level), partition or Partition(1, 1), runner,
+        in_flight(runner, memory, 4 * chunk_bytes(dataset)), progress,
+        header=output_header(dataset, "agd export bam", command),
+    )  # fmt: skip
+    where = ""
+    if partition is None:
+        parts, joiners = open_storage(absolute(output) + SUFFIX), {OPERATION: join_bam}
+        finalise(parts, joiners=joiners, runner=runner, memory=memory, progress=progress)
+        where = output + IndexBuilder([r.length for r in dataset.manifest.references]).suffix if index else ""
+    (records,), (size,), bases = totals(part, 1)
+    checked = "" if partition else "verified" if dataset.manifest.digest else "none"
+    return ExportReport(records, {output: records}, bases, size, time.perf_counter() - begun, where, checked)
 
 
 def _piece(dataset: Dataset, level: int, batch: Batch) -> Piece:

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import deflate
 import numpy as np
-from numpy.typing import NDArray
 
-from agd.batch import I64, U8, U64
+from agd.batch import I64, U8
 from agd.convert.inflate import READ_BYTES, Feed, inflate_gzip, is_bgzf
 from agd.convert.pump import Pieces, Pump
 from agd.errors import InputError
@@ -38,71 +37,17 @@ _HEADER_BYTES = 18
 _LARGEST_BLOCK = 65_536
 
 
-class BlockTable:
-    """Where the blocks of a BGZF file begin, compressed and uncompressed.
-
-    Filled front to back by a reader or writer; lookups are valid for the blocks that were added so far.
+@dataclass
+class Ending:
+    """How a BGZF file ends.
 
     Attributes
     ----------
-    has_eof_marker : bool or None
-        Whether the file ends with the end-of-file marker; None: not known (yet).
+    has_marker : bool or None
+        Whether with the end-of-file marker; None: not known (yet).
     """
 
-    def __init__(self) -> None:
-        self._parts: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-        self._stored = 0
-        self._plain = 0
-        self.has_eof_marker: bool | None = None
-
-    def add(self, stored: NDArray[np.int64], plain: NDArray[np.int64]) -> None:
-        """Add blocks by their compressed and uncompressed sizes in bytes, int64, of one length."""
-        self._parts.append((stored, plain))
-        self._stored += int(stored.sum())
-        self._plain += int(plain.sum())
-
-    @property
-    def stored_bytes(self) -> int:
-        """Compressed bytes of all blocks."""
-        return self._stored
-
-    @property
-    def plain_bytes(self) -> int:
-        """Uncompressed bytes of all blocks."""
-        return self._plain
-
-    def offsets(self) -> tuple[I64, I64]:
-        """Compressed and uncompressed 0-based offsets at which the blocks begin, then the end: int64, (blocks + 1,)."""
-        if len(self._parts) > 1:
-            stored, plain = (np.concatenate(part) for part in zip(*self._parts, strict=True))
-            self._parts = [(stored, plain)]
-        if not self._parts:
-            return np.zeros(1, np.int64), np.zeros(1, np.int64)
-        stored, plain = (np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64) for sizes in self._parts[0])
-        return stored, plain
-
-    def virtual_offsets(self, plain: NDArray[np.integer]) -> U64:
-        """Virtual offsets of uncompressed offsets.
-
-        Parameters
-        ----------
-        plain : ndarray of int, shape (n,)
-            0-based uncompressed offsets, 0 to ``plain_bytes`` (the end).
-
-        Returns
-        -------
-        ndarray of uint64, shape (n,)
-            Compressed offset of the block, times 65,536, plus the offset within the block. An offset at which a block
-            begins is within that block, as htslib tells it.
-        """
-        stored_starts, plain_starts = self.offsets()
-        wanted = np.asarray(plain).astype(np.int64)
-        if len(wanted) and (wanted.min() < 0 or wanted.max() > plain_starts[-1]):
-            raise IndexError(f"uncompressed offset beyond the {plain_starts[-1]:,} bytes of the blocks known so far")
-        # Of empty blocks at one offset the last is meant, and the end belongs to no block.
-        block = np.searchsorted(plain_starts, wanted, side="right") - 1
-        virtual: U64 = (stored_starts[block] << 16 | wanted - plain_starts[block]).astype(np.uint64)
-        return virtual
+    has_marker: bool | None = None
 
 
 # ---------------------------------------------------------------------------------------------------------- writing
@@ -161,8 +106,8 @@ def virtual_offsets(offsets: I64, sizes: I64) -> I64:
     return virtual
 
 
-def _deflate_piece(data: memoryview, level: int) -> tuple[bytes, I64, int]:
-    return *deflate_blocks(data, level), len(data)
+def _deflate_piece(data: memoryview, level: int) -> bytes:
+    return deflate_blocks(data, level)[0]
 
 
 class BgzfWriter:
@@ -176,47 +121,16 @@ class BgzfWriter:
         0 (stored) to 12 of libdeflate.
     runner : Runner, optional
         Compresses on its workers; default: in the caller's thread.
-
-    Attributes
-    ----------
-    table : BlockTable
-        Complete after :meth:`flush` or :meth:`close`.
     """
 
     def __init__(self, sink: Sink, level: int = DEFAULT_LEVEL, runner: Runner | None = None) -> None:
-        self.name = sink.name
-        self.table = BlockTable()
         self._sink = sink
-        self._pump = Pump(functools.partial(_deflate_piece, level=level), self._write_blocks, runner)
+        self._pump = Pump(functools.partial(_deflate_piece, level=level), sink.write, runner)
         self._pieces = Pieces(TASK_BYTES, self._pump.put)
 
-    def tell(self) -> int:
-        """Uncompressed bytes taken so far; :meth:`BlockTable.virtual_offsets` turns it into a virtual offset later."""
-        return self._pieces.taken
-
-    def write(self, data: bytes | memoryview) -> int:
-        """Append uncompressed bytes; they must not change afterwards. Blocks are cut every 65,280 bytes.
-
-        Returns
-        -------
-        int
-            The uncompressed offset at which they begin.
-        """
-        start = self._pieces.taken
+    def write(self, data: bytes | memoryview) -> None:
+        """Append uncompressed bytes; they must not change afterwards. Blocks are cut every 65,280 bytes."""
         self._pieces.write(data)
-        return start
-
-    def _write_blocks(self, blocks: tuple[bytes, I64, int]) -> None:
-        data, stored, length = blocks
-        plain = np.full(len(stored), BLOCK_BYTES, np.int64)
-        plain[-1:] = length - BLOCK_BYTES * (len(stored) - 1)
-        self._sink.write(data)
-        self.table.add(stored, plain)
-
-    def flush(self) -> None:
-        """Compress and write what was taken so far; ends the current block. Afterwards the table is complete."""
-        self._pieces.flush()
-        self._pump.drain()
 
     def close(self) -> None:
         """Write the rest and the end-of-file marker, and make the file visible."""
@@ -282,8 +196,8 @@ def cut_groups(feed: Feed) -> Iterator[BlockGroup]:
             return
 
 
-def inflate_group(name: str, group: BlockGroup) -> tuple[bytes, I64, I64]:
-    """Uncompressed bytes of a group, with the compressed and uncompressed sizes of its blocks.
+def inflate_group(name: str, group: BlockGroup) -> bytes:
+    """Uncompressed bytes of a group.
 
     Raises
     ------
@@ -307,7 +221,7 @@ def inflate_group(name: str, group: BlockGroup) -> tuple[bytes, I64, I64]:
             raise _damaged(name, group.offset + at, "it does not have the checksum noted for it")
         parts.append(plain)
         at += size
-    return b"".join(parts), np.array(group.stored, np.int64), np.array(group.plain, np.int64)
+    return b"".join(parts)
 
 
 def _inflate_empty(body: memoryview) -> bytearray:
@@ -324,18 +238,18 @@ def _damaged(name: str, offset: int, reason: str) -> InputError:
 
 
 def inflate_bgzf(
-    feed: Feed, runner: Runner, table: BlockTable, require_eof: bool | None
+    feed: Feed, runner: Runner, ending: Ending, require_eof: bool | None
 ) -> Iterator[bytes | memoryview]:
     """Decompressed blocks of a BGZF file, inflated on all workers.
 
-    Plain gzip members after the blocks (``cat a.bgz b.gz``) are read too; the table does not know them.
+    Plain gzip members after the blocks (``cat a.bgz b.gz``) are read too.
 
     Parameters
     ----------
     feed : Feed
     runner : Runner
-    table : BlockTable
-        Gets the blocks as they are handed on.
+    ending : Ending
+        Known at the end.
     require_eof : bool or None
         Whether a file without the end-of-file marker is an error. None: if it is BAM; some programs that write FASTQ
         leave the marker out.
@@ -354,8 +268,7 @@ def inflate_bgzf(
             yield group
 
     ahead = runner.workers + 4
-    for data, stored, plain in runner.map(functools.partial(inflate_group, feed.name), groups(), ahead=ahead):
-        table.add(stored, plain)
+    for data in runner.map(functools.partial(inflate_group, feed.name), groups(), ahead=ahead):
         if require_eof is None and data:
             require_eof = data.startswith(b"BAM\1")
         if data:
@@ -367,4 +280,4 @@ def inflate_bgzf(
         return
     if require_eof and not marker:
         raise feed.cut_short("without the BGZF end-of-file marker")
-    table.has_eof_marker = marker
+    ending.has_marker = marker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -12,15 +13,17 @@ from agd.aligners.process import Program
 from agd.convert.bam_in import BamReader
 from agd.convert.bam_out import BamStream
 from agd.convert.inputs import describe_input
+from agd.convert.kinds import check_output_name
 from agd.convert.outputs import open_output
 from agd.convert.records import Source, import_records
 from agd.convert.reports import ExportReport, ImportReport
 from agd.convert.streams import InputStream
 from agd.dataset import Dataset
 from agd.errors import AlignerError, InputError, StorageError, UsageError
-from agd.files import is_local, open_source
+from agd.files import open_source
 from agd.ops.select import Selection, is_coordinate_sorted
-from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
+from agd.run import SILENT, Progress, Runner, in_flight, runner_or_threads
+from agd.storage import local_path
 from agd.target import check_chunk_size
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS
 
@@ -83,17 +86,19 @@ def import_cram(
         The file is damaged, or needs a reference that is not given.
     """
     check_chunk_size(chunk_records, chunk_bytes)
-    runner = runner or ThreadRunner()
-    ahead = in_flight(runner, memory, 4 * min(chunk_bytes, chunk_records * 700))
-    options = cram_options(reference, runner)
-    described = [describe_input(file) if file else "" for file in (path, reference)]
-    with InputStream(CramSource(path, options), runner, True) as stream:
+    _local_reference(reference)
+    described, against = describe_input(path), describe_input(reference) if reference else ""
+    with contextlib.ExitStack() as stack:
+        runner = stack.enter_context(runner_or_threads(runner))
+        ahead = in_flight(runner, memory, 4 * min(chunk_bytes, chunk_records * 700))
+        stream = stack.enter_context(InputStream(CramSource(path, cram_options(reference, runner)), runner, True))
         reader = BamReader(path, stream)
         source = Source(
-            path, "cram", reader.header, reader.references, reader.chunks(chunk_records, chunk_bytes), reader.decode
-        )
+            path, "cram", reader.header, reader.references, reader.chunks(chunk_records, chunk_bytes), reader.decode,
+            lambda: described["size"] or stream.bytes_in,
+        )  # fmt: skip
         plan = {
-            "operation": "import cram", "source": described[0], "reference": described[1],
+            "operation": "import cram", "source": described, "reference": against,
             "chunk_records": chunk_records, "chunk_bytes": chunk_bytes, "codecs": dict(codecs or {}),
         } | ({"profile": profile} if profile else {})  # fmt: skip
         return import_records(
@@ -133,54 +138,71 @@ def export_cram(
     Raises
     ------
     UsageError
-        There are alignments, and neither a reference nor ``embed`` is given.
+        There are alignments, and neither a reference nor ``embed`` is given, or the output is named like SAM, BAM or
+        FASTQ.
     """
-    start = time.perf_counter()
-    runner = runner or ThreadRunner()
-    _check_reference(reference)
+    begun = time.perf_counter()
+    check_output_name(output, "cram")
+    fasta = _local_reference(reference)
     if dataset.manifest.references and not reference and not embed:
         raise UsageError(
             "a CRAM file is written against a reference", "give --reference ref.fa, or --no-reference to do without one"
         )
-    can_index = is_coordinate_sorted(dataset) and output != "-" and is_local(output)
+    here = local_path(output) if output != "-" else None
+    can_index = is_coordinate_sorted(dataset) and here is not None
     if index and not can_index:
         raise UsageError(f"{output}: only a local file in coordinate order can be indexed", "sort the dataset first")
-    stream = BamStream(
-        dataset, level=0, index=False, selection=selection, runner=runner, memory=memory, progress=progress,
-        program="agd export cram", command=command,
-    )  # fmt: skip
-    # MD and NM are stored as they are: htslib would leave them out and make its own on reading.
-    options = ["-C", "--no-PG", "-@", str(runner.workers), "--output-fmt-option", "store_md=1",
-               "--output-fmt-option", "store_nm=1"]  # fmt: skip
-    options += ["-T", reference] if reference and not embed else ["--output-fmt-option", "no_ref=1"]
     size = 0
-    try:
-        with open_output(output, compression="none") as out, _samtools("view", *options, "-", feed=stream) as program:
-            for data in program.blocks():
-                out.write(data)
-                size += len(data)
-        where = _index(output) if (can_index if index is None else index) else ""
-    except AlignerError as error:
-        raise StorageError(f"{output}: writing CRAM failed: {_words(error)}", _explain(error)) from error
+    with runner_or_threads(runner) as runner:
+        stream = BamStream(
+            dataset, level=0, index=False, selection=selection, runner=runner, memory=memory, progress=progress,
+            program="agd export cram", command=command,
+        )  # fmt: skip
+        # MD and NM are stored as they are: htslib would leave them out and make its own on reading.
+        options = ["-C", "--no-PG", "-@", str(runner.workers), "--output-fmt-option", "store_md=1",
+                   "--output-fmt-option", "store_nm=1"]  # fmt: skip
+        options += ["-T", fasta] if fasta and not embed else ["--output-fmt-option", "no_ref=1"]
+        with _writing(output):
+            with open_output(output, compression="none") as out, _samtools("view", *options, "-", feed=stream) as made:
+                for data in made.blocks():
+                    out.write(data)
+                    size += len(data)
+            where = ""
+            if here is not None and (can_index if index is None else index):
+                _index(here)
+                where = f"{output}.crai"
     return ExportReport(
-        stream.records, {output: stream.records}, stream.bases, size, time.perf_counter() - start, where, stream.digest
+        stream.records, {output: stream.records}, stream.bases, size, time.perf_counter() - begun, where, stream.digest
     )
 
 
-def _index(path: str) -> str:
+@contextlib.contextmanager
+def _writing(output: str) -> Iterator[None]:
+    try:
+        yield
+    except AlignerError as error:
+        remedy = _about_reference(error) or (
+            "look at what htslib says, and at the free space; 'agd verify --deep' tells whether the dataset is sound"
+        )
+        raise StorageError(f"{output}: writing CRAM failed: {_words(error)}", remedy) from error
+
+
+def _index(path: str) -> None:
     with _samtools("index", path, f"{path}.crai", feed=()) as program:
         for _ in program.blocks():
             pass
-    return f"{path}.crai"
 
 
 def _samtools(verb: str, *arguments: str, feed: Any) -> Program:
     return Program([sys.executable, "-c", _SAMTOOLS, verb, *arguments], feed)
 
 
-def _check_reference(reference: str | None) -> None:
-    if reference is not None and not os.path.isfile(reference):
+def _local_reference(reference: str | None) -> str | None:
+    """Path of the FASTA file of a reference."""
+    path = local_path(reference) if reference is not None else None
+    if reference is not None and (path is None or not os.path.isfile(path)):
         raise UsageError(f"{reference}: there is no such reference", "give a FASTA file on this machine")
+    return path
 
 
 def _words(error: AlignerError) -> str:
@@ -189,16 +211,16 @@ def _words(error: AlignerError) -> str:
     return "; ".join(line.strip() for line in lines if line.strip())
 
 
-def _explain(error: AlignerError) -> str:
-    if "eference" in error.remedy or "MD5" in error.remedy.upper():
-        return "give the FASTA file that the reads were aligned to, with --reference"
-    return "the file is truncated or damaged: fetch or make it again"
+def _about_reference(error: AlignerError) -> str:
+    """What to do if it is for want of a reference; else ""."""
+    wanting = "eference" in error.remedy or "MD5" in error.remedy.upper()
+    return "give the FASTA file that the reads were aligned to, with --reference" if wanting else ""
 
 
 def cram_options(reference: str | None, runner: Runner) -> list[str]:
     """Options of ``samtools view`` that read CRAM as uncompressed BAM."""
-    _check_reference(reference)
-    return ["-u", "-h", "--no-PG", "-@", str(runner.workers), *(["-T", reference] if reference else [])]
+    fasta = _local_reference(reference)
+    return ["-u", "-h", "--no-PG", "-@", str(runner.workers), *(["-T", fasta] if fasta else [])]
 
 
 class CramSource:
@@ -207,11 +229,11 @@ class CramSource:
     def __init__(self, path: str, options: list[str]) -> None:
         self.name = path
         self.size: int | None = None
-        direct = path != "-" and is_local(path)
-        if direct and not os.path.isfile(path):
+        here = local_path(path) if path != "-" else None
+        if here is not None and not os.path.isfile(here):
             raise InputError(path, "there is no such file", remedy="check the path or url")
         self._program = _samtools(
-            "view", *options, path if direct else "-", feed=() if direct else _bytes_of(path)
+            "view", *options, here or "-", feed=() if here else _bytes_of(path)
         ).__enter__()  # fmt: skip
         self._blocks: Iterator[bytes] = self._program.blocks()
         self._rest = memoryview(b"")
@@ -223,7 +245,8 @@ class CramSource:
                 self._rest = memoryview(next(self._blocks, b""))
             except AlignerError as error:
                 raise InputError(
-                    self.name, f"not a CRAM file that can be read: {_words(error)}", remedy=_explain(error)
+                    self.name, f"not a CRAM file that can be read: {_words(error)}",
+                    remedy=_about_reference(error) or "the file is truncated or damaged: fetch or make it again",
                 ) from error
         data, self._rest = self._rest[:size], self._rest[size:]
         return bytes(data)

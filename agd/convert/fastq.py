@@ -6,19 +6,20 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import agd
+from agd.batch import Batch
 from agd.convert.fastq_batches import ChunkText, FastqBatches, assemble, check_request
 from agd.convert.fastq_writer import export_fastq
+from agd.convert.importing import Importing, specs_of
 from agd.convert.inputs import describe_input, is_known
-from agd.convert.reports import ImportReport
-from agd.draft import Draft, columns_of
-from agd.errors import UsageError
-from agd.manifest import Cell, Chunk, ColumnSpec
+from agd.convert.reports import ImportReport, import_report
+from agd.dataset import Dataset
+from agd.draft import Draft
+from agd.manifest import Chunk
 from agd.ops.digest import Digest
-from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
+from agd.run import SILENT, Progress, Runner, in_flight, runner_or_threads
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Orientation, SortOrder
 
 __all__ = ["export_fastq", "import_fastq"]
@@ -87,7 +88,7 @@ def import_fastq(
         [path for path in (reads1, reads2) if path is not None], interleaved, chunk_records, chunk_bytes
     )
     inputs = [describe_input(path) for path in paths]
-    specs = _specs(codecs)
+    specs = specs_of(COLUMNS, codecs)
     parameters: dict[str, Any] = {
         "interleaved": interleaved, "chunk_records": chunk_records, "chunk_bytes": chunk_bytes,
     } | ({"profile": profile} if profile else {})  # fmt: skip
@@ -95,8 +96,7 @@ def import_fastq(
         "operation": "import fastq", "inputs": inputs, **parameters, "codecs": {n: s.codecs for n, s in specs.items()},
     }  # fmt: skip
     with contextlib.ExitStack() as stack:
-        if runner is None:
-            runner = stack.enter_context(ThreadRunner())
+        runner = stack.enter_context(runner_or_threads(runner))
         reads = stack.enter_context(FastqBatches(
             paths, interleaved=interleaved, chunk_records=chunk_records, chunk_bytes=chunk_bytes, runner=runner
         ))  # fmt: skip
@@ -106,92 +106,37 @@ def import_fastq(
             output, specs, plan, orientation=Orientation.READ, name=name, overwrite=overwrite, profile=profile,
             chosen=codecs or (),
         )  # fmt: skip
-        work = _Import(draft, reads, keep=all(map(is_known, inputs)))
-        progress.begin("import", None)
-        try:
-            chunks = work.run(runner, ahead, progress)
-            digest = work.digest.to_json()
-            step = {"program": "agd import fastq", "version": agd.__version__, "command": command,
-                    "parameters": parameters | {"inputs": paths}}  # fmt: skip
-            draft.commit(
-                chunks, names="fastq", pairing="interleaved" if reads.mates == 2 else "single",
-                sort_order=SortOrder.UNSORTED, steps=(step,), sources=reads.sources(), digest=digest,
-            )  # fmt: skip
-        except BaseException as error:
-            draft.failed(error)
-            raise
-        finally:
-            progress.end()
-    records = sum(chunk.count for chunk in chunks)
-    return ImportReport(
-        records=records, pairs=records // 2 if reads.mates == 2 else 0, bases=work.bases, bytes_in=reads.bytes_in,
-        bytes_out=sum(cell.bytes for chunk in chunks for cell in chunk.cells.values()),
-        seconds=time.perf_counter() - begun, digest=digest,
-    )  # fmt: skip
+        step = {"program": "agd import fastq", "version": agd.__version__, "command": command,
+                "parameters": parameters | {"inputs": paths}}  # fmt: skip
+        dataset = _store(reads, draft, step, keep=all(map(is_known, inputs)), runner=runner, ahead=ahead,
+                         progress=progress)  # fmt: skip
+        return import_report([dataset], reads.bytes_in, begun)
 
 
-def _specs(codecs: Mapping[str, list[dict[str, Any]]] | None) -> dict[str, ColumnSpec]:
-    specs = columns_of(COLUMNS)
-    for name, chain in (codecs or {}).items():
-        if name not in specs:
-            raise UsageError(f"there is no column {name!r} in FASTQ", f"give codecs for {', '.join(COLUMNS)}")
-        specs[name] = ColumnSpec(specs[name].type, list(chain), specs[name].key, specs[name].dtype)
-    return specs
+def _store(
+    reads: FastqBatches, draft: Draft, step: Mapping[str, Any], *, keep: bool, runner: Runner, ahead: int,
+    progress: Progress,
+) -> Dataset:
+    """Store all reads, and publish them."""
+
+    def load(text: ChunkText) -> tuple[Batch, Digest]:
+        batch = assemble(text)
+        return batch, reads.digest(batch)
+
+    def fields(chunks: list[Chunk]) -> dict[str, Any]:
+        return {
+            "names": "fastq", "pairing": "interleaved" if reads.mates == 2 else "single",
+            "sort_order": SortOrder.UNSORTED, "steps": (step,), "sources": reads.sources(),
+        }  # fmt: skip
+
+    # One chunk waits beside those at work; more of them only take memory, which costs time to get.
+    at_work = max(1, min(ahead - 1, runner.workers + 1))
+    return Importing(draft, load, keep=keep).run(
+        reads.texts(), fields, runner=runner, ahead=(at_work, max(1, ahead // 2)), progress=progress, unit="reads"
+    )
 
 
 def chunks_ahead(head: Sequence[ChunkText], memory: int | None, runner: Runner) -> int:
     """Chunks that may be in memory, going by the first one: beside its text there are its columns, and their code."""
     item = int(2.7 * max((cut.text_bytes for cut in head), default=0)) + (8 << 20)
     return in_flight(runner, memory, item, fixed=64 << 20)
-
-
-@dataclass(frozen=True, slots=True)
-class _Encoded:
-    """A chunk: its objects that are still to be stored, by column, and its entry in the manifest."""
-
-    blobs: dict[str, bytes]
-    chunk: Chunk
-    bases: int
-    digest: Digest
-
-
-class _Import:
-    """Turns cuts into stored chunks."""
-
-    def __init__(self, draft: Draft, reads: FastqBatches, *, keep: bool) -> None:
-        self.draft = draft
-        self.reads = reads
-        self.keep = keep
-        self.bases = 0
-        self.digest = Digest()
-
-    def run(self, runner: Runner, ahead: int, progress: Progress) -> list[Chunk]:
-        """Encode and store all chunks."""
-        chunks = []
-        # One chunk waits beside those at work; more of them only take memory, which costs time to get.
-        at_work = max(1, min(ahead - 1, runner.workers + 1))
-        encoded = runner.map(self._encode, self.reads.texts(), on="cpu", ahead=at_work)
-        for done in runner.map(self._store, encoded, on="io", ahead=max(1, ahead // 2)):
-            chunks.append(done.chunk)
-            self.bases += done.bases
-            self.digest.add(done.digest)
-            progress.advance(done.chunk.count)
-        return chunks
-
-    def _encode(self, cut: ChunkText) -> _Encoded:
-        batch = assemble(cut)
-        blobs: dict[str, bytes] = {}
-        cells: dict[str, Cell] = {}
-        for column in COLUMNS:
-            kept = self.draft.finished(column, cut.first, cut.count) if self.keep else None
-            if kept is not None:
-                cells[column] = kept
-            else:
-                blobs[column], cells[column] = self.draft.encode(column, cut.first, batch[column])
-        bases = len(batch.ragged("bases").values)
-        return _Encoded(blobs, Chunk(cut.first, cut.count, cells), bases, self.reads.digest(batch))
-
-    def _store(self, encoded: _Encoded) -> _Encoded:
-        for column, data in encoded.blobs.items():
-            self.draft.store(column, encoded.chunk.first, data)
-        return replace(encoded, blobs={})

@@ -92,7 +92,7 @@ class FastqBatches:
     @property
     def bytes_in(self) -> int:
         """Size of the files as stored; of pipes, what was read."""
-        return sum(stream.stored_size or stream.offset for stream in self._streams)
+        return sum(stream.bytes_in for stream in self._streams)
 
 
 def check_request(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -14,6 +14,7 @@ import numpy as np
 
 from agd import kernels
 from agd.batch import I64, U8, U16, Batch, Bool, Column
+from agd.convert.kinds import check_output_name
 from agd.convert.pieces import (
     SUFFIX,
     Piece,
@@ -33,7 +34,7 @@ from agd.kernels.ragged import concat_batches
 from agd.manifest import Manifest
 from agd.ops.finalise import finalise
 from agd.ops.partition import Joining, Partition
-from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight, local_runner
+from agd.run import SILENT, Progress, Runner, in_flight, local_runner, runner_or_threads
 from agd.storage import open_storage
 from agd.types import Flag, Orientation, SortOrder
 
@@ -94,7 +95,8 @@ def export_fastq(
     Raises
     ------
     UsageError
-        The reads cannot be divided as asked for. Nothing is left at the outputs.
+        The reads cannot be divided as asked for, or an output is named like SAM, BAM or CRAM. Nothing is left at the
+        outputs.
 
     Examples
     --------
@@ -109,10 +111,11 @@ def export_fastq(
         raise UsageError(f"two outputs are the same: {paths[-1]}", "give each a name of its own")
     if output2 is not None and interleaved:
         raise UsageError("pairs are written interleaved or to two files, not both", "leave one of the two out")
+    for path in paths:
+        check_output_name(path, "fastq")
     plan = _plan(dataset, output2 is not None, singletons is not None, interleaved)
     with contextlib.ExitStack() as stack:
-        if runner is None:
-            runner = stack.enter_context(ThreadRunner())
+        runner = stack.enter_context(runner_or_threads(runner))
         ahead = in_flight(runner, memory, _chunk_bytes(dataset), fixed=32 << 20)
         if partition is not None or local_runner(runner) is not runner:
             return _in_parts(dataset, plan, paths, partition, runner, ahead, memory, progress)
@@ -120,24 +123,34 @@ def export_fastq(
             None if path is None else _Target(stack.enter_context(open_output(path, runner=runner)), layout)
             for path, layout in zip((output, output2, singletons), plan.layouts, strict=True)
         ]
-        bases = 0
-        progress.begin("export", len(dataset))
-        for part in plan.parts(runner, ahead):
-            for target, texts, count in zip(targets, part.texts, part.counts, strict=True):
-                if target is not None:
-                    target.write(texts, count)
-            bases += part.bases
-            progress.advance(part.count)
-        progress.end()
-        for target in targets:
-            if target is not None:
-                target.finish()
+        bases = _write(plan, targets, runner, ahead, progress)
     written = [target for target in targets if target is not None]
     return ExportReport(
         records=sum(t.records for t in written),
         files={path: target.records for path, target in zip(paths, written, strict=True)},
         bases=bases, bytes_out=sum(t.bytes for t in written), seconds=time.perf_counter() - begun,
     )  # fmt: skip
+
+
+def _write(
+    plan: _Reads | _Lines, targets: Sequence[_Target | None], runner: Runner, ahead: int, progress: Progress
+) -> int:
+    """Write the reads to the first, second and singleton output; number of bases."""
+    bases = 0
+    progress.begin("export", len(plan.dataset))
+    try:
+        for part in plan.parts(runner, ahead):
+            for target, texts, count in zip(targets, part.texts, part.counts, strict=True):
+                if target is not None:
+                    target.write(texts, count)
+            bases += part.bases
+            progress.advance(part.count)
+        for target in targets:
+            if target is not None:
+                target.finish()
+    finally:
+        progress.end()
+    return bases
 
 
 #: Name of the export in plans.
@@ -185,11 +198,13 @@ def join_fastq(joining: Joining) -> None:
     paths = joining.parts[0].plan["outputs"]
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(open_output(path, compression="none")) for path in paths]
+        sizes = [0] * len(files)
         for piece in pieces(joining):
-            for file, data in zip(files, piece.files, strict=True):
+            for i, (file, data) in enumerate(zip(files, piece.files, strict=True)):
                 file.write(data)
-        for file, path in zip(files, paths, strict=True):
-            file.write(end_of(compression_of(path)))
+                sizes[i] += len(data)
+        for file, path, size in zip(files, paths, sizes, strict=True):
+            file.write(end_of(compression_of(path), empty=not size))
 
 
 @dataclass(frozen=True, slots=True)

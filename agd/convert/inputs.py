@@ -6,7 +6,6 @@ import os
 import stat
 from typing import Any
 
-from agd.convert.inflate import SUFFIXES
 from agd.convert.streams import open_input
 from agd.errors import InputError
 from agd.files import describe_remote
@@ -48,14 +47,6 @@ def describe_input(path: str | os.PathLike[str]) -> dict[str, Any]:
     if stat.S_ISDIR(status.st_mode):
         raise InputError(text, "is a directory", remedy="give a file")
     return {"path": text, "size": status.st_size, "version": str(status.st_mtime)}
-
-
-def kind_of(path: str | os.PathLike[str]) -> str:
-    """What kind of records a file holds, by its name: "sam" (compressed or not), "bam", "cram", else "fastq"."""
-    name = os.fspath(path).lower()
-    stem, suffix = os.path.splitext(name)
-    last = os.path.splitext(stem)[1] if suffix in SUFFIXES and suffix != ".bam" else suffix
-    return last[1:] if last in (".sam", ".bam", ".cram") else "fastq"
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:

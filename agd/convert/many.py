@@ -20,7 +20,7 @@ from agd.convert.bam_in import import_bam
 from agd.convert.fastq import import_fastq
 from agd.convert.inputs import describe_input, read_lines
 from agd.convert.pieces import SUFFIX, absolute
-from agd.convert.reports import ImportReport
+from agd.convert.reports import ImportReport, import_report
 from agd.convert.sam_in import import_sam
 from agd.dataset import Dataset
 from agd.draft import remove
@@ -30,7 +30,7 @@ from agd.manifest import Chunk
 from agd.ops.cat import cat
 from agd.ops.finalise import finalise
 from agd.ops.partition import Joining, Part, Partition
-from agd.run import SILENT, Progress, Runner, SerialRunner, ThreadRunner, local_runner, memory_of
+from agd.run import SILENT, Progress, Runner, SerialRunner, ThreadRunner, local_runner, memory_of, runner_or_threads
 from agd.storage import open_storage
 from agd.target import check_target
 from agd.types import Orientation
@@ -115,28 +115,37 @@ def import_many(
     plan = {"operation": OPERATIONS[kind], "inputs": inputs, "name": name, **options}
     storage = open_storage(target + SUFFIX, create=True)
     record, _ = claim.place(storage, claim.NEW, {"id": uuid.uuid4().hex, "name": "entry", "plan": plan})
-    runner = runner or ThreadRunner()
     mine = (partition or Partition(1, 1)).of(range(len(entries)))
+    bytes_in = sum(described["size"] or 0 for i in mine for described in inputs[i])
+    with runner_or_threads(runner) as runner:
+        _import_entries(kind, target, record["id"], {i: entries[i] for i in mine}, options, runner, memory, progress)
+        about = {"unit": "files", "target": target, "command": command, "name": name, "paths": entries,
+                 "overwrite": overwrite}  # fmt: skip
+        part = Part(
+            partition or Partition(1, 1), record["plan"], True, record["id"], "entry", Orientation.READ, {}, False,
+            tuple(Chunk(i, 1, {}) for i in mine), len(entries), (), about, {},
+        )  # fmt: skip
+        storage.put(part.key, part.to_bytes())
+        if partition is not None:
+            return import_report([Dataset.open(place_of(target, i)) for i in mine], bytes_in, begun)
+        finalise(storage, joiners=JOINERS, runner=runner, memory=memory, progress=progress)
+    return import_report([Dataset.open(target)], bytes_in, begun)
+
+
+def _import_entries(
+    kind: str, target: str, identity: str, entries: Mapping[int, Sequence[str]], options: dict[str, Any], runner: Runner,
+    memory: int | None, progress: Progress,
+) -> None:
+    """Import some entries of the list, by their numbers."""
     remote = local_runner(runner) is not runner
     each = memory_of(runner, memory) // getattr(runner, "threads_each", 1) if remote else memory
-    one = partial(_import_entry, kind, target, record["id"], None if remote else runner, each, options)
-    progress.begin("import", len(mine), "files")
-    made = (runner if remote else SerialRunner()).map(one, [(i, entries[i]) for i in mine], ahead=1)
-    for _ in made:
-        progress.advance(1)
-    progress.end()
-    about = {"unit": "files", "target": target, "command": command, "name": name, "paths": entries,
-             "overwrite": overwrite}  # fmt: skip
-    part = Part(
-        partition or Partition(1, 1), record["plan"], True, record["id"], "entry", Orientation.READ, {}, False,
-        tuple(Chunk(i, 1, {}) for i in mine), len(entries), (), about, {},
-    )  # fmt: skip
-    storage.put(part.key, part.to_bytes())
-    if partition is not None:
-        parts = [Dataset.open(place_of(target, i)) for i in mine]
-        return _report(parts, begun)
-    finalise(storage, joiners=JOINERS, runner=runner, memory=memory, progress=progress)
-    return _report([Dataset.open(target)], begun)
+    one = partial(_import_entry, kind, target, identity, None if remote else runner, each, options)
+    progress.begin("import", len(entries), "files")
+    try:
+        for _ in (runner if remote else SerialRunner()).map(one, list(entries.items()), ahead=1):
+            progress.advance(1)
+    finally:
+        progress.end()
 
 
 def place_of(target: str, index: int) -> str:
@@ -146,7 +155,7 @@ def place_of(target: str, index: int) -> str:
 
 def _import_entry(
     kind: str, target: str, identity: str, runner: Runner | None, memory: int | None, options: dict[str, Any],
-    item: tuple[int, list[str]],
+    item: tuple[int, Sequence[str]],
 ) -> int:
     """Import one entry, unless an earlier run has; on a worker."""
     index, paths = item
@@ -212,16 +221,6 @@ def is_joined(target: str, record: Mapping[str, Any]) -> bool:
         return False
     steps = Dataset.open(target).manifest.steps
     return any(step.get("parameters", {}).get("parts") == record["id"] for step in steps)
-
-
-def _report(datasets: Sequence[Dataset], begun: float) -> ImportReport:
-    records = sum(len(d) for d in datasets)
-    return ImportReport(
-        records=records, pairs=records // 2 if datasets and datasets[0].manifest.pairing == "interleaved" else 0,
-        bases=sum(int(c.cells["bases"].statistics.get("total", 0)) for d in datasets for c in d.chunks), bytes_in=0,
-        bytes_out=sum(d.manifest.stored_bytes for d in datasets), seconds=time.perf_counter() - begun,
-        digest=datasets[0].manifest.digest if len(datasets) == 1 else {},
-    )  # fmt: skip
 
 
 #: What finalises them.

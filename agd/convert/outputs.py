@@ -130,6 +130,22 @@ def compress_zstd(data: memoryview, level: int) -> bytes:
     return frame
 
 
+def check_level(name: str, kind: Compression, level: int | None) -> None:
+    """Refuse a level that the compression of a file has not.
+
+    Raises
+    ------
+    UsageError
+        With the levels that there are.
+    """
+    if level is None or level in _LEVELS[kind]:
+        return
+    if kind is Compression.NONE:
+        raise UsageError(f"{name}: is not compressed, and has no level", "end the name in .gz, or leave it out")
+    allowed = _LEVELS[kind]
+    raise UsageError(f"{name}: there is no level {level} of {kind}", f"give {allowed[0]} to {allowed[-1]}")
+
+
 def open_output(
     url: str | os.PathLike[str], *, level: int | None = None, compression: Compression | str | None = None,
     runner: Runner | None = None, **options: Any,
@@ -169,9 +185,5 @@ def open_output(
         except ValueError as error:
             choices = ", ".join(Compression)
             raise UsageError(f"unknown compression {compression!r}", f"choose one of {choices}") from error
-    if level is not None and level not in _LEVELS[kind]:
-        if kind is Compression.NONE:
-            raise UsageError(f"{name}: is not compressed, and has no level", "end the name in .gz, or leave it out")
-        allowed = _LEVELS[kind]
-        raise UsageError(f"{name}: there is no level {level} of {kind}", f"give {allowed[0]} to {allowed[-1]}")
+    check_level(name, kind, level)
     return OutputStream(open_sink(url, **options), kind, level, runner)

@@ -91,14 +91,20 @@ def compress(data: bytes, kind: Compression, level: int | None = None) -> bytes:
     if level is None:
         # A file by its suffix is written at the level of gzip.
         level = DEFAULT_LEVELS[Compression.GZIP if kind is Compression.BGZF else kind]
+    return _compress(data, kind, level)
+
+
+def _compress(data: bytes, kind: Compression, level: int) -> bytes:
     if kind is Compression.BGZF:
         return deflate_blocks(data, level)[0]
     return compress_zstd(memoryview(data), level) if kind is Compression.ZSTD else bz2.compress(data, level)
 
 
-def end_of(kind: Compression) -> bytes:
-    """What a file of this compression ends with."""
-    return EOF if kind is Compression.BGZF else b""
+def end_of(kind: Compression, *, empty: bool) -> bytes:
+    """What a file of this compression ends with; where it is ``empty``, that is a stream or frame of nothing."""
+    if kind is Compression.BGZF:
+        return EOF
+    return _compress(b"", kind, DEFAULT_LEVELS[kind]) if empty and kind is not Compression.NONE else b""
 
 
 def absolute(url: str) -> str:
@@ -149,10 +155,12 @@ def write_pieces(
     done = {c.first: c for c in runner.map(partial(_kept, storage), mine, on="io") if c.cells}
     rest = [chunk for chunk in mine if chunk.first not in done]
     progress.begin("export", sum(chunk.count for chunk in rest))
-    for chunk in runner.map(work, runner.map(fetch, rest, on="io", ahead=ahead), on="cpu", ahead=ahead):
-        done[chunk.first] = chunk
-        progress.advance(chunk.count)
-    progress.end()
+    try:
+        for chunk in runner.map(work, runner.map(fetch, rest, on="io", ahead=ahead), on="cpu", ahead=ahead):
+            done[chunk.first] = chunk
+            progress.advance(chunk.count)
+    finally:
+        progress.end()
     about = {"dataset": absolute(dataset.url), "generation": m.generation, **fields}
     part = Part(
         partition, record["plan"], True, m.id, _NAME, Orientation.READ, {_NAME: _SPEC}, False,
@@ -193,12 +201,14 @@ def pieces(joining: Joining) -> Iterator[Piece]:
     runner = local_runner(joining.runner)
     ahead = min(4, in_flight(runner, joining.memory, 3 * largest))
     joining.progress.begin("joining", sum(chunk.count for chunk in joining.chunks))
-    for piece, chunk in zip(
-        runner.map(load, joining.chunks, on="io", ahead=ahead), joining.chunks, strict=True
-    ):
-        yield piece
-        joining.progress.advance(chunk.count)
-    joining.progress.end()
+    try:
+        for piece, chunk in zip(
+            runner.map(load, joining.chunks, on="io", ahead=ahead), joining.chunks, strict=True
+        ):
+            yield piece
+            joining.progress.advance(chunk.count)
+    finally:
+        joining.progress.end()
 
 
 def source_of(joining: Joining) -> Dataset:

@@ -217,10 +217,6 @@ class Pump(Generic[A, B]):
             error, self._error = self._error, None
             raise error
 
-    def drain(self) -> None:
-        """Wait until everything that was put is out."""
-        self._finish()
-
     def close(self) -> None:
         """Finish the work; nothing may be put afterwards."""
         self._finish()

@@ -12,15 +12,16 @@ import numpy as np
 
 from agd import __version__
 from agd.batch import Alignments, AnyColumn, Batch, Column
+from agd.convert.importing import Importing, specs_of
 from agd.convert.inputs import describe_input, is_known
-from agd.convert.reports import ImportReport
+from agd.convert.reports import ImportReport, import_report
 from agd.convert.streams import InputStream, open_input
-from agd.draft import Draft, columns_of
+from agd.draft import Draft
 from agd.errors import InputError, KernelError
 from agd.kernels.records import RecordArrays
-from agd.manifest import Cell, Chunk, ColumnSpec
+from agd.manifest import Chunk
 from agd.ops.digest import Digest, digest_records
-from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
+from agd.run import SILENT, Progress, Runner, in_flight, runner_or_threads
 from agd.samheader import references_of, sort_order_of
 from agd.target import check_chunk_size
 from agd.types import Orientation, Reference
@@ -66,6 +67,8 @@ class Source:
         Read once, in order.
     decode : callable
         From a RawChunk to RecordArrays; runs on any thread.
+    bytes_in : callable
+        Its size in bytes as it is stored, asked for once all is read.
     """
 
     path: str
@@ -74,6 +77,7 @@ class Source:
     references: tuple[Reference, ...]
     chunks: Iterable[RawChunk]
     decode: Callable[[RawChunk], RecordArrays]
+    bytes_in: Callable[[], int]
 
 
 class RecordReader(Protocol):
@@ -108,9 +112,8 @@ def import_stream(
         As for :func:`agd.convert.bam_in.import_bam`.
     """
     check_chunk_size(chunk_records, chunk_bytes)
-    runner = runner or ThreadRunner()
     described = describe_input(path)
-    with open_input(path, runner) as stream:
+    with runner_or_threads(runner) as runner, open_input(path, runner) as stream:
         records = reader(path, stream)
         chunks = records.chunks(chunk_records, chunk_bytes)
         # Going by the first one: beside those at work another is read.
@@ -118,8 +121,9 @@ def import_stream(
         largest = sum(_raw_bytes(raw) for raw in head) + (1 << 20)
         ahead = in_flight(runner, memory, 5 * largest, fixed=3 * largest)
         source = Source(
-            path, kind, records.header, records.references, itertools.chain(head, chunks), records.decode
-        )
+            path, kind, records.header, records.references, itertools.chain(head, chunks), records.decode,
+            lambda: stream.bytes_in,
+        )  # fmt: skip
         plan = {
             "operation": f"import {kind}", "source": described, "chunk_records": chunk_records,
             "chunk_bytes": chunk_bytes, "codecs": dict(codecs or {}),
@@ -134,15 +138,6 @@ def _raw_bytes(raw: RawChunk) -> int:
     return sum(memoryview(part).nbytes for part in parts if not isinstance(part, int))
 
 
-def column_specs(codecs: Mapping[str, list[dict[str, Any]]] | None) -> dict[str, ColumnSpec]:
-    """Specs of the columns of imported alignments, with the codec chains that the user asked for."""
-    specs = columns_of(COLUMNS)
-    for name, chain in (codecs or {}).items():
-        if name in specs:
-            specs[name] = ColumnSpec(specs[name].type, chain, specs[name].key, specs[name].dtype)
-    return specs
-
-
 def header_references(path: str, text: str) -> tuple[Reference, ...]:
     """References of a header text; InputError if it is damaged."""
     try:
@@ -154,7 +149,7 @@ def header_references(path: str, text: str) -> tuple[Reference, ...]:
 def import_records(
     source: Source, output: str, *, plan: Mapping[str, Any], name: str | None = None,
     codecs: Mapping[str, list[dict[str, Any]]] | None = None, profile: str | None = None, overwrite: bool = False,
-    runner: Runner, ahead: int | None, progress: Progress = SILENT, command: str = "", bytes_in: int = 0,
+    runner: Runner, ahead: int | None, progress: Progress = SILENT, command: str = "",
 ) -> ImportReport:
     """Import records; nothing is visible before all of them are stored.
 
@@ -166,73 +161,41 @@ def import_records(
     others
         As for :func:`agd.convert.bam_in.import_bam`.
     """
-    start = time.perf_counter()
+    begun = time.perf_counter()
     # The first chunk is read before anything that is to be replaced is gone.
     rest = iter(source.chunks)
     head = list(itertools.islice(rest, 1))
     draft = Draft.create(
-        output, column_specs(codecs), plan, orientation=Orientation.SEQ, name=name, overwrite=overwrite,
+        output, specs_of(COLUMNS, codecs), plan, orientation=Orientation.SEQ, name=name, overwrite=overwrite,
         profile=profile, chosen=codecs or (),
     )  # fmt: skip
-
     files = {name: plan[name] for name in ("source", "reference") if plan.get(name)}
-    keep = all(map(is_known, files.values()))
+    step = {
+        "program": f"agd import {source.format}", "version": __version__, "command": command,
+        "parameters": dict(plan) | {name: about["path"] for name, about in files.items()},
+    }  # fmt: skip
 
-    def encode(column: str, first: int, count: int, values: AnyColumn) -> tuple[bytes | None, Cell]:
-        kept = draft.finished(column, first, count) if keep else None
-        return (None, kept) if kept is not None else draft.encode(column, first, values)
-
-    # What was read is let go of with the columns: only objects wait to be stored.
-    def work(raw: RawChunk) -> tuple[int, int, dict[str, tuple[bytes | None, Cell]], Digest]:
+    def load(raw: RawChunk) -> tuple[Batch, Digest]:
         try:
             records = source.decode(raw)
         except KernelError as error:
             place = raw.first + error.record + 1 if error.record >= 0 else -1
             raise InputError(source.path, error.reason, record=place) from error
-        columns = to_batch(raw.first, records).columns
-        cells = {name: encode(name, raw.first, raw.count, column) for name, column in columns.items()}
-        return raw.first, raw.count, cells, digest_records(records)
+        return to_batch(raw.first, records), digest_records(records)
 
-    def store(done: tuple[int, int, dict[str, tuple[bytes | None, Cell]], Digest]) -> tuple[Chunk, Digest]:
-        first, count, cells, digest = done
-        for column, (data, _) in cells.items():
-            if data is not None:
-                draft.store(column, first, data)
-        return Chunk(first, count, {column: cell for column, (_, cell) in cells.items()}), digest
-
-    chunks: list[Chunk] = []
-    total = Digest()
-    progress.begin("import", None, "records")
-    try:
-        # One chunk waits beside those at work; more of them only take memory, which costs time to get.
-        encoded = runner.map(work, itertools.chain(head, rest), on="cpu", ahead=min(ahead or 1, runner.workers + 1))
-        for chunk, digest in runner.map(store, encoded, on="io", ahead=ahead):
-            chunks.append(chunk)
-            total.add(digest)
-            progress.advance(chunk.count)
-        step = {
-            "program": f"agd import {source.format}", "version": __version__, "command": command,
-            "parameters": dict(plan) | {name: about["path"] for name, about in files.items()},
+    def fields(chunks: list[Chunk]) -> dict[str, Any]:
+        about = {"path": source.path, "format": source.format, "records": sum(chunk.count for chunk in chunks)}
+        return {
+            "names": "sam", "pairing": "single", "sort_order": sort_order_of(source.header), "header": source.header,
+            "references": source.references, "steps": (step,), "sources": (about,),
         }  # fmt: skip
-        dataset = draft.commit(
-            chunks, names="sam", pairing="single", sort_order=sort_order_of(source.header), header=source.header,
-            references=source.references, steps=(step,),
-            sources=({"path": source.path, "format": source.format, "records": sum(c.count for c in chunks)},),
-            digest=total.to_json(),
-        )  # fmt: skip
-    except BaseException as error:
-        draft.failed(error)
-        raise
-    finally:
-        progress.end()
-    return ImportReport(
-        records=len(dataset), pairs=0, bases=_bases(chunks), bytes_in=bytes_in, bytes_out=dataset.manifest.stored_bytes,
-        seconds=time.perf_counter() - start, digest=total.to_json(),
-    )  # fmt: skip
 
-
-def _bases(chunks: Iterable[Chunk]) -> int:
-    return sum(int(chunk.cells["bases"].statistics.get("total", 0)) for chunk in chunks)
+    # One chunk waits beside those at work; more of them only take memory, which costs time to get.
+    at_work = min(ahead or 1, runner.workers + 1)
+    dataset = Importing(draft, load, keep=all(map(is_known, files.values()))).run(
+        itertools.chain(head, rest), fields, runner=runner, ahead=(at_work, ahead), progress=progress, unit="records"
+    )
+    return import_report([dataset], source.bytes_in(), begun)
 
 
 def to_batch(first: int, records: RecordArrays) -> Batch:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from agd.dataset import Dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +20,11 @@ class ImportReport:
         Records of the dataset.
     pairs : int
         Pairs of reads among them (0 for single reads).
+    chunks : int
     bases : int
     bytes_in : int
-        Size of the inputs as they are stored; the decompressed size where a stream has none.
+        Size of the inputs as they are stored; the decompressed size where a stream has none. Of a list of files, as far
+        as their stores tell it.
     bytes_out : int
         Size of the objects of the dataset.
     seconds : float
@@ -30,6 +35,7 @@ class ImportReport:
 
     records: int
     pairs: int
+    chunks: int
     bases: int
     bytes_in: int
     bytes_out: int
@@ -39,6 +45,25 @@ class ImportReport:
     def to_json(self) -> dict[str, Any]:
         """The report as JSON."""
         return asdict(self)
+
+
+def import_report(datasets: Sequence[Dataset], bytes_in: int, begun: float) -> ImportReport:
+    """Report of an import that has made datasets.
+
+    Parameters
+    ----------
+    bytes_in : int
+    begun : float
+        Reading of :func:`time.perf_counter` at its beginning.
+    """
+    records = sum(map(len, datasets))
+    chunks = [chunk for dataset in datasets for chunk in dataset.chunks]
+    return ImportReport(
+        records=records, pairs=records // 2 if datasets and datasets[0].manifest.pairing == "interleaved" else 0,
+        chunks=len(chunks), bases=sum(int(c.cells["bases"].statistics.get("total", 0)) for c in chunks),
+        bytes_in=bytes_in, bytes_out=sum(dataset.manifest.stored_bytes for dataset in datasets),
+        seconds=time.perf_counter() - begun, digest=datasets[0].manifest.digest if len(datasets) == 1 else {},
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from agd.codecs import Context, needed_columns
 from agd.codecs.profile import PROFILES, Config, candidates
 from agd.convert.against import open_records
 from agd.convert.fastq_batches import FastqBatches, assemble
-from agd.convert.inputs import kind_of
+from agd.convert.kinds import kind_of
 from agd.convert.records import to_batch
 from agd.convert.renew import Renewal, obstacle
 from agd.dataset import Dataset
@@ -23,7 +23,7 @@ from agd.errors import AgdError, InputError
 from agd.kernels.ragged import concat_batches
 from agd.manifest import Cell, Chunk, Manifest
 from agd.ops.repair import RepairReport, damaged_cells, repair_manifest
-from agd.run import Runner, ThreadRunner
+from agd.run import Runner, runner_or_threads
 from agd.samheader import references_of
 from agd.storage import open_storage
 from agd.types import Orientation
@@ -60,7 +60,13 @@ def repair(
     dry_run : bool
         Write nothing.
     """
-    runner = runner or ThreadRunner()
+    with runner_or_threads(runner) as runner:
+        return _repair(url, sources, reference, dry_run, runner, command)
+
+
+def _repair(
+    url: str, sources: Sequence[str], reference: str | None, dry_run: bool, runner: Runner, command: str
+) -> RepairReport:
     storage = open_storage(url)
     header = None
     if sources and _has_records(sources[0]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,8 @@ from agd import kernels
 from agd.batch import U8, Batch, Column
 from agd.convert.header import output_header
 from agd.convert.inflate import Compression
-from agd.convert.outputs import open_output
+from agd.convert.kinds import check_output_name
+from agd.convert.outputs import check_level, open_output
 from agd.convert.pieces import (
     SUFFIX,
     Piece,
@@ -38,7 +39,7 @@ from agd.ops.lines import to_lines, to_records
 from agd.ops.partition import Joining, Partition
 from agd.ops.scan import chunk_bytes, line_columns, scan
 from agd.ops.select import Selection
-from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight, local_runner
+from agd.run import SILENT, Progress, Runner, in_flight, local_runner, runner_or_threads
 from agd.storage import open_storage
 
 OPERATION = "export sam"
@@ -81,6 +82,11 @@ def export_sam(
     ExportReport
         How many records, and how many bytes.
 
+    Raises
+    ------
+    UsageError
+        The output is named like BAM, CRAM or FASTQ, there is no such level, or a selection is to be written in parts.
+
     Examples
     --------
     >>> ds = agd.open("sorted.agd")
@@ -88,58 +94,103 @@ def export_sam(
     >>> print(open("first.sam").read().split())
     ['chr1', '60', '150M']
     """
-    start = time.perf_counter()
-    runner = runner or ThreadRunner()
-    ahead = in_flight(runner, memory, 5 * chunk_bytes(dataset))
-    if head is not None:
-        ahead = 1
+    begun = time.perf_counter()
+    check_output_name(output, "sam")
+    check_level(output, compression_of(output), level)
     whole = head is None and fields is None and records and (selection is None or selection.everything)
-    manifest = dataset.manifest
-    if partition is not None or local_runner(runner) is not runner:
-        if not whole or not header:
-            raise UsageError("a selection is exported by one process", "leave --partition or --cluster out")
-        top = output_header(dataset, program, command)
-        return _in_parts(dataset, output, level, top, partition, runner, memory, progress)
-    names = _reference_names(dataset)
-
-    def encode(lines: Batch) -> tuple[int, int, Any, Digest]:
-        if head is not None and len(lines) > head:
-            lines = take_batch(lines, np.arange(head))
-        arrays = to_records(lines, manifest.names)
-        text = _text(arrays, names)
-        shown = text if fields is None else cut_fields(text, fields)
-        return len(lines), len(arrays.bases), shown, digest_records(arrays) if whole else Digest()
-
-    total = size = bases = 0
-    digest, checked = Digest(), ""
-    progress.begin("export", len(dataset))
-    try:
-        with open_output(output, level=level) as out:
-            if header:
-                text = output_header(dataset, program, command).encode("utf-8", "surrogateescape")
+    with runner_or_threads(runner) as runner:
+        if partition is not None or local_runner(runner) is not runner:
+            if not whole or not header:
+                raise UsageError("a selection is exported by one process", "leave --partition or --cluster out")
+            top = output_header(dataset, program, command)
+            return _in_parts(dataset, output, level, top, partition, runner, memory, progress)
+        stream = _SamStream(
+            dataset, header=output_header(dataset, program, command) if header else "",
+            head=head if records else 0, selection=selection, fields=fields, whole=whole, runner=runner, memory=memory,
+            progress=progress,
+        )  # fmt: skip
+        with open_output(output, level=level, runner=runner) as out:
+            for text in stream:
                 out.write(text)
-                size += len(text)
-            if records and head != 0:
-                columns = None if fields is None else columns_for(fields)
-                for count, amount, data, part in scan(
-                    dataset, encode, runner=runner, ahead=ahead, columns=columns, selection=selection
-                ):
-                    if head is not None and total + count > head:
-                        count = head - total
-                        data = _first_lines(data, count)
-                    out.write(data)
-                    total += count
-                    size += len(data)
-                    bases += amount
-                    digest.add(part)
-                    progress.advance(count)
-                    if head is not None and total >= head:
-                        break
-            if whole:
-                checked = "verified" if check_digest(dataset, digest) else "none"
-    finally:
-        progress.end()
-    return ExportReport(total, {output: total}, bases, size, time.perf_counter() - start, digest=checked)
+    return ExportReport(
+        stream.records, {output: stream.records}, stream.bases, stream.size, time.perf_counter() - begun,
+        digest=stream.digest,
+    )  # fmt: skip
+
+
+class _SamStream:
+    """The text of a SAM file, made while it is iterated, once.
+
+    Parameters
+    ----------
+    header : str
+        "" for none.
+    head : int or None
+        Most records.
+    whole : bool
+        All of every record is wanted: the digest is taken.
+
+    Attributes
+    ----------
+    records, bases, size : int
+        Handed out so far; ``size`` in bytes. ``bases`` are those that were read.
+    digest : str
+        As in :class:`agd.convert.reports.ExportReport`, at the end.
+    """
+
+    def __init__(
+        self, dataset: Dataset, *, header: str, head: int | None, selection: Selection | None,
+        fields: Sequence[str] | None, whole: bool, runner: Runner, memory: int | None, progress: Progress,
+    ) -> None:
+        self.records = self.bases = self.size = 0
+        self.digest = ""
+        self._dataset = dataset
+        self._header = header.encode("utf-8", "surrogateescape")
+        self._head = head
+        self._selection = selection
+        self._fields = fields
+        self._whole = whole
+        self._runner = runner
+        self._ahead = in_flight(runner, memory, 5 * chunk_bytes(dataset)) if head is None else 1
+        self._progress = progress
+        self._names = _reference_names(dataset)
+
+    def __iter__(self) -> Iterator[bytes | U8]:
+        digest = Digest()
+        self._progress.begin("export", len(self._dataset))
+        try:
+            self.size += len(self._header)
+            yield self._header
+            columns = None if self._fields is None else columns_for(self._fields)
+            parts = scan(
+                self._dataset, self._encode, runner=self._runner, ahead=self._ahead, columns=columns,
+                selection=self._selection,
+            ) if self._head != 0 else ()  # fmt: skip
+            for count, bases, text, part in parts:
+                if self._head is not None and self.records + count > self._head:
+                    count = self._head - self.records
+                    text = _first_lines(text, count)
+                self.records += count
+                self.bases += bases
+                self.size += len(text)
+                digest.add(part)
+                yield text
+                self._progress.advance(count)
+                if self.records == self._head:
+                    return
+            if self._whole:
+                self.digest = "verified" if check_digest(self._dataset, digest) else "none"
+        finally:
+            self._progress.end()
+
+    def _encode(self, lines: Batch) -> tuple[int, int, U8, Digest]:
+        """On a worker: number of records and of bases, text, digest."""
+        if self._head is not None and len(lines) > self._head:
+            lines = take_batch(lines, np.arange(self._head))
+        arrays = to_records(lines, self._dataset.manifest.names)
+        text = _text(arrays, self._names)
+        shown = text if self._fields is None else cut_fields(text, self._fields)
+        return len(lines), len(arrays.bases), shown, digest_records(arrays) if self._whole else Digest()
 
 
 def _reference_names(dataset: Dataset) -> Column:
@@ -188,11 +239,14 @@ def join_sam(joining: Joining) -> None:
     (output,), level = first.plan["outputs"], first.plan["level"]
     kind = compression_of(output)
     with open_output(output, compression="none") as out:
-        out.write(compress(first.fields["header"].encode("utf-8", "surrogateescape"), kind, level))
+        head = compress(first.fields["header"].encode("utf-8", "surrogateescape"), kind, level)
+        out.write(head)
+        size = len(head)
         for piece in pieces(joining):
             out.write(piece.files[0])
+            size += len(piece.files[0])
             digest.add(piece.digest)
-        out.write(end_of(kind))
+        out.write(end_of(kind, empty=not size))
         check_digest(source_of(joining), digest)
 
 
@@ -203,4 +257,5 @@ def _first_lines(text: Any, count: int) -> Any:
 
 def count_records(dataset: Dataset, selection: Selection, *, runner: Runner | None = None) -> int:
     """Number of wanted records; reads only the columns that the conditions ask for."""
-    return sum(scan(dataset, len, runner=runner or ThreadRunner(), columns=[], selection=selection))
+    with runner_or_threads(runner) as runner:
+        return sum(scan(dataset, len, runner=runner, columns=[], selection=selection))

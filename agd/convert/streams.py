@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agd.batch import U8
-from agd.convert.bgzf import BlockTable, inflate_bgzf
+from agd.convert.bgzf import Ending, inflate_bgzf
 from agd.convert.inflate import Compression, Feed, detect, inflate
 from agd.convert.outputs import OutputStream, open_output
 from agd.convert.pump import ReadAhead
@@ -32,8 +32,6 @@ class InputStream:
         Told by the content.
     stored_size : int or None
         Bytes of the file as it is stored, if known.
-    table : BlockTable
-        Of a BGZF file: the blocks read so far; else empty.
     offset : int
         Decompressed bytes handed out so far.
     """
@@ -41,7 +39,7 @@ class InputStream:
     def __init__(self, source: Source, runner: Runner | None, require_eof: bool | None) -> None:
         self.name = source.name
         self.stored_size = source.size
-        self.table = BlockTable()
+        self._ending = Ending()
         self.offset = 0
         self._source = source
         self._feed = Feed(source)
@@ -55,13 +53,13 @@ class InputStream:
 
     def _open_blocks(self, runner: Runner | None, require_eof: bool | None) -> Iterator[bytes | memoryview]:
         if self.compression is Compression.BGZF:
-            return inflate_bgzf(self._feed, runner or SerialRunner(), self.table, require_eof)
+            return inflate_bgzf(self._feed, runner or SerialRunner(), self._ending, require_eof)
         return inflate(self._feed, self.compression)
 
     @property
-    def stored_offset(self) -> int:
-        """Bytes of the stored file that were read so far, for progress; somewhat ahead of :attr:`offset`."""
-        return self._feed.offset
+    def bytes_in(self) -> int:
+        """Bytes of the file as it is stored; the decompressed ones handed out so far where that is not known."""
+        return self.offset if self.stored_size is None else self.stored_size
 
     def _advance(self) -> bool:
         """Make the current block one that has bytes; False at the end."""
@@ -83,8 +81,8 @@ class InputStream:
         return True
 
     def _warn_without_marker(self) -> None:
-        if self.table.has_eof_marker is False:
-            self.table.has_eof_marker = None
+        if self._ending.has_marker is False:
+            self._ending.has_marker = None
             warnings.warn(
                 f"{self.name}: no BGZF end-of-file marker: the file may be cut short (some programs that write FASTQ "
                 "leave the marker out)",

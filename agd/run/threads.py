@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from agd.run.runner import A, B, Stage, available_cpus
+from agd.run.runner import A, B, Runner, Stage, available_cpus
 from agd.run.serial import serial_map
 
 #: Stages of the items that the current thread is in the middle of, outermost first.
@@ -70,6 +71,16 @@ class ThreadRunner:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def runner_or_threads(runner: Runner | None) -> Iterator[Runner]:
+    """The runner that a caller has given, or threads for all processors, which end with the block."""
+    if runner is not None:
+        yield runner
+        return
+    with ThreadRunner() as own:
+        yield own
 
 
 def bounded_map(

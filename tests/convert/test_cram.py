@@ -14,7 +14,7 @@ from agd.convert.bam_out import export_bam
 from agd.convert.cram import export_cram, import_cram
 from agd.convert.sam_in import import_sam
 from agd.dataset import Dataset
-from agd.errors import AgdError, InputError, UsageError, VerificationError
+from agd.errors import AgdError, InputError, StorageError, UsageError, VerificationError
 from agd.ops.sort import sort
 from tests.support.samtools import samtools
 
@@ -121,6 +121,30 @@ def test_a_failed_export_leaves_nothing(small: Path, tmp_path: Path) -> None:
     changed = Dataset(ds.storage, ds.manifest.next(digest=wrong))
     with pytest.raises(VerificationError):
         export_cram(changed, str(tmp_path / "o.cram"), reference=str(tmp_path / "moved.fa"))
+    assert not (tmp_path / "o.cram").exists()
+
+
+def test_file_urls(small: Path, tmp_path: Path) -> None:
+    reference = f"file://{tmp_path}/moved.fa"
+    report = import_cram(f"file://{small}", str(tmp_path / "a.agd"), reference=reference)
+    assert report.bytes_in == small.stat().st_size
+    sort(Dataset.open(str(tmp_path / "a.agd")), str(tmp_path / "sorted.agd"))
+    output = f"file://{tmp_path}/o.cram"
+    done = export_cram(Dataset.open(str(tmp_path / "sorted.agd")), output, reference=reference)
+    assert done.index == f"{output}.crai"
+    assert (tmp_path / "o.cram.crai").exists()
+    found = pysam.samtools.view("-T", str(tmp_path / "moved.fa"), str(tmp_path / "o.cram"), "c:1-9")
+    assert str(found).split("\t")[:4] == ["r1", "0", "c", "1"]
+    with pytest.raises(InputError, match="no such file"):
+        import_cram(f"file://{tmp_path}/none.cram", str(tmp_path / "b.agd"))
+
+
+def test_a_failed_writer_is_explained(small: Path, tmp_path: Path) -> None:
+    ds = Dataset.open(str(tmp_path / "s.agd"))
+    (tmp_path / "other.fa").write_text("no FASTA\n")
+    with pytest.raises(StorageError, match="writing CRAM failed") as caught:
+        export_cram(ds, str(tmp_path / "o.cram"), reference=str(tmp_path / "other.fa"))
+    assert "truncated" not in caught.value.remedy
     assert not (tmp_path / "o.cram").exists()
 
 

@@ -84,6 +84,16 @@ def test_csi_when_asked_for(source: str, dataset: str, tmp_path: Path) -> None:
     assert pysam.samtools.view(str(tmp_path / "o.bam"), place) == pysam.samtools.view(source, place)
 
 
+def test_csi_without_an_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "s.sam").write_text("@SQ\tSN:c\tLN:99\nr\t0\tc\t5\t9\t4M\t*\t0\t0\tACGT\t*\n")
+    import_sam(str(tmp_path / "s.sam"), str(tmp_path / "s.agd"))
+    words = ["export", "bam", str(tmp_path / "s.agd"), "-o", str(tmp_path / "o.bam"), "--csi"]
+    assert run([*words, "--no-index"]) == 2
+    assert "CSI is a kind of index" in capsys.readouterr().err
+    assert run(words) == 2
+    assert "only a file in coordinate order can be indexed" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["bam", "sam", "cram"])
 def test_what_is_said_of_the_digest(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "s.sam").write_text("@SQ\tSN:c\tLN:99\nr\t0\tc\t5\t9\t4M\t*\t0\t0\tACGT\t*\n")

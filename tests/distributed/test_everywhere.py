@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -288,6 +289,46 @@ def test_export_sam_in_parts(inputs: Path, tmp_path: Path, suffix: str) -> None:
     assert len(list(tmp_path.iterdir())) == 2
     with pytest.raises(UsageError, match="a selection"):
         agd.export_sam(dataset, out, selection=Selection(min_mapq=3), partition=Partition(1, 2))
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst", ".bz2"])
+def test_nothing_is_exported_in_parts(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "e.fq").touch()
+    agd.import_fastq(str(tmp_path / "e.fq"), output=str(tmp_path / "e.agd"))
+    out = str(tmp_path / f"o.fq{suffix}")
+    agd.export_fastq(agd.open(str(tmp_path / "e.agd")), out, partition=Partition(1, 1))
+    finalise_url(out)
+    agd.export_fastq(agd.open(str(tmp_path / "e.agd")), str(tmp_path / f"one.fq{suffix}"))
+    for path in (out, str(tmp_path / f"one.fq{suffix}")):
+        assert (Path(path).stat().st_size > 0) == bool(suffix)
+        with open_input(path) as stream:
+            assert not stream.read()
+
+
+@pytest.mark.parametrize("parts", [None, Partition(1, 1)])
+@pytest.mark.parametrize(("name", "level"), [("o.sam", 3), ("o.sam.gz", 22), ("o.sam.bz2", 0), ("o.sam.zst", 0)])
+def test_levels_that_there_are_not(
+    inputs: Path, tmp_path: Path, name: str, level: int, parts: Partition | None
+) -> None:
+    dataset = agd.open(str(inputs / "marked.agd"))
+    with pytest.raises(UsageError, match=r"is not compressed|there is no level"):
+        agd.export_sam(dataset, str(tmp_path / name), level=level, partition=parts)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("parts", [None, Partition(1, 1)])
+@pytest.mark.parametrize("suffix", ["sam", "sam.gz", "bam", "cram", "fastq", "FQ.gz"])
+def test_names_of_another_kind(inputs: Path, tmp_path: Path, suffix: str, parts: Partition | None) -> None:
+    dataset, out = agd.open(str(inputs / "sorted.agd")), str(tmp_path / f"o.{suffix}")
+    exports = {"sam": agd.export_sam, "bam": agd.export_bam, "fastq": agd.export_fastq}
+    if parts is None:
+        exports["cram"] = functools.partial(agd.export_cram, embed=True)
+    for kind, export in exports.items():
+        if kind == suffix.lower().replace("fq", "fastq").removesuffix(".gz"):
+            continue
+        with pytest.raises(UsageError, match=f"would be {kind.upper()}"):
+            export(dataset, out, **({} if parts is None else {"partition": parts}))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst", ".bz2"])
