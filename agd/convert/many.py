@@ -133,8 +133,8 @@ def import_many(
 
 
 def _import_entries(
-    kind: str, target: str, identity: str, entries: Mapping[int, Sequence[str]], options: dict[str, Any], runner: Runner,
-    memory: int | None, progress: Progress,
+    kind: str, target: str, identity: str, entries: Mapping[int, Sequence[str]], options: dict[str, Any],
+    runner: Runner, memory: int | None, progress: Progress,
 ) -> None:
     """Import some entries of the list, by their numbers."""
     remote = local_runner(runner) is not runner
