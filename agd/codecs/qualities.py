@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import os
 import struct
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from agd import kernels
 from agd.batch import I64, U8, U32, AnyColumn, Column
 from agd.codecs.base import Kind, register
 from agd.errors import CodecError, KernelError
+from agd.processors import threads_here
 
 #: Values that are coded with one model: each slice starts anew, and slices are coded side by side.
 SLICE_VALUES = 6 << 20
@@ -241,9 +241,10 @@ def _choose(column: Column, lengths: U8, longest: int) -> Settings:
 
 
 def _side_by_side(run: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """The list of results, from several threads if there are several items."""
+    """The list of results, from several threads if there are several items and processors for them."""
     items = list(items)
-    if len(items) == 1:
-        return [run(items[0])]
-    with ThreadPoolExecutor(min(len(items), os.cpu_count() or 1)) as pool:
+    threads = min(len(items), threads_here())
+    if threads <= 1:
+        return [run(item) for item in items]
+    with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(run, items))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,8 @@ class Pool:
         self._free: list[U8] = []
         self._kept = 0
         self._lent: dict[int, Any] = {}
-        # Arrays may go while the lock is held by the same thread.
-        self._lock = threading.RLock()
+        self._back: deque[U8] = deque()
+        self._lock = threading.Lock()
 
     def empty(self, size: int) -> U8:
         """Array of bytes that are whatever they are, as ``numpy.empty`` gives them."""
@@ -37,34 +38,44 @@ class Pool:
         # Views of an array name as their base the first that owns no memory: this one, never the block.
         array = np.frombuffer(block.data, np.uint8, size)
         key = id(array)
-        with self._lock:
-            self._lent[key] = weakref.ref(array, lambda _: self._give(key, block))
+        self._lent[key] = weakref.ref(array, lambda _: self._give(key, block))
         return array
 
     def _take(self, size: int) -> U8:
         with self._lock:
             fitting = [i for i, block in enumerate(self._free) if size <= len(block) <= 2 * size]
-            if fitting:
-                block = self._free.pop(min(fitting, key=lambda i: len(self._free[i])))
-                self._kept -= len(block)
-                return block
+            found = self._free.pop(min(fitting, key=lambda i: len(self._free[i]))) if fitting else None
+            self._kept -= 0 if found is None else len(found)
+        self._settle()
         # A little more than is asked for: the next one may need it.
-        return np.empty(size + size // 16, np.uint8)
+        return np.empty(size + size // 16, np.uint8) if found is None else found
 
     def _give(self, key: int, block: U8) -> None:
-        with self._lock:
-            self._lent.pop(key, None)
-            self._free.append(block)
-            self._kept += len(block)
-            while self._kept > self._most:
-                self._kept -= len(self._free.pop(0))
+        """Runs wherever an array goes, in the middle of anything: maybe in the thread that holds the lock."""
+        self._lent.pop(key, None)
+        self._back.append(block)
+        self._settle()
 
+    def _settle(self) -> None:
+        """Keep the blocks that came back; while the lock is held they wait for its holder, who settles afterwards."""
+        while self._back and self._lock.acquire(blocking=False):
+            try:
+                while self._back:
+                    block = self._back.popleft()
+                    self._free.append(block)
+                    self._kept += len(block)
+                while self._kept > self._most:
+                    self._kept -= len(self._free.pop(0))
+            finally:
+                self._lock.release()
 
     def clear(self) -> None:
         """Keep nothing."""
+        self._settle()
         with self._lock:
             self._free.clear()
             self._kept = 0
+        self._settle()
 
 
 _pool = Pool()

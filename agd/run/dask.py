@@ -16,6 +16,7 @@ from typing import Any, cast
 import cloudpickle
 
 from agd.errors import AgdError, UsageError
+from agd.processors import sharing
 from agd.run.chain import Chain, ChainRunner, apply
 from agd.run.memory import default_memory
 from agd.run.threads import ThreadRunner, bounded_map
@@ -166,5 +167,5 @@ def run_functions(key: str, item: Any) -> Any:
             slots, functions = cloudpickle.loads(_blobs[key])
             _loaded[key] = threading.Semaphore(slots), functions
         semaphore, functions = _loaded[key]
-    with semaphore:
+    with semaphore, sharing(lambda: 1):
         return apply(functions, item)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
@@ -53,18 +52,6 @@ class Runner(Protocol):
     def close(self) -> None:
         """Stop the workers. The runner cannot be used afterwards."""
         ...
-
-
-def available_cpus() -> int:
-    """Processors that this process may use (affinity and cgroup quota), at least 1."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = open("/sys/fs/cgroup/cpu.max").read().split()  # noqa: SIM115
-        if quota != "max":
-            cpus = min(cpus, max(1, round(int(quota) / int(period))))
-    except (OSError, ValueError):
-        pass
-    return max(1, cpus)
 
 
 def local_runner(runner: Runner) -> Runner:

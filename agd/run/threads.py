@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from agd.run.runner import A, B, Runner, Stage, available_cpus
+from agd.processors import available_cpus, sharing
+from agd.run.runner import A, B, Runner, Stage
 from agd.run.serial import serial_map
 
 #: Stages of the items that the current thread is in the middle of, outermost first.
@@ -31,6 +32,7 @@ class ThreadRunner:
         self._io_workers = io_workers
         self._pools: dict[str, ThreadPoolExecutor] = {}
         self._lock = threading.Lock()
+        self._computing = 0
 
     def _pool(self, on: Stage) -> ThreadPoolExecutor:
         with self._lock:
@@ -53,13 +55,25 @@ class ThreadRunner:
 
         def run(item: A) -> B:
             _inside.stages = (*outer, on)
+            self._count(on, 1)
             try:
-                return fn(item)
+                with sharing(self._share):
+                    return fn(item)
             finally:
+                self._count(on, -1)
                 _inside.stages = ()
 
         size = self.workers if on == "cpu" else self._io_workers
         yield from bounded_map(self._pool(on).submit, run, items, max(1, ahead or 2 * size), ordered)
+
+    def _count(self, on: Stage, change: int) -> None:
+        if on == "cpu":
+            with self._lock:
+                self._computing += change
+
+    def _share(self) -> int:
+        """Processors for each of the items that compute: those of workers that have no item are shared out."""
+        return self.workers // max(1, self._computing)
 
     def close(self) -> None:
         """Stop the threads; items that have not begun are dropped."""

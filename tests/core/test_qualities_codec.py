@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from agd.batch import Column
 from agd.codecs import Chain, Fqz, Rans, qualities
 from agd.codecs.qualities import code_lengths
 from agd.errors import CodecError
+from agd.processors import sharing
 from tests.kernels.test_quality_model import qualities as records
 from tests.support.columns import TEXT, assert_equal
 
@@ -24,6 +26,27 @@ def test_any_text_survives_in_any_number_of_slices(column: Column, values: int) 
         patch.setattr(qualities, "SLICE_VALUES", values)
         payload = Fqz().encode(column)
     assert_equal(Fqz().decode(memoryview(payload), len(column), column.lengths), column.compact())
+
+
+@pytest.mark.parametrize(("processors", "threads"), [(1, []), (3, [3, 3]), (100, [5, 5])])
+def test_slices_take_no_more_threads_than_there_are(
+    processors: int, threads: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, size: int) -> None:
+            made.append(size)
+            super().__init__(size)
+
+    monkeypatch.setattr(qualities, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(qualities, "SLICE_VALUES", 100)
+    column = Column.from_list([b"I" * 25, b"#FF:" * 5, b"", b"FFFFF"] * 10)
+    with sharing(lambda: processors):
+        payload = Fqz().encode(column)
+        assert_equal(Fqz().decode(memoryview(payload), len(column), column.lengths), column)
+    assert made == threads
+    assert payload == Fqz().encode(column)
 
 
 @given(records(), st.integers(0, 2**32))

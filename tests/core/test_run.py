@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agd.errors import UsageError
+from agd.processors import threads_here
 from agd.run import Runner, SerialRunner, ThreadRunner, available_cpus, items_in_flight
 from agd.run.memory import BASE, available_memory, default_memory
 from agd.run.runner import Stage
@@ -303,6 +304,23 @@ def test_a_closed_runner_says_so() -> None:
     runner.close()
     with pytest.raises(RuntimeError):
         list(runner.map(str, range(2)))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 6])
+def test_items_share_the_processors_of_their_runner(workers: int) -> None:
+    together = threading.Barrier(workers)
+
+    def among_others(_: int) -> int:
+        together.wait(PATIENCE)
+        found = threads_here()
+        together.wait(PATIENCE)
+        return found
+
+    with ThreadRunner(workers) as runner:
+        assert list(runner.map(lambda _: threads_here(), range(5), ahead=1)) == [workers] * 5
+        assert list(runner.map(among_others, range(workers))) == [1] * workers
+        assert list(runner.map(lambda _: next(runner.map(lambda _: threads_here(), [0])), [0])) == [workers]
+    assert threads_here() == available_cpus()
 
 
 def test_cpus_and_memory_are_sane() -> None:

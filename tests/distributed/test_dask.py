@@ -19,6 +19,7 @@ import agd
 from agd.aligners.align import align
 from agd.dataset import Dataset
 from agd.errors import InputError, UsageError
+from agd.processors import threads_here
 from agd.run import SerialRunner, local_runner
 from agd.run.dask import DaskRunner, WorkerLostError
 from agd.storage import open_storage
@@ -60,6 +61,10 @@ def test_law_of_maps(runner: DaskRunner) -> None:
     assert list(runner.map(lambda x: x * x, range(20))) == [x * x for x in range(20)]
     assert sorted(runner.map(lambda x: x * x, range(20), ordered=False)) == [x * x for x in range(20)]
     assert list(runner.map(str, [])) == []
+
+
+def test_a_task_has_one_processor(runner: DaskRunner) -> None:
+    assert set(runner.map(lambda _: threads_here(), range(4))) == {1}
 
 
 def test_chained_maps_are_one_task_and_read_lazily(runner: DaskRunner) -> None:

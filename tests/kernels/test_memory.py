@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import pickle
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
@@ -80,6 +82,36 @@ def test_arrays_that_leave_the_process_are_copies() -> None:
     del array
     pool.empty(300)[:] = 9
     assert (copy == 3).all()
+
+
+class Interrupted(list):  # type: ignore[type-arg]
+    """A list of blocks in the middle of whose search an array goes, as one that the collector of garbage finds."""
+
+    def __init__(self, blocks: list[Any], held: list[Any]) -> None:
+        super().__init__(blocks)
+        self.held = held
+
+    def __iter__(self) -> Iterator[Any]:
+        for block in super().__iter__():
+            self.held.clear()
+            yield block
+
+
+def test_arrays_that_go_while_one_is_looked_for() -> None:
+    pool = Pool(smallest=1, kept=3200)
+    held = [pool.empty(2000)]
+    arrays = [pool.empty(size) for size in (150, 450, 1800)]
+    large = address(arrays[-1])
+    del arrays[:]
+    pool._free = Interrupted(pool._free, held)
+    found = pool.empty(1700)
+    assert address(found) == large
+    assert not held
+    assert sum(map(len, pool._free)) == pool._kept
+    del found
+    assert sum(map(len, pool._free)) == pool._kept <= 3200
+    assert not pool._lent
+    assert not pool._back
 
 
 def test_threads_are_never_given_the_same() -> None:

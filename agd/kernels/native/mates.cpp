@@ -1,13 +1,9 @@
 // What the records of a pair say of each other: put back from the links between them (spec/codecs/alignments.md).
 #include "difference.hpp"
+#include "records.hpp"
 
 namespace agd {
 namespace {
-
-constexpr uint16_t mate_flag(uint16_t f) {
-    return (uint16_t)((f & 0xff03) | (f & 0x04) << 1 | (f & 0x08) >> 1 | (f & 0x10) << 1 | (f & 0x20) >> 1 |
-                      (f & 0x40) << 1 | (f & 0x80) >> 1);
-}
 
 // Index of the mate of every record, or -1, from the links of the records that no link leads to.
 int64_t expand_links(In<uint32_t> stored, Out<int32_t> mates) {

@@ -25,6 +25,12 @@ namespace flags {
 constexpr uint16_t unmapped = 0x4, reverse = 0x10, qc_fail = 0x200;
 }
 
+// The flags that the mate of a primary alignment has: what is said of itself and of its mate exchanged.
+constexpr uint16_t mate_flag(uint16_t f) {
+    return (uint16_t)((f & 0xff03) | (f & 0x04) << 1 | (f & 0x08) >> 1 | (f & 0x10) << 1 | (f & 0x20) >> 1 |
+                      (f & 0x40) << 1 | (f & 0x80) >> 1);
+}
+
 constexpr char cigar_letters[] = "MIDNSHP=X";
 constexpr uint32_t cigar_codes = 9;
 // Bit `code` is set for the operations that consume the read and the reference.

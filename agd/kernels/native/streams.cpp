@@ -16,11 +16,6 @@ constexpr uint16_t PAIRED = 0x1, NOT_PRIMARY = 0x900;
 // Reads that wait for a mate with the same four coordinates are looked through this far.
 constexpr int MOST_WAITING = 16;
 
-constexpr uint16_t mate_flag(uint16_t f) {
-    return (uint16_t)((f & 0xff03) | (f & 0x04) << 1 | (f & 0x08) >> 1 | (f & 0x10) << 1 | (f & 0x20) >> 1 |
-                      (f & 0x40) << 1 | (f & 0x80) >> 1);
-}
-
 struct Place {
     int32_t reference, mate_reference;
     int64_t position, mate_position;
