@@ -176,20 +176,8 @@ def _pack_table(frequencies: U16) -> bytes:
 
 
 def _unpack_table(stream: U8, rows: int, span: int) -> U16:
-    raw = _read(stream, rows * span * 3, False)
-    size = -(-rows * span // 8)
-    if len(raw) < size:
-        raise CodecError("rans", "table", "ends early")
-    present = np.unpackbits(raw[:size], bitorder="little").astype(bool)
-    if present[rows * span :].any():
-        raise CodecError("rans", "table", "padding that is not zero")
-    present = present[: rows * span]
-    count = int(np.count_nonzero(present))
-    if len(raw) != size + 2 * count:
-        raise CodecError("rans", "table", f"{len(raw)} bytes for {count} frequencies")
-    frequencies = np.zeros(rows * span, np.uint16)
-    low, high = raw[size : size + count], raw[size + count :]
-    frequencies[present] = np.minimum(low.astype(np.uint16) + (high.astype(np.uint16) << 8), 4096) + 1
+    frequencies = np.empty(rows * span, np.uint16)
+    kernels.rans_table(_read(stream, rows * span * 3, False), frequencies)
     return frequencies
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agd.batch import Column
 from agd.errors import KernelError
-from agd.kernels import reference
+from agd.kernels import _native, reference
 
 FIELDS = st.sampled_from([b"NMC\1", b"NMC\2", b"NMS\1\0", b"MDZ1A\0", b"MDZ2\0", b"MDA1", b"XXC\1", b"MDZ\0", b"XX*"])
 RECORDS = st.lists(
@@ -49,6 +49,28 @@ def test_an_example(kernels: ModuleType) -> None:
     nm = np.array([1, 0], np.int32)
     assert kernels.aux_omit(tags.values, tags.offsets, nm, md.values, md.offsets, out, offsets) == 3
     assert list(Column(out, offsets)) == [b"NM*MD*ASC\7", b"MDZ9\0NM*"]
+
+
+@given(records=RECORDS, data=st.data())
+def test_both_restore_the_same_of_anything(records: list[tuple[bytes, int, bytes]], data: st.DataObject) -> None:
+    """Tags that nothing has left out, cut and with stars in wrong places: the same bytes or the same error."""
+    texts = []
+    for fields, _, _ in records:
+        text = bytearray(fields[: data.draw(st.integers(0, len(fields)))])
+        for at in data.draw(st.lists(st.integers(0, max(0, len(text) - 1)), max_size=2)):
+            text[at : at + 1] = b"*"
+        texts.append(bytes(text) + data.draw(st.sampled_from([b"", b"XXA*", b"XYZ" + b"*" * 40 + b"\0"])))
+    tags, md = Column.from_list(texts), Column.from_list([record[2] for record in records])
+    nm = np.array([record[1] for record in records], np.int32)
+    found = []
+    for module in (_native, reference):
+        out, ends = np.zeros(len(tags.values) + 99, np.uint8), np.zeros(len(tags) + 1, np.int64)
+        try:
+            total = module.aux_restore(tags.values, tags.offsets, nm, md.values, md.offsets, out, ends)
+            found.append((out[:total].tobytes(), ends.tolist()))
+        except KernelError as error:
+            found.append(str(error))
+    assert found[0] == found[1]
 
 
 def test_bad_tags_are_refused(kernels: ModuleType) -> None:

@@ -164,6 +164,29 @@ def test_values_and_outputs_that_do_not_fit(kernels: ModuleType) -> None:
             kernels.rans_decode(np.zeros(200, np.uint8), 5, 2, 0, 8, pairs, lanes, np.zeros(80, np.uint8))
 
 
+@given(found=st.lists(st.one_of(st.just(0), st.integers(1, 4096)), max_size=70), seed=st.integers(0, 2**32))
+def test_tables(found: list[int], seed: int) -> None:
+    expected = np.array(found, np.uint16)
+    kept = expected[expected > 0].astype("<u2") - 1
+    halves = kept.view(np.uint8)
+    raw = np.packbits(expected > 0, bitorder="little").tobytes() + halves[0::2].tobytes() + halves[1::2].tobytes()
+    rng = np.random.default_rng(seed)
+    bad = bytearray(raw)
+    for at in rng.integers(len(raw), size=min(len(raw), 2)):
+        bad[at] ^= 1 << rng.integers(8)
+    for data in (raw, bytes(bad), raw[:-1], raw + b"\0"):
+        results = []
+        for kernels in (_native, reference):
+            out = np.full(len(found), 7, np.uint16)
+            try:
+                kernels.rans_table(np.frombuffer(data, np.uint8), out)
+                results.append(out.tolist())
+            except KernelError as error:
+                results.append(str(error))
+        assert results[0] == results[1]
+        assert results[0] == found or data != raw
+
+
 @given(values=texts(1000))
 def test_symbols(kernels: ModuleType, simd: int, values: U8) -> None:
     symbols = np.unique(values)[:16]

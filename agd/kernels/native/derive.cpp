@@ -1,5 +1,6 @@
 // NM and MD: left out where they are as expected, and put back.
 #include "tags.hpp"
+#include "vector.hpp"
 
 namespace agd {
 namespace {
@@ -38,21 +39,24 @@ struct Records {
                 "tags and expected values differ in number");
     }
 
-    // Calls visit(record, begin, end, whether it has no value) for each field, and done(record) behind the last of a record.
-    template <class Visit, class Done> void each(const Visit &visit, const Done &done) const {
-        for (size_t i = 0; i < count; i++) {
-            const uint8_t *p = tags + offsets[i], *end = tags + offsets[i + 1];
-            while (p < end) {
-                const bool marked = end - p >= 3 && p[2] == '*';
-                const uint8_t *next = marked ? p + 3 : field_end(p, end);
-                if (!next) throw KernelError(bad_tags, (int64_t)i, p - tags);
-                visit(i, p, next, marked);
-                p = next;
-            }
-            done(i);
-        }
+    // End of the field that begins at p in record i; `marked`: whether it has no value.
+    const uint8_t *field_end_of(size_t i, const uint8_t *p, bool &marked) const {
+        const uint8_t *end = tags + offsets[i + 1];
+        marked = end - p >= 3 && p[2] == '*';
+        const uint8_t *next = marked ? p + 3 : field_end(p, end);
+        if (!next) throw KernelError(bad_tags, (int64_t)i, p - tags);
+        return next;
     }
 };
+
+// Whether any of [p, end) is the type of a field without a value, or looks like it; up to `stop` may be read.
+AGD_INLINE bool holds_mark(const uint8_t *p, const uint8_t *end, const uint8_t *stop) {
+    if (end - p >= 32 || stop - p < 32) return std::memchr(p, '*', (size_t)(end - p));
+    Half low, high;
+    std::memcpy(&low, p, 16);
+    std::memcpy(&high, p + 16, 16);
+    return (bits_of((Half)(low == '*')) | bits_of((Half)(high == '*')) << 16) & ((1u << (end - p)) - 1);
+}
 
 int64_t aux_omit(In<uint8_t> tags, In<int64_t> offsets, In<int32_t> nm, In<uint8_t> md, In<int64_t> md_offsets,
                  Out<uint8_t> out, Out<int64_t> out_offsets) {
@@ -62,8 +66,10 @@ int64_t aux_omit(In<uint8_t> tags, In<int64_t> offsets, In<int32_t> nm, In<uint8
     uint8_t *to = out.data();
     int64_t omitted = 0;
     out_offsets.data()[0] = 0;
-    records.each(
-        [&](size_t i, const uint8_t *p, const uint8_t *next, bool marked) {
+    for (size_t i = 0; i < records.count; i++) {
+        const uint8_t *p = records.tags + records.offsets[i], *end = records.tags + records.offsets[i + 1];
+        for (bool marked; p < end;) {
+            const uint8_t *next = records.field_end_of(i, p, marked);
             require(!marked || (field_tag(p) != NM && field_tag(p) != MD), "a tag without a value is there already", (int64_t)i);
             if (!marked && records.expected.is(i, p, next)) {
                 std::memcpy(to, p, 2);
@@ -72,8 +78,10 @@ int64_t aux_omit(In<uint8_t> tags, In<int64_t> offsets, In<int32_t> nm, In<uint8
                 std::memcpy(to, p, (size_t)(next - p));
                 to += next - p;
             }
-        },
-        [&](size_t i) { out_offsets.data()[i + 1] = to - out.data(); });
+            p = next;
+        }
+        out_offsets.data()[i + 1] = to - out.data();
+    }
     return omitted;
 }
 
@@ -99,28 +107,25 @@ int64_t aux_restore(In<uint8_t> tags, In<int64_t> offsets, In<int32_t> nm, In<ui
         at++;
     };
     out_offsets.data()[0] = 0;
-    const uint8_t *kept = nullptr, *kept_end = nullptr;  // fields to be copied together
-    const auto flush = [&] {
-        if (kept) copy(kept, kept_end - kept, tags_end);
-        kept = kept_end = nullptr;
-    };
-    records.each(
-        [&](size_t i, const uint8_t *p, const uint8_t *next, bool marked) {
+    for (size_t i = 0; i < records.count; i++) {
+        const uint8_t *p = records.tags + records.offsets[i], *end = records.tags + records.offsets[i + 1], *kept = p;
+        // Values are mostly missing at the beginning: what follows the last of them need not be looked at.
+        for (bool marked; p < end && ((end - p >= 3 && p[2] == '*') || holds_mark(p, end, tags_end));) {
+            const uint8_t *next = records.field_end_of(i, p, marked);
             const uint16_t tag = field_tag(p);
-            if (!kept) kept = p;
-            kept_end = next;
-            if (!marked || (tag != NM && tag != MD)) return;
-            require(tag == NM ? e.has_nm(i) : e.has_md(i), "a tag was left out that cannot be computed", (int64_t)i);
-            kept_end = p + 2;
-            flush();
-            put(tag == NM ? 'C' : 'Z');
-            if (tag == MD) copy(e.md + e.offsets[i], e.md_size(i), md_end);
-            put(tag == NM ? (uint8_t)e.nm[i] : 0);
-        },
-        [&](size_t i) {
-            flush();
-            out_offsets.data()[i + 1] = at;
-        });
+            if (marked && (tag == NM || tag == MD)) {
+                require(tag == NM ? e.has_nm(i) : e.has_md(i), "a tag was left out that cannot be computed", (int64_t)i);
+                copy(kept, p + 2 - kept, tags_end);
+                put(tag == NM ? 'C' : 'Z');
+                if (tag == MD) copy(e.md + e.offsets[i], e.md_size(i), md_end);
+                put(tag == NM ? (uint8_t)e.nm[i] : 0);
+                kept = next;
+            }
+            p = next;
+        }
+        copy(kept, end - kept, tags_end);
+        out_offsets.data()[i + 1] = at;
+    }
     return at;
 }
 

@@ -231,6 +231,24 @@ void decode_values(In<uint8_t> &data, int base, int span, bool order1, int bits,
     for (uint32_t x : coder.state) require(x == LOWEST, "a state does not end where it began");
 }
 
+// A bit for each frequency, 1 where it is not 0; then of those the frequencies less one: all low bytes, all high bytes.
+void rans_table(In<uint8_t> raw, Out<uint16_t> frequencies) {
+    nb::gil_scoped_release unlocked;
+    const size_t n = frequencies.size(), size = (n + 7) / 8;
+    require(raw.size() >= size, "the table ends early");
+    size_t count = 0;
+    for (size_t i = 0; i < size; i++) count += (size_t)std::popcount(raw.data()[i]);
+    require(n % 8 == 0 || raw.data()[size - 1] >> n % 8 == 0, "padding that is not zero", -1, (int64_t)size - 1);
+    require(raw.size() == size + 2 * count, "the table has more or fewer frequencies than bits");
+    const uint8_t *low = raw.data() + size, *high = low + count;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t frequency = 0;
+        // What is too much is not 0 either: the sum of the context tells.
+        if (raw.data()[i / 8] >> i % 8 & 1) frequency = std::min(*low++ + (*high++ << 8), 4096) + 1;
+        frequencies.data()[i] = (uint16_t)frequency;
+    }
+}
+
 // The inverse of rans_encode, out[:] being the values.
 void rans_decode(In<uint8_t> data, int base, int span, int order, int bits, In<uint16_t> frequencies, int lanes, Out<uint8_t> out) {
     nb::gil_scoped_release unlocked;
@@ -241,6 +259,7 @@ void rans_decode(In<uint8_t> data, int base, int span, int order, int bits, In<u
 }  // namespace
 
 void bind_rans_decode(nb::module_ &m) {
+    m.def("rans_table", &rans_table, nb::arg("raw").noconvert(), nb::arg("frequencies").noconvert());
     m.def("rans_decode", &rans_decode, nb::arg("data").noconvert(), nb::arg("base"), nb::arg("span"), nb::arg("order"),
           nb::arg("bits"), nb::arg("frequencies").noconvert(), nb::arg("lanes"), nb::arg("out").noconvert());
 }

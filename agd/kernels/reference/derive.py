@@ -71,19 +71,24 @@ def aux_restore(tags: U8, offsets: I64, nm: I32, md: U8, md_offsets: I64, out: U
     Raises
     ------
     KernelError
-        Tags do not parse; a value is missing and none is expected.
+        Fields up to the last that has no value do not parse; a value is missing and none is expected.
     """
     expected = _expected(tags, offsets, nm, md, md_offsets, out_offsets)
     made = b""
     out_offsets[0] = 0
     for i, fields in enumerate(expected):
-        for field in _fields(tags, offsets, i):
+        rest = tags[offsets[i] : offsets[i + 1]].tobytes()
+        fields_there = _fields(tags, offsets, i)
+        while b"*" in rest:
+            field = next(fields_there)
+            rest = rest[len(field) :]
             if field in (b"NM*", b"MD*"):
                 if field[:2] not in fields:
                     raise KernelError("a tag was left out that cannot be computed", i)
                 made += fields[field[:2]]
             else:
                 made += field
+        made += rest
         out_offsets[i + 1] = len(made)
     if len(out) >= len(made):
         out[: len(made)] = np.frombuffer(made, np.uint8)

@@ -214,6 +214,37 @@ def rans_decode(
         raise KernelError("a state does not end where it began")
 
 
+def rans_table(raw: U8, frequencies: U16) -> None:
+    """Read the frequencies of a table.
+
+    Parameters
+    ----------
+    raw : ndarray of uint8
+        A bit for each frequency, 1 where it is not 0, the first lowest, filled with zeros; then, of those that are not
+        0, less one: all low bytes, all high bytes.
+    frequencies : ndarray of uint16
+        Written, 4097 where there is more than a frequency can be.
+
+    Raises
+    ------
+    KernelError
+        Too few or too many bytes, or bits behind the last frequency.
+    """
+    size = -(-len(frequencies) // 8)
+    if len(raw) < size:
+        raise KernelError("the table ends early")
+    present = np.unpackbits(raw[:size], bitorder="little").astype(np.bool_)
+    if present[len(frequencies) :].any():
+        raise KernelError("padding that is not zero", -1, size - 1)
+    present = present[: len(frequencies)]
+    count = int(np.count_nonzero(present))
+    if len(raw) != size + 2 * count:
+        raise KernelError("the table has more or fewer frequencies than bits")
+    low, high = raw[size : size + count].astype(np.uint16), raw[size + count :].astype(np.uint16)
+    frequencies[:] = 0
+    frequencies[present] = np.minimum(low + (high << 8), 4096) + 1
+
+
 def _copy(data: U8, dtype: str) -> NDArray[np.int64]:
     return np.frombuffer(data.tobytes(), dtype).astype(np.int64)
 
