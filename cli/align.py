@@ -13,6 +13,7 @@ from agd.cli.common import (
     command_line,
     json_option,
     partition_option,
+    refuse_json,
     report,
     report_part,
     resources,
@@ -54,6 +55,7 @@ def command(
     """
     from agd.run import local_runner
 
+    refuse_json(as_json, bam)
     if sort != bool(output) or ((dedup or bam) and not sort):
         raise click.UsageError("--sort and --output go together; --dedup and --bam need them")
     if sort and local_runner(runner) is not runner:

@@ -8,11 +8,12 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from decimal import Decimal
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from agd.cli.terminal import colour
 
@@ -187,6 +188,22 @@ def report_part(result: Any, partition: Any, target: str, records: int, as_json:
     took = format_seconds(result.seconds)
     report(result, as_json, quiet, f"{target}: part {partition}: {records:,} records in {took}; "
            f"'agd finalise {target}' publishes when all parts are done")  # fmt: skip
+
+
+def refuse_json(as_json: bool, *outputs: str | None) -> None:
+    """Refuse ``--json`` where standard output is for the data: a report after them would be taken for more of them."""
+    if as_json and any(output in ("-", "/dev/stdout", "/dev/fd/1") for output in outputs):
+        raise click.UsageError("--json prints on standard output, where the data go: write these to a file")
+
+
+def refuse_options(names: Collection[str], reason: str) -> None:
+    """Refuse options that were given and would have no effect."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        if option.name in names and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
+            # Of two names for yes and no the one that was given.
+            off = option.secondary_opts and context.params.get(option.name) is False
+            raise click.UsageError(f"{(option.secondary_opts if off else option.opts)[-1]} {reason}")
 
 
 def codec_options(values: tuple[str, ...]) -> dict[str, list[dict[str, Any]]] | None:

@@ -12,6 +12,8 @@ from agd.cli.common import (
     command_line,
     json_option,
     partition_option,
+    refuse_json,
+    refuse_options,
     report,
     report_part,
     resources,
@@ -56,6 +58,10 @@ def command(
     from agd.dataset import Dataset
     from agd.ops.dedup import clear_duplicates, dedup
 
+    refuse_json(as_json, metrics)
+    if clear:
+        given = "remove metrics barcode_tag optical_distance read_groups tmp overwrite partition as_json cluster"
+        refuse_options(given.split(), "does not go with --clear")
     ds = Dataset.open(dataset)
     if clear:
         clear_duplicates(ds, column=column, command=command_line())

@@ -12,6 +12,7 @@ from agd.cli.common import (
     command_line,
     json_option,
     partition_option,
+    refuse_json,
     report,
     report_part,
     resources,
@@ -22,7 +23,7 @@ from agd.units import format_seconds
 
 @click.group("export", context_settings=CONTEXT)
 def command() -> None:
-    """Write BAM, SAM, CRAM or FASTQ.
+    """Write BAM, SAM, CRAM or FASTQ; a file that is there is replaced, when the new one is whole.
 
     \b
     Examples:
@@ -34,7 +35,7 @@ def command() -> None:
 def _report(result: Any, output: str, as_json: bool, quiet: bool) -> None:
     index = f" and {result.index}" if result.index else ""
     digest = {"verified": ", digest verified", "none": ", no digest noted to compare with"}.get(result.digest, "")
-    report(result, as_json and output != "-", quiet or output == "-",
+    report(result, as_json, quiet or output == "-",
            f"{output}{index}: {result.records:,} records in {format_seconds(result.seconds)}{digest}")  # fmt: skip
 
 
@@ -63,6 +64,7 @@ def fastq(
     from agd.convert.fastq import export_fastq
     from agd.dataset import Dataset
 
+    refuse_json(as_json, output, output2, singletons)
     result = export_fastq(
         Dataset.open(dataset), output, output2, singletons=singletons, partition=partition, runner=runner,
         memory=memory, progress=progress,
@@ -105,6 +107,7 @@ def bam(
     from agd.convert.bam_out import export_bam
     from agd.dataset import Dataset
 
+    refuse_json(as_json, output)
     ds = Dataset.open(dataset)
     result = export_bam(
         ds, output, level=level, index=index, csi=csi, selection=make_selection(ds, regions, **conditions),
@@ -140,6 +143,7 @@ def sam(
     from agd.convert.sam_out import export_sam
     from agd.dataset import Dataset
 
+    refuse_json(as_json, output)
     ds = Dataset.open(dataset)
     result = export_sam(
         ds, output, level=level, selection=make_selection(ds, regions, **conditions), partition=partition,
@@ -174,6 +178,7 @@ def cram(
     from agd.convert.cram import export_cram
     from agd.dataset import Dataset
 
+    refuse_json(as_json, output)
     ds = Dataset.open(dataset)
     result = export_cram(
         ds, output, reference=reference, embed=embed, index=index,

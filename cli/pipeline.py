@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import command_line, dataset_options, json_option, report, resources
+from agd.cli.common import command_line, dataset_options, json_option, refuse_json, report, resources
 from agd.units import format_seconds
 
 
@@ -39,6 +39,7 @@ def command(
     """
     from agd.pipelines import pipeline
 
+    refuse_json(as_json, bam)
     done = pipeline(
         reads1, reads2, reference=reference, bam=bam, dataset=dataset, runner=runner, memory=memory, progress=progress,
         command=command_line(), **storing, **options,

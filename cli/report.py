@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import cluster_option, json_option, resources
+from agd.cli.common import cluster_option, json_option, refuse_json, resources
 from agd.cli.common import report as tell
 
 
@@ -38,6 +38,7 @@ def command(
     from agd.errors import UsageError
     from agd.ops.report import report
 
+    refuse_json(as_json, output)
     if output is None and multiqc is None and not as_json:
         raise UsageError("there is nothing to write", "give -o report.html, --multiqc FOLDER or --json")
     found = report(Dataset.open(dataset), runner=runner, memory=memory, progress=progress)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import Count, json_option, report, resources
+from agd.cli.common import Count, json_option, refuse_json, report, resources
 from agd.units import format_seconds
 
 
@@ -46,6 +46,7 @@ def command(
 
     from agd.ops.simulate import simulate
 
+    refuse_json(as_json, read1, read2, options["genome"], options["truth"])
     start = time.perf_counter()
     result = simulate(read1, read2, runner=runner, **options)
     report(result, as_json, quiet, f"{read1}: {options['pairs']:,} {'pairs' if read2 else 'reads'} in "

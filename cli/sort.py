@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from agd.cli import CONTEXT
 from agd.cli.common import (
@@ -14,6 +13,8 @@ from agd.cli.common import (
     dataset_options,
     json_option,
     partition_option,
+    refuse_json,
+    refuse_options,
     report,
     report_part,
     resources,
@@ -41,7 +42,8 @@ def command(
     """Sort DATASET into a new dataset with one record per alignment line, or a BAM file into another one.
 
     Orders are those of samtools sort: unmapped records last, ties in the order of the input. Where DATASET and the
-    output are BAM files (their names end in .bam, or are "-"), whole records are moved and no dataset is made.
+    output are BAM files (their names end in .bam, or are "-"), whole records are moved and no dataset is made; as with
+    all files that AGD writes, one that is there is replaced.
 
     \b
     Examples:
@@ -51,11 +53,14 @@ def command(
       agd sort aligned.bam -o sorted.bam
     """
     if _of_files(dataset, output):
-        _refuse(["chunk_records", "profile", "codec", "partition", "cluster"], "goes with datasets, not with BAM files")
+        others = ["chunk_records", "profile", "codec", "partition", "cluster"]
+        refuse_options(others, "goes with datasets, not with BAM files")
+        refuse_options(["overwrite"], "goes with datasets: a BAM file is replaced without it")
+        refuse_json(as_json, output)
         options: dict[str, Any] = {"by": by, "tmp": tmp, "level": 6 if level is None else level, "index": index}
         _sort_file(dataset, output, options, as_json, quiet, runner=runner, memory=memory, progress=progress)
         return
-    _refuse(["level", "index"], "goes with BAM files, not with datasets")
+    refuse_options(["level", "index"], "goes with BAM files, not with datasets")
     from agd.dataset import Dataset
     from agd.ops.sort import sort
 
@@ -76,7 +81,7 @@ def _sort_file(
 
     done = sort_bam(path, output, **options, command=command_line(), **resources)
     where = f"{output} and {done.index}" if done.index else output
-    report(done, as_json and output != "-", quiet or output == "-",
+    report(done, as_json, quiet or output == "-",
            f"{where}: {done.records:,} records by {done.by} in {format_seconds(done.seconds)}")  # fmt: skip
 
 
@@ -89,11 +94,3 @@ def _of_files(dataset: str, output: str) -> bool:
             "or 'agd export bam' after"
         )
     return bool(files)
-
-
-def _refuse(options: list[str], reason: str) -> None:
-    """Refuse options that were given and would have no effect."""
-    context = click.get_current_context()
-    for option in context.command.params:
-        if option.name in options and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"{option.opts[-1]} {reason}")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import command_line, resources
+from agd.cli.common import command_line, refuse_options, resources
 
 
 class FlagBits(click.ParamType):
@@ -66,7 +66,7 @@ def make_selection(
 @click.option("-h", "--with-header", is_flag=True, help="Print the header too.")
 @click.option("-H", "--header-only", is_flag=True, help="Print the header only.")
 @click.option("--columns", metavar="FIELDS", help="Print these fields only, such as QNAME,FLAG,POS,TAGS.")
-@click.option("--head", type=click.IntRange(0), metavar="N", help="Print the first N wanted records.")
+@click.option("--head", type=click.IntRange(0), metavar="N", help="Print (or count) the first N wanted records.")
 @click.option("-o", "--output", default="-", show_default=True, help="File to write.")
 @resources
 def command(
@@ -90,12 +90,19 @@ def command(
     """
     from agd.convert.sam_fields import parse_fields
     from agd.convert.sam_out import count_records, export_sam
+    from agd.convert.streams import open_output
     from agd.dataset import Dataset
 
+    if count:
+        refuse_options(["with_header", "header_only", "columns"], "does not go with --count")
+    if header_only:
+        refuse_options(["head", "columns"], "does not go with --header-only")
     ds = Dataset.open(dataset)
     selection = make_selection(ds, regions, **conditions)
     if count:
-        click.echo(count_records(ds, selection, runner=runner))
+        found = count_records(ds, selection, runner=runner)
+        with open_output(output) as file:
+            file.write(f"{found if head is None else min(found, head)}\n".encode())
         return
     export_sam(
         ds, output, header=with_header or header_only, records=not header_only, head=head, selection=selection,

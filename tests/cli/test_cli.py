@@ -110,6 +110,71 @@ def test_existing_dataset_is_refused(reads: str, tmp_path: Path, capsys: pytest.
     assert run([*words, "--overwrite"]) == 0
 
 
+SAM = "@HD\tVN:1.6\tSO:coordinate\n@SQ\tSN:c1\tLN:99\nr1\t0\tc1\t1\t9\t4M\t*\t0\t0\tACGT\tIIII\n"
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> str:
+    """A dataset of three alignment lines in coordinate order."""
+    line = SAM.splitlines(keepends=True)[-1]
+    (tmp_path / "s.sam").write_text(SAM + line.replace("r1", "r2") + line.replace("r1", "r3"))
+    agd.import_sam(str(tmp_path / "s.sam"), str(tmp_path / "lines.agd"))
+    agd.export_bam(agd.open(tmp_path / "lines.agd"), str(tmp_path / "lines.bam"))
+    return str(tmp_path / "lines.agd")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["export", "fastq", "S"], ["export", "fastq", "S", "-o", "/dev/stdout"], ["export", "sam", "S"],
+        ["export", "bam", "S", "-o", "-"], ["export", "cram", "S", "-o", "-", "--no-reference"],
+        ["sort", "B", "-o", "-"], ["simulate", "-", "--pairs", "1"], ["dedup", "S", "--metrics", "-"],
+        ["report", "S", "-o", "-"], ["pipeline", "x.fq", "--reference", "y.fa", "-o", "-"],
+    ],
+)  # fmt: skip
+def test_no_json_among_data(lines: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    words = [{"S": lines, "B": lines[:-4] + ".bam"}.get(word, word) for word in words]
+    assert run([*words, "--json"]) == 2
+    out, error = capsys.readouterr()
+    assert "--json prints on standard output, where the data go" in error
+    assert not out
+
+
+def test_what_clear_does_not_use_is_refused(lines: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["dedup", lines]) == 0
+    for option in (["--json"], ["--remove", "q.agd"], ["--metrics", "m.txt"], ["--barcode-tag", "RX"], ["--overwrite"],
+                   ["--optical-distance", "9"], ["--read-groups"], ["--partition", "1/2"], ["--tmp", "x"]):  # fmt: skip
+        assert run(["dedup", lines, "--clear", *option]) == 2
+        assert f"{option[0]} does not go with --clear" in capsys.readouterr().err
+    assert run(["dedup", lines, "--clear"]) == 0
+    assert "duplicates" not in agd.open(lines).columns
+
+
+def test_counts(lines: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["view", lines, "-c"]) == 0
+    assert run(["view", lines, "-c", "--head", "2"]) == 0
+    assert run(["view", lines, "-c", "--head", "9"]) == 0
+    assert capsys.readouterr().out == "3\n2\n3\n"
+    assert run(["view", lines, "-c", "-o", str(tmp_path / "count.txt")]) == 0
+    assert (tmp_path / "count.txt").read_text() == "3\n"
+    for option, other in (("--header-only", "--count"), ("--with-header", "--count")):
+        assert run(["view", lines, "-c", option]) == 2
+        assert f"{option} does not go with {other}" in capsys.readouterr().err
+    assert run(["view", lines, "-c", "--columns", "POS"]) == 2
+    assert run(["view", lines, "-H", "--head", "2"]) == 2
+    assert "--head does not go with --header-only" in capsys.readouterr().err
+
+
+def test_files_are_replaced_without_being_asked(lines: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["sort", lines[:-4] + ".bam", "-o", lines[:-10] + "/o.bam"]
+    assert run(words) == 0
+    assert run(words) == 0
+    assert run([*words, "--overwrite"]) == 2
+    assert "--overwrite goes with datasets" in capsys.readouterr().err
+    assert run(["sort", lines, "-o", "x.agd", "--no-index"]) == 2
+    assert "--no-index goes with BAM files" in capsys.readouterr().err
+
+
 def test_lists_of_files_in_any_encoding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = os.fsencode(tmp_path) + b"/r\xff.fq"
     with open(name, "w") as file:
