@@ -11,6 +11,7 @@ import xxhash
 
 from agd.errors import ChecksumError, FormatError, VersionTooNewError, VersionTooOldError
 from agd.types import MAX_CHUNK_RECORDS, NUMBER_DTYPES, Orientation, RecordType, Reference, SortOrder
+from agd.urls import without_credentials
 
 VERSION = 1
 
@@ -239,8 +240,8 @@ def _to_json(m: Manifest) -> dict[str, Any]:
             {"name": r.name, "length": r.length} | ({"md5": r.md5} if r.md5 else {}) for r in m.references
         ],
         "header": m.header,
-        "steps": list(m.steps),
-        "sources": list(m.sources),
+        "steps": without_credentials(list(m.steps)),
+        "sources": without_credentials(list(m.sources)),
         "digest": m.digest,
         "retired": list(m.retired),
         "chunks": [

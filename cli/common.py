@@ -19,6 +19,9 @@ from agd.cli.terminal import colour
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: What a store is told, credentials among it: never noted.
+STORAGE_OPTION = "--storage-option"
+
 
 class Size(click.ParamType):
     """A number of bytes such as 512M or 4G."""
@@ -122,8 +125,16 @@ def json_option(function: F) -> F:
 
 
 def command_line() -> str:
-    """The command as it was typed, for provenance."""
-    return shlex.join(["agd", *sys.argv[1:]])
+    """The command as it was typed, for provenance: without options of stores, and credentials in urls."""
+    from agd.urls import without_credentials
+
+    words, typed = ["agd"], iter(sys.argv[1:])
+    for word in typed:
+        if word == STORAGE_OPTION:
+            next(typed, None)
+        elif not word.startswith(f"{STORAGE_OPTION}="):
+            words.append(without_credentials(word))
+    return shlex.join(words)
 
 
 def make_progress(quiet: bool = False) -> Any:

@@ -10,6 +10,7 @@ from agd.convert.streams import open_input
 from agd.errors import InputError
 from agd.files import describe_remote
 from agd.storage import local_path
+from agd.urls import without_credentials
 
 
 def describe_input(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -23,7 +24,8 @@ def describe_input(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``path`` as given; ``size`` in bytes as stored, None if unknown; ``version``: text, "" if unknown.
+        ``path`` as given, but without credentials; ``size`` in bytes as stored, None if unknown; ``version``: text, ""
+        if unknown.
 
     Raises
     ------
@@ -36,7 +38,7 @@ def describe_input(path: str | os.PathLike[str]) -> dict[str, Any]:
     here = local_path(text)
     if here is None:
         info = describe_remote(text)
-        return {"path": text, "size": info.size, "version": info.version}
+        return {"path": without_credentials(text), "size": info.size, "version": info.version}
     try:
         status = os.stat(here)
     except FileNotFoundError as error:

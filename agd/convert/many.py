@@ -34,6 +34,7 @@ from agd.run import SILENT, Progress, Runner, SerialRunner, ThreadRunner, local_
 from agd.storage import open_storage
 from agd.target import check_target
 from agd.types import Orientation
+from agd.urls import without_credentials
 
 #: By format: imports one entry of the list.
 _IMPORTS: dict[str, Callable[..., ImportReport]] = {
@@ -119,8 +120,8 @@ def import_many(
     bytes_in = sum(described["size"] or 0 for i in mine for described in inputs[i])
     with runner_or_threads(runner) as runner:
         _import_entries(kind, target, record["id"], {i: entries[i] for i in mine}, options, runner, memory, progress)
-        about = {"unit": "files", "target": target, "command": command, "name": name, "paths": entries,
-                 "overwrite": overwrite}  # fmt: skip
+        about = {"unit": "files", "target": target, "command": command, "name": name,
+                 "paths": without_credentials(entries), "overwrite": overwrite}  # fmt: skip
         part = Part(
             partition or Partition(1, 1), record["plan"], True, record["id"], "entry", Orientation.READ, {}, False,
             tuple(Chunk(i, 1, {}) for i in mine), len(entries), (), about, {},
