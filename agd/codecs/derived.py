@@ -17,6 +17,9 @@ from agd.types import Flag, Orientation
 #: No column of tags is larger than this once decoded (bytes).
 LIMIT = 1 << 33
 
+#: Bytes that the MD of a record has room for at first, besides one for 16 bases.
+USUAL_MD = 16
+
 #: NM of each record (int32, -1 where there is none), and the texts of MD with their offsets.
 _Expected = tuple[I32, U8, I64]
 
@@ -87,11 +90,20 @@ def expected_tags(column: Alignments, context: Context) -> _Expected:
     reference = np.where(mapped, column.reference, np.int32(-1)).astype(np.int32)
     cigar, cigar_offsets = np.ascontiguousarray(column.cigar.values), np.ascontiguousarray(cigar_offsets)
     nm, md_offsets = np.empty(len(column), np.int32), np.empty(len(column) + 1, np.int64)
-    md = np.empty(kernels.md_bound(contig_offsets, reference, cigar, cigar_offsets, base_offsets), np.uint8)
-    used = kernels.nm_md(
-        letters, contig_offsets, reference, np.ascontiguousarray(column.position), cigar, cigar_offsets, sequences,
-        base_offsets, nm, md, md_offsets,
-    )  # fmt: skip
+    position = np.ascontiguousarray(column.position)
+
+    def compute(room: int) -> tuple[U8, int]:
+        md = empty(room)
+        return md, kernels.nm_md(
+            letters, contig_offsets, reference, position, cigar, cigar_offsets, sequences, base_offsets, nm, md,
+            md_offsets,
+        )  # fmt: skip
+
+    try:
+        # Few differences are the rule; what all of them could take is much more, and takes time to find out.
+        md, used = compute(USUAL_MD * len(column) + len(sequences) // 16 + (1 << 12))
+    except KernelError:
+        md, used = compute(kernels.md_bound(contig_offsets, reference, cigar, cigar_offsets, base_offsets))
     if not md[:used].all():
         raise CodecError("derived", "reference", "the embedded reference lacks letters under these alignments")
     return nm, md[:used], md_offsets

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pysam
 import pytest
 
 import agd
 from agd.batch import Alignments, Column
 from agd.cell import default_spec
 from agd.chunkfile import parse_header
-from agd.codecs import Chain
+from agd.codecs import Chain, Derived
 from agd.codecs.profile import independent
 from agd.dataset import Dataset
 from agd.draft import Draft
@@ -321,3 +322,42 @@ def test_wrong_statistics_of_marks_are_found(dataset: Dataset) -> None:
     flag = next(iter(cell.statistics["flags"]))
     cell.statistics["flags"][flag] += 1  # type: ignore[index]
     assert [(p.chunk, p.column) for p in agd.verify(marked, deep=True).problems] == [(0, "duplicates")]
+
+
+def test_computable_tags_of_reads_that_differ_everywhere(tmp_path: Path) -> None:
+    """Their MD takes as much room as there can be: as many bases that differ as bases, and as many numbers."""
+    rng = np.random.default_rng(8)
+    letters = rng.integers(0, 4, 3_000)
+    texts = []
+    for i in range(20):
+        read = letters[40 * i : 40 * i + 2_000] + np.where(np.arange(2_000) % 40 < 20 + i, 1, 0)
+        texts.append(f"r{i}\t0\tc\t{40 * i + 1}\t60\t2000M\t*\t0\t0\t{''.join('ACGT'[b % 4] for b in read)}\t*\n")
+    reference = tmp_path / "ref.fa"
+    reference.write_text(f">c\n{''.join('ACGT'[b] for b in letters)}\n")
+    (tmp_path / "s.sam").write_text("@SQ\tSN:c\tLN:3000\n" + "".join(texts))
+    filled = str(pysam.samtools.calmd(str(tmp_path / "s.sam"), str(reference)))
+    (tmp_path / "filled.sam").write_text(filled)
+    agd.import_sam(str(tmp_path / "filled.sam"), str(tmp_path / "s.agd"))
+    batch = whole(Dataset.open(str(tmp_path / "s.agd")))
+    lines = batch.alignments().replace(tags=batch.ragged("tags"))
+    assert sum(map(len, lines.tags)) > 30_000
+    context = _Context(batch.ragged("bases"), np.frombuffer(b"ACGT", np.uint8)[letters])
+    left = Derived().encode(lines, context)
+    assert all(tags.endswith(b"MD*") for tags in left.tags)
+    assert_equal(Derived().decode(left, context), lines)
+
+
+class _Context:
+    """Bases as in SEQ, and a reference of one sequence."""
+
+    orientation = Orientation.SEQ
+
+    def __init__(self, bases: Column, letters: Any) -> None:
+        self._bases, self._letters = bases, letters
+
+    def column(self, name: str) -> Column:
+        assert name == "bases"
+        return self._bases
+
+    def genome(self) -> Any:
+        return self._letters, np.array([0, len(self._letters)])
