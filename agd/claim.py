@@ -75,6 +75,12 @@ def place(
     raise ConflictError(f"{storage.url}: others begin and end the same work all the time", "run it again")
 
 
+def is_held(storage: Storage, key: str, writer: str) -> bool:
+    """Whether a claim is there that this writer, or the one whose work it goes on with, has placed."""
+    found = read(storage, key)
+    return found is not None and found.get("writer", "") == writer
+
+
 def is_shared(storage: Storage, key: str) -> bool:
     """Whether an equal run has taken up a claim since it was placed, or may have."""
     found = read(storage, key)
@@ -105,7 +111,7 @@ def _compare(storage: Storage, earlier: Any, plan: Mapping[str, Any]) -> None:
 
 def place_on_column(
     storage: Storage, base: Manifest, column: str, spec: ColumnSpec, plan: Mapping[str, Any]
-) -> tuple[ColumnSpec, bool]:
+) -> tuple[ColumnSpec, str, bool]:
     """Claim a column, and choose the key of its objects; that of an earlier run with an equal plan is kept.
 
     Parameters
@@ -117,6 +123,8 @@ def place_on_column(
     -------
     spec : ColumnSpec
         With the key that the objects are written under: never one that any generation has used.
+    writer : str
+        Mark of who placed the claim; see :func:`is_held`.
     found : bool
         Whether an earlier run has begun it.
     """
@@ -129,7 +137,7 @@ def place_on_column(
         return (found.get("id"), found.get("replaces")) != (base.id, replaces)
 
     placed, found = place(storage, claim_key(column), record, is_over)
-    return ColumnSpec(spec.type, spec.codecs, placed["key"], spec.dtype), found
+    return ColumnSpec(spec.type, spec.codecs, placed["key"], spec.dtype), str(placed.get("writer", "")), found
 
 
 def free_key(base: Manifest, key: str) -> str:

@@ -51,7 +51,7 @@ class Dataset(Tabular):
         embedded = embedded_reference(manifest)
         self.genome = GenomeSource(
             manifest.references, storage.url, reference, [hint for hint in hints if isinstance(hint, str)],
-            functools.partial(_load_embedded, storage.url, embedded, manifest.references) if embedded else None,
+            functools.partial(_load_embedded, storage, embedded, manifest.references) if embedded else None,
         )
 
     @staticmethod
@@ -84,6 +84,11 @@ class Dataset(Tabular):
         if at and number.isdecimal() and generation is None and not is_dataset(storage):
             storage, generation = open_storage(base, **options), int(number)
         return Dataset(storage, load_manifest(storage, generation))
+
+    def inside(self, name: str) -> Dataset:
+        """The dataset of a name in the folder of this one, such as an embedded reference; errors of :meth:`open`."""
+        storage = self.storage.inside(name)
+        return Dataset(storage, load_manifest(storage))
 
     @property
     def url(self) -> str:
@@ -485,8 +490,9 @@ def _is_marked(column: str) -> bool:
     return column == "results" or column.startswith("secondary")
 
 
-def _load_embedded(url: str, name: str, references: Sequence[Reference]) -> tuple[U8, I64]:
-    inner = Dataset.open(f"{url}/{name}")
+def _load_embedded(storage: Storage, name: str, references: Sequence[Reference]) -> tuple[U8, I64]:
+    place = storage.inside(name)
+    inner = Dataset(place, load_manifest(place))
     if inner.manifest.references != tuple(references):
         raise FormatError(inner.url, "references", "are not those of the dataset around it")
     return lay_out(inner.url, inner.batches(["bases", "metadata"]), references)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import threading
@@ -14,12 +15,11 @@ from typing import Any
 from agd import cell as cells
 from agd import claim
 from agd.batch import AnyColumn
-from agd.codecs import Chain, Context, needed_columns
+from agd.change import check_needed, check_read, merge_change
+from agd.codecs import Chain, Context
 from agd.codecs.profile import Config, choose, independent
 from agd.dataset import Dataset
-from agd.embedded import EMBEDDED
 from agd.errors import (
-    AgdError,
     AlignerError,
     CodecError,
     ConflictError,
@@ -27,23 +27,18 @@ from agd.errors import (
     DatasetNotFoundError,
     FormatError,
     InputError,
+    InputUnreachableError,
     KernelError,
     ObjectExistsError,
     ObjectNotFoundError,
     ReferenceNotFoundError,
+    StorageError,
     UsageError,
     VerificationError,
 )
-from agd.generations import is_dataset, load_manifest
-from agd.manifest import (
-    MANIFEST_KEY,
-    Cell,
-    Chunk,
-    ColumnSpec,
-    Manifest,
-    generation_key,
-    object_key,
-)
+from agd.footprint import remove
+from agd.generations import is_dataset, load_manifest, publish
+from agd.manifest import MANIFEST_KEY, Cell, Chunk, ColumnSpec, Manifest, object_key
 from agd.storage import Storage, open_storage
 from agd.target import check_target
 from agd.types import Orientation
@@ -68,6 +63,7 @@ class Draft:
         self, storage: Storage, identity: str, name: str, orientation: Orientation, columns: Mapping[str, ColumnSpec],
         base: Manifest | None, plan: Mapping[str, Any], resumed: bool,
         choices: Mapping[str, Sequence[Config]] | None = None, reads: Collection[str] = (),
+        writer: str | None = None,
     ) -> None:
         self.storage = storage
         self.id = identity
@@ -80,12 +76,14 @@ class Draft:
         self.plan = dict(plan)
         self.choices = dict(choices or {})
         self._reads = frozenset(reads)
-        self._claims = {claim.NEW} if base is None else {claim.claim_key(column) for column in columns}
+        # In the order in which they are removed: while the first is there, nobody has given the draft up.
+        self._claims = [claim.NEW] if base is None else [claim.claim_key(column) for column in columns]
+        self._writer = writer
         self._late: set[str] = set()
 
     @staticmethod
     def create(
-        url: str | os.PathLike[str], columns: Mapping[str, ColumnSpec], plan: Mapping[str, Any], *,
+        url: str | os.PathLike[str] | Storage, columns: Mapping[str, ColumnSpec], plan: Mapping[str, Any], *,
         orientation: Orientation, name: str | None = None, overwrite: bool = False, profile: str | None = None,
         chosen: Collection[str] = (), inputs: Iterable[Dataset] = (), **options: Any,
     ) -> Draft:
@@ -93,7 +91,7 @@ class Draft:
 
         Parameters
         ----------
-        url : str or path
+        url : str, path or Storage
             Where it will be.
         columns : mapping of str to ColumnSpec
         plan : mapping
@@ -104,7 +102,7 @@ class Draft:
         name : str, optional
             First part of the object names. Default: from the url.
         overwrite : bool
-            Remove a dataset, or an unfinished one, that is there.
+            Remove a dataset, or an unfinished one, that is there; other files stay.
         profile : str, optional
             Columns are stored with the codecs of a profile (:mod:`agd.codecs.profile`), which are chosen on a sample of
             every chunk. Default: with those of ``columns``.
@@ -127,19 +125,25 @@ class Draft:
             choices = {n: independent(profile, n, c.type) for n, c in columns.items() if n not in chosen}
             columns = {n: replace(c, codecs=choices[n][0]) if n in choices else c for n, c in columns.items()}
             plan = {**plan, "profile": profile}
-        name = check_target(os.fspath(url), name, inputs)
-        storage = open_storage(url, create=True, **options)
+        given = os.fspath(url) if isinstance(url, (str, os.PathLike)) else url.url
+        name = check_target(given, name, inputs)
+        storage = open_storage(url, create=True, **options) if isinstance(url, (str, os.PathLike)) else url
         if overwrite:
             remove(storage)
+            if storage.size(MANIFEST_KEY) is not None:
+                raise UsageError(f"{storage.url}: {MANIFEST_KEY} there is not AGD's", "choose another folder")
         elif exists(storage):
-            raise DatasetExistsError(f"{storage.url}: there is a dataset already", "choose another, or use --overwrite")
+            raise _is_there(storage, plan)
         record: dict[str, Any] = {"id": uuid.uuid4().hex, "name": name, "plan": dict(plan)}
         record, resumed = claim.place(storage, claim.NEW, record)
         if exists(storage):
             # Another writer has published, and removed its claim, since the look above.
             storage.delete(claim.NEW)
             raise DatasetExistsError(f"{storage.url}: another writer has just made a dataset here")
-        return Draft(storage, record["id"], record["name"], orientation, columns, None, plan, resumed, choices)
+        return Draft(
+            storage, record["id"], record["name"], orientation, columns, None, plan, resumed, choices,
+            writer=str(record.get("writer", "")),
+        )  # fmt: skip
 
     @staticmethod
     def extend(
@@ -175,14 +179,17 @@ class Draft:
                     f"{dataset.url}: there is a column {taken[0]!r} already", "use --overwrite to replace it"
                 )
             if not same_records:
-                _check_needed(dataset.url, base, columns)
-            _check_read(dataset.url, dataset.manifest, base, reads)
+                check_needed(dataset.url, base, columns)
+            check_read(dataset.url, dataset.manifest, base, reads)
             if reads:
                 plan = {**plan, "reads": {n: base.columns[n].key for n in sorted(reads) if n in base.columns}}
-            specs, resumed = _claim_columns(storage, base, columns, plan)
+            specs, resumed, writer = _claim_columns(storage, base, columns, plan)
             latest = load_manifest(storage)
             if all(latest.columns.get(name) == base.columns.get(name) for name in columns):
-                return Draft(storage, base.id, base.name, base.orientation, specs, base, plan, resumed, reads=reads)
+                return Draft(
+                    storage, base.id, base.name, base.orientation, specs, base, plan, resumed, reads=reads,
+                    writer=writer,
+                )  # fmt: skip
             # Another writer has published one of them, and removed its claim, since the look above.
             for name in columns:
                 storage.delete(claim.claim_key(name))
@@ -200,8 +207,9 @@ class Draft:
                 latest = load_manifest(self.storage)
                 if latest.columns.get(column) != self.base.columns.get(column):
                     raise ConflictError(f"{self.storage.url}: another writer has just published the column {column!r}")
-                spec, _ = claim.place_on_column(self.storage, latest, column, spec, self.plan)
-                self._claims.add(claim.claim_key(column))
+                spec, writer, _ = claim.place_on_column(self.storage, latest, column, spec, self.plan)
+                self._writer = self._writer if self._claims else writer
+                self._claims.append(claim.claim_key(column))
             self._late.add(column)
             self.columns[column] = spec
 
@@ -319,13 +327,15 @@ class Draft:
         Raises
         ------
         ConflictError
-            Another writer has published one of the columns, or has changed a field that this draft sets.
+            Another writer has published one of the columns, or has changed a field that this draft sets; or an equal
+            run has given the draft up, and removed what was stored.
         """
         ordered = tuple(sorted(chunks, key=lambda c: c.first))
         used = {name for chunk in ordered for name in chunk.cells}
         self.columns = {n: spec for n, spec in self.columns.items() if n not in self._late or n in used}
         for _ in range(MAX_COMMITS):
-            manifest = self._new(ordered, fields) if self.base is None else self._merge(ordered, fields, drop)
+            manifest = self._new(ordered, fields) if self.base is None else self._merged(ordered, fields, drop)
+            self._check_claim()
             try:
                 publish(self.storage, manifest)
             except ObjectExistsError:
@@ -333,9 +343,21 @@ class Draft:
                     raise DatasetExistsError(f"{self.storage.url}: another writer has made a dataset here") from None
                 continue
             for key in self._claims:
-                self.storage.delete(key)
+                with contextlib.suppress(StorageError):  # it is published; 'agd gc' finds them
+                    self.storage.delete(key)
             return Dataset(self.storage, manifest)
         raise ConflictError(f"{self.storage.url}: other writers publish all the time", "run the same command again")
+
+    def _check_claim(self) -> None:
+        """Refuse to publish what an equal run, or ``agd gc --drafts``, may have removed objects of."""
+        if self._writer is None or not self._claims or claim.is_held(self.storage, self._claims[0], self._writer):
+            return
+        if self.base is None and exists(self.storage):
+            raise DatasetExistsError(f"{self.storage.url}: another writer has made a dataset here")
+        raise ConflictError(
+            f"{self.storage.url}: the claim of this run was removed, and with it perhaps what it had stored",
+            "run the same command again",
+        )
 
     def _new(self, chunks: tuple[Chunk, ...], fields: Mapping[str, Any]) -> Manifest:
         return Manifest(
@@ -343,41 +365,19 @@ class Draft:
             orientation=self.orientation, **fields,
         )  # fmt: skip
 
-    def _merge(self, chunks: tuple[Chunk, ...], fields: Mapping[str, Any], drop: Sequence[str]) -> Manifest:
+    def _merged(self, chunks: tuple[Chunk, ...], fields: Mapping[str, Any], drop: Sequence[str]) -> Manifest:
         assert self.base is not None
-        latest = load_manifest(self.storage)
-        replaced = {*self.columns, *drop}
-        for name in sorted(replaced):
-            if (name in latest.columns) != (name in self.base.columns) or (
-                name in latest.columns and latest.columns[name] != self.base.columns[name]
-            ):
-                raise ConflictError(f"{self.storage.url}: another writer has just published the column {name!r}")
-        _check_read(self.storage.url, self.base, latest, self._reads)
-        if [(c.first, c.count) for c in chunks] != [(c.first, c.count) for c in latest.chunks]:
-            raise ConflictError(f"{self.storage.url}: the chunks of the dataset are not those that were worked on")
-        changes = dict(fields)
-        for field, value in fields.items():
-            now, before = getattr(latest, field), getattr(self.base, field)
-            if field == "steps":
-                changes[field] = (*now, *value)
-            elif now not in (before, value):
-                raise ConflictError(f"{self.storage.url}: another writer has just changed the {field}")
-        columns = {n: spec for n, spec in latest.columns.items() if n not in drop} | self.columns
-        return latest.next(
-            columns=columns,
-            retired=latest.retiring(columns),
-            chunks=tuple(
-                Chunk(old.first, old.count, _merge_cells(old.cells, new.cells, replaced))
-                for old, new in zip(latest.chunks, chunks, strict=True)
-            ),
-            **changes,
-        )
+        return merge_change(
+            self.storage.url, self.base, load_manifest(self.storage), self.columns, chunks, fields, drop=drop,
+            reads=self._reads,
+        )  # fmt: skip
 
     def failed(self, error: BaseException, *, part: bool = False) -> None:
         """After an error: remove what is of no use to anybody, and leave what the same step, run again, goes on with.
 
-        Every equal run meets an error of the inputs or of the request, so all goes. What has stopped this run alone (an
-        interrupt, a full disk, a lost network) leaves what is done, as a kill does; an equal run may be at work on it.
+        After an error of the inputs or of the request, which an equal run would meet too, all goes. What has stopped
+        this run alone (an interrupt, a full disk, a lost network) leaves what is done, as a kill does. A draft that
+        another run has begun or taken up is left to it, whatever the error.
 
         Parameters
         ----------
@@ -387,14 +387,15 @@ class Draft:
         if part:
             return
         with contextlib.suppress(Exception):
-            shared = any(claim.is_shared(self.storage, key) for key in self._claims)
-            if isinstance(error, _FINAL) or (isinstance(error, AlignerError) and not shared):
+            if any(claim.is_shared(self.storage, key) for key in self._claims):
+                return
+            if isinstance(error, _FINAL) and not isinstance(error, InputUnreachableError):
                 self.abandon()
-            elif not shared and not self._objects():
+            elif not self._objects():
                 self._remove(())
 
     def abandon(self) -> None:
-        """Give the draft up: remove its claims and all its objects. Never raises for what cannot be removed.
+        """Give the draft up: remove its claims, then all its objects. Never raises for what cannot be removed.
 
         Objects that have been published meanwhile, by an equal run, stay.
         """
@@ -408,7 +409,7 @@ class Draft:
         return [key for key in list(self.storage.keys()) if (m := found.fullmatch(key)) and m[1] in columns]
 
     def _remove(self, keys: Iterable[str]) -> None:
-        for key in [*keys, *self._claims]:
+        for key in [*self._claims, *keys]:
             with contextlib.suppress(Exception):
                 self.storage.delete(key)
         if self.base is None:
@@ -419,91 +420,44 @@ class Draft:
 #: Errors of the inputs or of the request: every run with the same ones meets them.
 _FINAL = (
     InputError, UsageError, FormatError, KernelError, ReferenceNotFoundError, VerificationError, ConflictError,
+    AlignerError,
 )  # fmt: skip
 
 
-def _check_needed(url: str, base: Manifest, replaced: Collection[str]) -> None:
-    for name, spec in base.columns.items():
-        needed = [n for n in needed_columns(spec.codecs, url) if n in replaced and n in base.columns]
-        if needed and name not in replaced:
-            raise UsageError(
-                f"{url}: the column {name!r} cannot be read without {needed[0]!r}, which would be replaced",
-                f"store it for itself first: agd recompress {url} --column {name} --profile fast",
-            )
-
-
-def _check_read(url: str, read: Manifest, newest: Manifest, columns: Iterable[str]) -> None:
-    for name in columns:
-        if read.columns.get(name) != newest.columns.get(name):
-            raise ConflictError(
-                f"{url}: the column {name!r} of generation {read.generation}, which is read, is not that of generation "
-                f"{newest.generation}, the newest",
-                f"run it on the newest one, or make the older the newest: agd checkout {url}@{read.generation}",
-            )
-
-
-def _merge_cells(old: Mapping[str, Cell], new: Mapping[str, Cell], replaced: Collection[str]) -> dict[str, Cell]:
-    return {name: c for name, c in old.items() if name not in replaced} | dict(new)
+def _is_there(storage: Storage, plan: Mapping[str, Any]) -> DatasetExistsError:
+    """Why a dataset cannot be made where there is one."""
+    found = claim.read(storage, claim.NEW)
+    # The claim of a writer that was stopped right after it had published.
+    if found and found.get("plan") == json.loads(json.dumps(plan)) and found.get("id") == load_manifest(storage).id:
+        return DatasetExistsError(
+            f"{storage.url}: the dataset is there, whole, made by an equal run", "there is nothing left to do"
+        )
+    return DatasetExistsError(f"{storage.url}: there is a dataset already", "choose another, or use --overwrite")
 
 
 def _claim_columns(
     storage: Storage, base: Manifest, columns: Mapping[str, ColumnSpec], plan: Mapping[str, Any]
-) -> tuple[dict[str, ColumnSpec], bool]:
+) -> tuple[dict[str, ColumnSpec], bool, str | None]:
+    """Claims on columns: their specs, whether an earlier run has begun, and the mark of the first claim."""
     specs: dict[str, ColumnSpec] = {}
     fresh: list[str] = []
+    marks: list[str] = []
     try:
         for name, spec in columns.items():
-            specs[name], found = claim.place_on_column(storage, base, name, spec, plan)
+            specs[name], writer, found = claim.place_on_column(storage, base, name, spec, plan)
+            marks.append(writer)
             if not found:
                 fresh.append(claim.claim_key(name))
     except ConflictError:
         for key in fresh:
             storage.delete(key)
         raise
-    return specs, len(fresh) < len(columns)
-
-
-def publish(storage: Storage, manifest: Manifest) -> None:
-    """Publish a generation: ObjectExistsError if its number is taken, FormatError if it could not be read again."""
-    key, data = generation_key(manifest.generation), manifest.to_bytes()
-    Manifest.from_bytes(data, f"{storage.url}/{key}")
-    storage.put(key, data, exclusive=True)
-    publish_copy(storage, manifest)
-
-
-def publish_copy(storage: Storage, manifest: Manifest) -> None:
-    """Renew ``manifest.json`` after a generation was published; a reader that comes between finds the generation."""
-    storage.put(MANIFEST_KEY, manifest.to_bytes())
+    return specs, len(fresh) < len(columns), next(iter(marks), None)
 
 
 def exists(storage: Storage) -> bool:
     """Whether a dataset has been published here."""
     return is_dataset(storage)
-
-
-#: Keys that are AGD's; whatever else lies in the folder of a dataset is left alone.
-OWN_KEYS = re.compile(r"(manifest(-\d+)?\.json|draft-.*\.json|.+-\d{12}\.[^/]+|\.tmp-.*)")
-
-
-def remove(storage: Storage) -> None:
-    """Remove every object of the dataset that is here; other files are left alone. Manifests go first."""
-    keys = [key for key in list(storage.keys()) if OWN_KEYS.fullmatch(key)]
-    for name in _embedded(storage):
-        inner = open_storage(f"{storage.url}/{name}")
-        remove(inner)
-        with contextlib.suppress(OSError):
-            os.rmdir(inner.url)
-    for key in sorted(keys, key=lambda k: not k.startswith("manifest")):
-        storage.delete(key)
-
-
-def _embedded(storage: Storage) -> set[str]:
-    """Embedded references of the dataset that is here, if there is one that can be read."""
-    try:
-        steps = load_manifest(storage).steps
-    except AgdError:
-        return set()
-    return {name for step in steps if EMBEDDED.fullmatch(name := str(step.get("parameters", {}).get("embedded", "")))}
 
 
 def columns_of(names: Sequence[str]) -> dict[str, ColumnSpec]:

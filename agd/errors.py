@@ -91,6 +91,13 @@ class InputError(AgdError):
         self.offset = offset
 
 
+class InputUnreachableError(InputError):
+    """An input cannot be had for now (a lost network, refused credentials, a failing disk); it may be sound.
+
+    The same command, run again, goes on with what is done.
+    """
+
+
 class FormatError(AgdError):
     """An AGD object (chunk file or manifest) is damaged or of another version.
 

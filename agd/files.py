@@ -1,8 +1,4 @@
-"""Whole files at any url, read or written front to back: what converters read from and write to.
-
-A :class:`Source` gives the bytes of a file as they are stored. A :class:`Sink` takes bytes and shows nothing until it
-is committed: a reader of the url never meets half a file.
-"""
+"""Whole files at any url, read front to back: a :class:`Source` gives the bytes of a file as they are stored."""
 
 from __future__ import annotations
 
@@ -12,27 +8,13 @@ import os
 import select
 import stat
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
-from agd.errors import AgdError, InputError, StorageError
+from agd.errors import InputError, InputUnreachableError
 from agd.run import Runner, SerialRunner
-from agd.storage import (
-    TEMPORARY_PREFIX,
-    Client,
-    Info,
-    Retry,
-    explain,
-    filesystem_of,
-    is_stale,
-    local_path,
-    open_client,
-    s3_filesystem,
-    temporary_name,
-)  # fmt: skip
-from agd.storage.options import S3, check_url, protocol_of
-from agd.storage.upload import Upload
+from agd.storage import Client, Info, Retry, explain, filesystem_of, local_path, open_client
+from agd.storage.options import check_url
 
 T = TypeVar("T")
 
@@ -64,29 +46,6 @@ class Source(Protocol):
         ...
 
 
-class Sink(Protocol):
-    """A file in the making."""
-
-    name: str
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Append all of these bytes."""
-        ...
-
-    def commit(self) -> None:
-        """Make the file visible, whole, under its name; replaces what was there. StorageError if that fails."""
-        ...
-
-    def abort(self) -> None:
-        """Leave nothing behind; nothing happens after ``commit``."""
-        ...
-
-
-def is_local(url: str) -> bool:
-    """Whether the url is a path of this machine's file system."""
-    return "::" not in url and protocol_of(url) in ("file", "local")
-
-
 def open_source(url: str | os.PathLike[str], runner: Runner | None = None, **options: Any) -> Source:
     """Open a file for reading.
 
@@ -102,7 +61,7 @@ def open_source(url: str | os.PathLike[str], runner: Runner | None = None, **opt
     Raises
     ------
     InputError
-        There is no such file, or it may not be read.
+        There is no such file, or it may not be read; InputUnreachableError where the store does not give it.
     UsageError
         The url cannot be understood.
     """
@@ -129,52 +88,10 @@ def describe_remote(url: str, **options: Any) -> Info:
     Raises
     ------
     InputError
-        There is no such file, or it cannot be looked up.
+        There is no such file; InputUnreachableError where the store does not tell.
     """
     client, path = open_client(url, **options)
     return _request(url, lambda: client.info(path))
-
-
-def open_sink(url: str | os.PathLike[str], **options: Any) -> Sink:
-    """Begin to write a file.
-
-    Parameters
-    ----------
-    url : str or path
-        A path, any url that fsspec understands, or ``-`` for standard output (visible at once).
-    **options
-        For fsspec.
-
-    Raises
-    ------
-    StorageError
-        The file cannot be made there.
-    UsageError
-        The url cannot be understood.
-    """
-    url = os.fspath(url)
-    if url == "-":
-        return _StdoutSink()
-    check_url(url)
-    path = local_path(url)
-    if path is not None:
-        return _LocalSink(path)
-    options.pop("s3_client", None)
-    with _output_errors(url):
-        if protocol_of(url) in S3:
-            return _UploadSink(url, Upload(*s3_filesystem(url, **options)))
-        return _RemoteSink(url, *filesystem_of(url, **options))
-
-
-def write_text(url: str, text: str, **options: Any) -> None:
-    """Write a text file; nothing is visible before it is whole. Errors as of :func:`open_sink`."""
-    sink = open_sink(url, **options)
-    try:
-        sink.write(text.encode())
-        sink.commit()
-    except BaseException:
-        sink.abort()
-        raise
 
 
 def _request(name: str, request: Callable[[], T], offset: int = -1) -> T:
@@ -190,7 +107,7 @@ def _request(name: str, request: Callable[[], T], offset: int = -1) -> T:
         raise InputError(name, reason, remedy=remedy) from error
     except Exception as error:
         reason, remedy = explain(error)
-        raise InputError(name, f"cannot be read: {reason}", offset=offset, remedy=remedy) from error
+        raise InputUnreachableError(name, f"cannot be read: {reason}", offset=offset, remedy=remedy) from error
 
 
 @contextlib.contextmanager
@@ -204,12 +121,9 @@ def _input_errors(name: str, offset: int = -1) -> Iterator[None]:
     except PermissionError as error:
         raise InputError(name, "may not be read", remedy="check the permissions or credentials") from error
     except OSError as error:
-        raise InputError(
+        raise InputUnreachableError(
             name, f"reading failed: {error}", offset=offset, remedy="check the disk or the connection, then run again"
         ) from error
-
-
-# ---------------------------------------------------------------------------------------------------------- sources
 
 
 def _open_local(path: str) -> Source:
@@ -332,159 +246,3 @@ class _RangeSource:
         close = getattr(self._parts, "close", None)
         if close is not None:
             close()
-
-
-# ------------------------------------------------------------------------------------------------------------ sinks
-
-
-@contextlib.contextmanager
-def _output_errors(name: str) -> Iterator[None]:
-    try:
-        yield
-    except (BrokenPipeError, AgdError):
-        raise
-    except Exception as error:
-        if is_local(name) and not isinstance(error, OSError):
-            raise
-        remedy = "check the folder, its permissions and the free space"
-        reason, remedy = (str(error), remedy) if is_local(name) else explain(error)
-        raise StorageError(f"{name}: cannot be written: {reason}", remedy) from error
-
-
-class _StdoutSink:
-    name = "standard output"
-
-    def __init__(self) -> None:
-        self._stream: Any = getattr(sys.stdout, "buffer", sys.stdout)
-
-    def write(self, data: bytes | memoryview) -> None:
-        with _output_errors(self.name):
-            self._stream.write(data)
-
-    def commit(self) -> None:
-        with _output_errors(self.name):
-            self._stream.flush()
-
-    def abort(self) -> None:
-        pass
-
-
-def _remove_stale(folder: str, stem: str) -> None:
-    """Remove what writers of the same file left when they were killed."""
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(TEMPORARY_PREFIX) and entry.name.endswith(stem) and is_stale(entry.name):
-                os.unlink(entry.path)
-
-
-class _LocalSink:
-    """A temporary file beside the final one, renamed at the end. Pipes and devices are written as they are."""
-
-    def __init__(self, path: str) -> None:
-        self.name = path
-        self._temporary: str | None = None
-        with _output_errors(path):
-            # A link is followed: what it points to is replaced, as opening it for writing would do.
-            self._path = os.path.realpath(path)
-            if os.path.exists(self._path) and not os.path.isfile(self._path):
-                self._file = open(self._path, "wb", buffering=0)  # noqa: SIM115
-                return
-            folder, base = os.path.split(self._path)
-            stem = "." + base[:100].replace("+", "_")
-            _remove_stale(folder, stem)
-            self._temporary = os.path.join(folder, temporary_name() + stem)
-            self._file = open(self._temporary, "xb", buffering=0)  # noqa: SIM115
-
-    def write(self, data: bytes | memoryview) -> None:
-        with _output_errors(self.name):
-            view = memoryview(data).cast("B")
-            while len(view):
-                view = view[self._file.write(view) :]
-
-    def commit(self) -> None:
-        with _output_errors(self.name):
-            if self._temporary is not None:
-                os.fsync(self._file.fileno())
-            self._file.close()
-            if self._temporary is not None:
-                os.replace(self._temporary, self._path)
-
-    def abort(self) -> None:
-        if not self._file.closed:
-            self._file.close()
-        if self._temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(self._temporary)
-
-
-class _UploadSink:
-    """An object of S3."""
-
-    def __init__(self, name: str, upload: Upload) -> None:
-        self.name = name
-        self._upload = upload
-        self._done = False
-
-    def write(self, data: bytes | memoryview) -> None:
-        with _output_errors(self.name):
-            self._upload.write(data)
-
-    def commit(self) -> None:
-        with _output_errors(self.name):
-            self._upload.commit()
-        self._done = True
-
-    def abort(self) -> None:
-        if not self._done:
-            self._done = True
-            self._upload.abort()
-
-
-class _RemoteSink:
-    """A file of another remote store: an upload that is completed at the end, or a temporary that is moved."""
-
-    def __init__(self, name: str, filesystem: Any, path: str) -> None:
-        self.name = name
-        self._filesystem = filesystem
-        self._path = path
-        self._temporary: str | None = None
-        self._done = False
-        with _output_errors(name):
-            self._file: Any
-            if self._has_uploads():
-                self._file = filesystem.open(path, "wb", autocommit=False)
-            else:
-                folder, _, base = path.rpartition("/")
-                self._temporary = f"{folder}/{TEMPORARY_PREFIX}{base}-{uuid.uuid4().hex[:12]}"
-                self._file = filesystem.open(self._temporary, "wb")
-
-    def _has_uploads(self) -> bool:
-        protocols = self._filesystem.protocol
-        names = {protocols} if isinstance(protocols, str) else set(protocols)
-        return bool(names & {"gs", "gcs", "abfs", "az"})
-
-    def write(self, data: bytes | memoryview) -> None:
-        with _output_errors(self.name):
-            self._file.write(data)
-
-    def commit(self) -> None:
-        with _output_errors(self.name):
-            self._file.close()
-            if self._temporary is not None:
-                self._filesystem.mv(self._temporary, self._path)
-            else:
-                self._file.commit()
-        self._done = True
-
-    def abort(self) -> None:
-        if self._done:
-            return
-        self._done = True
-        # What stays behind after a failure here is an unfinished upload, which nobody sees.
-        with contextlib.suppress(Exception):
-            if self._temporary is not None:
-                self._file.close()
-                self._filesystem.rm_file(self._temporary)
-            else:
-                self._file.discard()
-                self._file.closed = True

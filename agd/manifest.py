@@ -24,7 +24,7 @@ MAX_NAME = 128
 #: Most bytes in the name of a column, as the header of a chunk file has room for.
 MAX_COLUMN = 64
 
-REMEDY = "restore an older generation (manifest-NNNNNN.json) or run 'agd repair' on the dataset"
+REMEDY = "run 'agd repair' on the dataset; older generations can be read as DATASET@N"
 
 
 def generation_key(generation: int) -> str:

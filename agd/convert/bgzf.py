@@ -17,8 +17,8 @@ from agd.batch import I64, U8
 from agd.convert.inflate import READ_BYTES, Feed, inflate_gzip, is_bgzf
 from agd.convert.pump import Pieces, Pump
 from agd.errors import InputError
-from agd.files import Sink
 from agd.run import Runner
+from agd.sinks import Sink
 
 #: Uncompressed bytes of every block but the last: as htslib's, so that a block that does not compress fits too.
 BLOCK_BYTES = 65_280

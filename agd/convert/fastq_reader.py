@@ -211,7 +211,7 @@ class FastqReader:
 
     def _placed(self, error: InputError) -> InputError:
         """An error of the stream, with the record that it cuts off."""
-        return InputError(
+        return type(error)(
             error.path, error.reason, record=self.records + 1, line=4 * self.records + 1, offset=error.offset,
             remedy=error.remedy,
         )  # fmt: skip

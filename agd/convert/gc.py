@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from agd import claim
 from agd.convert.many import is_joined, place_of
-from agd.convert.pieces import SUFFIX, absolute
-from agd.draft import OWN_KEYS
+from agd.convert.pieces import PIECE, SUFFIX, absolute
+from agd.footprint import Footprint
 from agd.ops.gc import GcReport, gc
 from agd.storage import TEMPORARY_PREFIX, Storage, is_stale, open_storage
 
@@ -65,7 +65,8 @@ def _gc_parts(target: str, drafts: bool, dry_run: bool) -> GcReport:
 
 def _own(storage: Storage) -> Iterator[str]:
     """Keys that are AGD's, the claim last."""
-    keys = [key for key in list(storage.keys()) if OWN_KEYS.fullmatch(key)]
+    own = Footprint.of(storage, (PIECE,) if storage.url.endswith(SUFFIX) else ())
+    keys = (*own.manifests, *own.objects, *own.temporary, *own.records)
     yield from sorted(keys, key=lambda key: key == claim.NEW)
 
 

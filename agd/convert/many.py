@@ -23,8 +23,8 @@ from agd.convert.pieces import SUFFIX, absolute
 from agd.convert.reports import ImportReport, import_report
 from agd.convert.sam_in import import_sam
 from agd.dataset import Dataset
-from agd.draft import remove
 from agd.errors import DatasetExistsError, UsageError
+from agd.footprint import remove
 from agd.generations import is_dataset
 from agd.manifest import Chunk
 from agd.ops.cat import cat

@@ -13,8 +13,8 @@ from agd.convert.bgzf import BgzfWriter
 from agd.convert.inflate import SUFFIXES, Compression
 from agd.convert.pump import Pieces, Pump
 from agd.errors import UsageError
-from agd.files import Sink, open_sink
 from agd.run import Runner
+from agd.sinks import Sink, open_sink
 
 #: Levels unless the caller says otherwise: FASTQ is written for speed, much as pigz and bgzip at their lower levels.
 DEFAULT_LEVELS = {

@@ -23,19 +23,18 @@ from agd.convert.inflate import SUFFIXES, Compression
 from agd.convert.outputs import DEFAULT_LEVELS, compress_zstd
 from agd.dataset import Dataset
 from agd.errors import ObjectNotFoundError, UsageError
-from agd.files import is_local
 from agd.manifest import Cell, Chunk, ColumnSpec, object_key
 from agd.ops.digest import Digest
 from agd.ops.handover import pack, unpack
 from agd.ops.partition import INTERMEDIATE, Joining, Part, Partition
 from agd.run import Progress, Runner, in_flight, local_runner
-from agd.storage import Storage, open_storage
+from agd.storage import Storage, local_path, open_storage
 from agd.types import Orientation, RecordType
 
 #: What the name of the folder of the pieces adds to that of the output.
 SUFFIX = ".parts"
 
-_NAME, _SPEC = "piece", ColumnSpec(RecordType.TEXT, [], f"file{INTERMEDIATE}", "")
+PIECE, _SPEC = "piece", ColumnSpec(RecordType.TEXT, [], f"file{INTERMEDIATE}", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ def end_of(kind: Compression, *, empty: bool) -> bytes:
 
 def absolute(url: str) -> str:
     """The same place, wherever a process is started."""
-    return os.path.abspath(url) if is_local(url) and "://" not in url else url
+    return os.path.abspath(url) if local_path(url) == url else url
 
 
 def write_pieces(
@@ -139,7 +138,7 @@ def write_pieces(
     m = dataset.manifest
     source = {"id": m.id, "generation": m.generation, "records": m.records}
     whole = {**plan, "outputs": [absolute(output) for output in outputs], "input": source}
-    record, _ = claim.place(storage, claim.NEW, {"id": m.id, "name": _NAME, "plan": whole})
+    record, _ = claim.place(storage, claim.NEW, {"id": m.id, "name": PIECE, "plan": whole})
 
     def fetch(chunk: Chunk) -> tuple[Chunk, dict[str, bytes]]:
         return chunk, dataset.fetch(chunk, columns)
@@ -148,7 +147,7 @@ def write_pieces(
         chunk, blobs = fetched
         piece = make(dataset.decode(chunk, blobs, columns))
         data = piece.to_bytes()
-        storage.put(object_key(_NAME, chunk.first, _SPEC.key), data)
+        storage.put(object_key(PIECE, chunk.first, _SPEC.key), data)
         return _with_piece(chunk, piece, len(data))
 
     mine = partition.of(dataset.chunks)
@@ -163,7 +162,7 @@ def write_pieces(
         progress.end()
     about = {"dataset": absolute(dataset.url), "generation": m.generation, **fields}
     part = Part(
-        partition, record["plan"], True, m.id, _NAME, Orientation.READ, {_NAME: _SPEC}, False,
+        partition, record["plan"], True, m.id, PIECE, Orientation.READ, {PIECE: _SPEC}, False,
         tuple(done[first] for first in sorted(done)), m.records, (), about, {},
     )  # fmt: skip
     storage.put(part.key, part.to_bytes())
@@ -172,19 +171,19 @@ def write_pieces(
 
 def _with_piece(chunk: Chunk, piece: Piece, size: int) -> Chunk:
     noted = {"counts": piece.counts, "sizes": piece.sizes, "bases": piece.bases}
-    return Chunk(chunk.first, chunk.count, {_NAME: Cell(size, "", noted)})
+    return Chunk(chunk.first, chunk.count, {PIECE: Cell(size, "", noted)})
 
 
 def totals(part: Part, files: int) -> tuple[list[int], list[int], int]:
     """Records and bytes (before compression) of each file, and bases, of a part."""
-    noted = [chunk.cells[_NAME].statistics for chunk in part.chunks]
+    noted = [chunk.cells[PIECE].statistics for chunk in part.chunks]
     counts, sizes = ([sum(n[what][i] for n in noted) for i in range(files)] for what in ("counts", "sizes"))
     return counts, sizes, sum(n["bases"] for n in noted)
 
 
 def _kept(storage: Storage, chunk: Chunk) -> Chunk:
     try:
-        data = storage.get(object_key(_NAME, chunk.first, _SPEC.key))
+        data = storage.get(object_key(PIECE, chunk.first, _SPEC.key))
         return _with_piece(chunk, Piece.from_bytes(data), len(data))
     except (ObjectNotFoundError, ValueError, KeyError):
         return Chunk(chunk.first, chunk.count, {})
@@ -194,10 +193,10 @@ def pieces(joining: Joining) -> Iterator[Piece]:
     """The pieces of all parts, in order, read ahead."""
 
     def load(chunk: Chunk) -> Piece:
-        return Piece.from_bytes(joining.storage.get(object_key(_NAME, chunk.first, _SPEC.key)))
+        return Piece.from_bytes(joining.storage.get(object_key(PIECE, chunk.first, _SPEC.key)))
 
     # An object, the arrays in it, and the bytes of its files: three times its size.
-    largest = max((chunk.cells[_NAME].bytes for chunk in joining.chunks), default=1)
+    largest = max((chunk.cells[PIECE].bytes for chunk in joining.chunks), default=1)
     runner = local_runner(joining.runner)
     ahead = min(4, in_flight(runner, joining.memory, 3 * largest))
     joining.progress.begin("joining", sum(chunk.count for chunk in joining.chunks))

@@ -19,12 +19,13 @@ from agd.manifest import Cell, Chunk, ColumnSpec
 from agd.ops.own import check_name, is_standard, spec_of, to_column
 from agd.run import Runner, ThreadRunner
 from agd.samheader import references_of, sort_order_of
+from agd.storage import Storage
 from agd.target import check_chunk_size
 from agd.types import DEFAULT_CHUNK_RECORDS, Orientation, RecordType, Reference
 
 
 def create(
-    url: str | os.PathLike[str], batches: Any, *, header: str = "", orientation: Orientation | None = None,
+    url: str | os.PathLike[str] | Storage, batches: Any, *, header: str = "", orientation: Orientation | None = None,
     paired: bool = False, chunk_records: int = DEFAULT_CHUNK_RECORDS, codecs: Mapping[str, Any] | None = None,
     overwrite: bool = False, runner: Runner | None = None, command: str = "",
 ) -> Dataset:
@@ -32,7 +33,7 @@ def create(
 
     Parameters
     ----------
-    url : str or path
+    url : str, path or Storage
         Where it will be.
     batches : mapping, Batch, Arrow table, or iterable of them
         Columns by name, all of one length: ``bases``, ``qualities`` (Phred + 33) and ``metadata`` (names) as text,

@@ -12,7 +12,6 @@ from typing import Any
 from agd.dataset import Dataset
 from agd.draft import Draft
 from agd.errors import ColumnError, UsageError
-from agd.files import write_text
 from agd.generations import load_manifest
 from agd.manifest import Chunk, object_key
 from agd.ops.dedup_ends import Extraction, Libraries
@@ -31,6 +30,7 @@ from agd.ops.scan import chunk_bytes
 from agd.ops.sort_spill import default_folder, spill_folder
 from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight, local_runner, memory_of
 from agd.run.memory import BASE
+from agd.sinks import write_text
 
 #: Bytes in memory for each record whatever is spilled: its mark, its flag.
 _BYTES_PER_RECORD = 3

@@ -10,9 +10,9 @@ import agd
 from agd import samheader
 from agd.codecs import needed_columns
 from agd.dataset import Dataset
-from agd.draft import MAX_COMMITS, publish
+from agd.draft import MAX_COMMITS
 from agd.errors import ColumnError, ConflictError, ObjectExistsError, UsageError
-from agd.generations import load_manifest
+from agd.generations import load_manifest, publish
 from agd.manifest import Chunk, Manifest
 from agd.ops.digest import without_columns
 from agd.ops.lines import secondary_columns

@@ -108,16 +108,16 @@ def embed_reference(
         letters, _ = dataset.genome.load()
         held = _blocks_of(letters, offsets)
         if not (wanted & ~held).any():
-            inner = Dataset.open(f"{dataset.url}/{name}")
+            inner = dataset.inside(name)
             return dataset, _report(dataset, inner, letters, False, begun)
         wanted |= held  # older generations may need it
     hints = [str(step.get("parameters", {}).get("reference", "")) for step in reversed(manifest.steps)]
     letters, _ = GenomeSource(manifest.references, dataset.url, reference, [hint for hint in hints if hint]).load()
     name = _unused(dataset)
     inner = create(
-        f"{dataset.url}/{name}", _batches(dataset, letters, offsets, wanted), overwrite=True, runner=runner,
+        dataset.storage.inside(name, create=True), _batches(dataset, letters, offsets, wanted), overwrite=True,
         header=with_references("", manifest.references), orientation=Orientation.READ, chunk_records=RECORDS,
-        command=command,
+        runner=runner, command=command,
     )  # fmt: skip
     parameters = {"embedded": name, "dataset": manifest.id}
     step = {"program": "agd embed", "version": __version__, "command": command, "parameters": parameters}

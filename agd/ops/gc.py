@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from agd import claim
-from agd.draft import OWN_KEYS
 from agd.errors import DatasetNotFoundError, ObjectNotFoundError
+from agd.footprint import Footprint
 from agd.generations import load_manifest
 from agd.manifest import MANIFEST_KEY, Manifest, generation_key
 from agd.ops.partition import INTERMEDIATE, PREFIX
-from agd.storage import TEMPORARY_PREFIX, Storage, is_stale
+from agd.storage import Storage, is_stale
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +65,15 @@ def gc(storage: Storage, *, drafts: bool = False, keep: int | None = None, dry_r
     dry_run : bool
         Remove nothing.
     """
-    keys = list(storage.keys())
+    own = Footprint.of(storage)
     generations = _generations(storage)
     kept = generations if keep is None else generations[-max(1, keep):]
     live = {key for manifest in kept for key in _named(manifest)} | {MANIFEST_KEY}
-    records = [key for key in keys if key.startswith("draft-") and key.endswith(".json")]
-    over = [key for key in records if not drafts and generations and _is_over(storage, key, generations[-1])]
-    records = [key for key in records if key not in over]
+    over = [key for key in own.records if not drafts and generations and _is_over(storage, key, generations[-1])]
+    records = [key for key in own.records if key not in over]
     manifests = [generation_key(m.generation) for m in generations if m not in kept]
-    temporary = [key for key in keys if key.startswith(TEMPORARY_PREFIX) and (drafts or is_stale(key))]
-    spare = [key for key in keys if OWN_KEYS.fullmatch(key) and key not in live]
-    objects = [k for k in spare if not k.startswith(("draft-", "manifest", TEMPORARY_PREFIX))]
+    temporary = [key for key in own.temporary if drafts or is_stale(key)]
+    objects = [key for key in own.objects if key not in live]
     waiting: list[str] = []
     if records and not drafts:
         # An unfinished run may own any object that no generation names yet; old generations' own ones it cannot.

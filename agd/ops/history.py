@@ -7,9 +7,8 @@ from typing import Any
 
 import agd
 from agd.dataset import Dataset
-from agd.draft import publish
 from agd.errors import ConflictError, DatasetNotFoundError, FormatError, ObjectExistsError
-from agd.generations import load_manifest
+from agd.generations import load_manifest, publish
 from agd.manifest import Manifest
 
 

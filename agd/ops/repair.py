@@ -11,7 +11,6 @@ import agd
 from agd import cell as cells
 from agd.chunkfile import HEADER_SIZE, Header, parse_header, unframe
 from agd.dataset import Dataset
-from agd.draft import publish_copy
 from agd.errors import AgdError, FormatError, ObjectNotFoundError, VerificationError, VersionTooNewError
 from agd.manifest import MANIFEST_KEY, Cell, Chunk, ColumnSpec, Manifest, generation_key
 from agd.run import Runner, SerialRunner
@@ -101,13 +100,15 @@ def repair_manifest(
         data = manifest.to_bytes()
         Manifest.from_bytes(data, storage.url)
         storage.put(generation_key(manifest.generation), data)
-        publish_copy(storage, manifest)
+        storage.put(MANIFEST_KEY, data)
     return manifest, RepairReport(state, tuple(actions), (), tuple(notes))
 
 
 def _manifest(storage: Storage, key: str) -> Manifest | None:
     try:
-        return Manifest.from_bytes(storage.get(key), key)
+        manifest = Manifest.from_bytes(storage.get(key), key)
+        # A copy of another generation under this key is none.
+        return manifest if key in (MANIFEST_KEY, generation_key(manifest.generation)) else None
     except VersionTooNewError:
         raise
     except (FormatError, ObjectNotFoundError):

@@ -68,7 +68,8 @@ def end_file(file: Place, opened: IO[bytes]) -> None:
     """Close a file that was written. Done again, by another worker, it takes the place of what was there."""
     if isinstance(file, StoredFile):
         assert isinstance(opened, io.BytesIO)
-        file.storage.put(file.key, opened.getbuffer())
+        # No view of it: one that a frame still holds (of Dask's profiler, say) would keep it from being closed.
+        file.storage.put(file.key, opened.getvalue())
     with writing(file):
         opened.close()
 

@@ -145,7 +145,7 @@ def _embedded(dataset: Dataset, deep: bool, runner: Runner, memory: int | None) 
     if not name:
         return []
     try:
-        found = verify(Dataset.open(f"{dataset.url}/{name}"), deep=deep, runner=runner, memory=memory).problems
+        found = verify(dataset.inside(name), deep=deep, runner=runner, memory=memory).problems
     except AgdError as error:
         return [Problem(f"{name}: {error.message}")]
     return [replace(problem, what=f"{name}: {problem.what}") for problem in found]

@@ -12,7 +12,7 @@ import threading
 from typing import Any
 
 from agd.errors import UsageError
-from agd.storage.base import TEMPORARY_PREFIX, WRAPPERS, Storage, is_stale, temporary_name
+from agd.storage.base import TEMPORARY, TEMPORARY_PREFIX, WRAPPERS, Storage, is_stale, temporary_name
 from agd.storage.client import Client, FsspecClient, Info, MemoryClient, S3fsClient
 from agd.storage.failures import ATTEMPTS, Retry, explain, is_transient
 from agd.storage.local import LocalStorage
@@ -20,8 +20,8 @@ from agd.storage.options import ENVIRONMENT, S3, check_url, protocol_of, set_def
 from agd.storage.remote import RemoteStorage
 
 __all__ = [
-    "ATTEMPTS", "TEMPORARY_PREFIX", "WRAPPERS", "Client", "Info", "LocalStorage", "RemoteStorage", "Retry", "Storage",
-    "explain", "filesystem_of", "is_stale", "is_transient", "local_path", "open_client", "open_storage",
+    "ATTEMPTS", "TEMPORARY", "TEMPORARY_PREFIX", "WRAPPERS", "Client", "Info", "LocalStorage", "RemoteStorage", "Retry",
+    "Storage", "explain", "filesystem_of", "is_stale", "is_transient", "local_path", "open_client", "open_storage",
     "place_of", "s3_filesystem", "set_defaults", "store_options", "temporary_name",
 ]  # fmt: skip
 

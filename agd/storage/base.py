@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import uuid
 from collections.abc import Callable, Iterator
@@ -10,6 +11,9 @@ from typing import Protocol
 
 #: Prefix of temporary files beside the objects; nothing with this prefix is ever part of a dataset.
 TEMPORARY_PREFIX = ".tmp-"
+
+#: Keys of such files, those of a writer's probe of its store among them; others may use the prefix, too.
+TEMPORARY = re.compile(re.escape(TEMPORARY_PREFIX) + r"([^+/]+\+\d+\+|probe-)[0-9a-f]+([-.].*)?")
 
 
 class Storage(Protocol):
@@ -40,6 +44,10 @@ class Storage(Protocol):
 
     def keys(self) -> Iterator[str]:
         """Keys of all objects: a listing, for maintenance only, never on the path of normal work."""
+        ...
+
+    def inside(self, name: str, *, create: bool = False) -> Storage:
+        """The folder of a name in this one, opened as this one was; ``keys`` tells nothing of what is in it."""
         ...
 
 

@@ -92,6 +92,10 @@ class LocalStorage:
                 names = sorted(entry.name for entry in entries if entry.is_file())
         yield from names
 
+    def inside(self, name: str, *, create: bool = False) -> LocalStorage:
+        """See :meth:`Storage.inside`."""
+        return LocalStorage(self._join(name), create=create)
+
 
 @contextlib.contextmanager
 def _local_errors(path: str, what: str) -> Iterator[None]:

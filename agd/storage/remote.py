@@ -117,6 +117,10 @@ class RemoteStorage:
             return
         yield from sorted(names)
 
+    def inside(self, name: str, *, create: bool = False) -> RemoteStorage:
+        """See :meth:`agd.storage.Storage.inside`."""
+        return RemoteStorage(f"{self.url}/{name}", self._client, self._join(name), self._retry)
+
     def _request(self, key: str, what: str, request: Callable[[], T]) -> T:
         try:
             return self._retry(request)

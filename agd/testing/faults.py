@@ -98,6 +98,10 @@ class FaultyStorage:
         """See :meth:`agd.storage.Storage.keys`; never fails on purpose."""
         return self.inner.keys()
 
+    def inside(self, name: str, *, create: bool = False) -> FaultyStorage:
+        """See :meth:`agd.storage.Storage.inside`; the same rule."""
+        return FaultyStorage(self.inner.inside(name, create=create), self.rule)
+
     def _before(self, operation: Operation, key: str) -> Fault | None:
         fault = self.rule(operation, key)
         half = operation in ("get", "put")

@@ -62,3 +62,7 @@ class LatencyStorage:
         """See :meth:`agd.storage.Storage.keys`."""
         self._wait()
         return self.inner.keys()
+
+    def inside(self, name: str, *, create: bool = False) -> LatencyStorage:
+        """See :meth:`agd.storage.Storage.inside`."""
+        return LatencyStorage(self.inner.inside(name, create=create), self.seconds, self.bandwidth, self.sleep)

@@ -16,7 +16,7 @@ from agd.testing.faults import Fault, FaultyStorage, Moment, Rule, kill_at
 
 
 class _KillingSink:
-    """A sink (:class:`agd.files.Sink`) whose writes are counted too."""
+    """A sink (:class:`agd.sinks.Sink`) whose writes are counted too."""
 
     def __init__(self, inner: Any, rule: Rule) -> None:
         self.inner, self.rule, self.name = inner, rule, inner.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -17,11 +18,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import agd.draft
+import agd.generations
 from agd import claim
 from agd.batch import Alignments, AnyColumn, Column
 from agd.dataset import Dataset
-from agd.draft import Draft, columns_of, name_of, remove
+from agd.draft import Draft, columns_of
 from agd.errors import (
     AgdError,
     ChecksumError,
@@ -34,11 +35,14 @@ from agd.errors import (
     TruncatedError,
     UsageError,
 )
+from agd.footprint import remove
 from agd.generations import load_manifest
 from agd.manifest import MANIFEST_KEY, Cell, Chunk, ColumnSpec, generation_key
 from agd.ops.history import checkout
 from agd.run import Runner, SerialRunner, ThreadRunner
 from agd.storage import Storage, open_storage
+from agd.target import name_of
+from agd.testing import FaultyStorage, fail_at, wrapped
 from agd.types import Orientation, RecordType, Reference
 from tests.support.columns import assert_equal
 from tests.support.manifests import validate
@@ -529,6 +533,65 @@ def test_overwriting_removes_the_dataset_and_nothing_else(url: str) -> None:
     assert keys(new) == ["README.txt"]
 
 
+#: Keys that look like AGD's, and what may lie under them.
+FOREIGN = {
+    "IMG-202001010000.jpg": b"\xff\xd8\xff", "run-202611281543.log": b"begun", "draft-letter.json": b"{}",
+    "draft-new.json": b"[]", "manifest-1.json": b"{}", ".tmp-mine": b"",
+}  # fmt: skip
+
+
+def test_overwriting_what_is_no_dataset_removes_nothing(store: str) -> None:
+    storage = open_storage(f"{store}/photos", create=True)
+    for key, data in FOREIGN.items():
+        storage.put(key, data)
+    remove(storage)
+    assert {key: storage.get(key) for key in list(storage.keys())} == FOREIGN
+    storage.put(MANIFEST_KEY, b'{"name": "a page of the web"}')
+    with pytest.raises(UsageError, match=r"manifest\.json there is not AGD's"):
+        make(f"{store}/photos", overwrite=True)
+    assert len(list(storage.keys())) == len(FOREIGN) + 1
+
+
+@pytest.mark.parametrize("left", ["generations", "only the copy", "damaged", "unfinished", "damaged claim"])
+def test_a_removal_that_is_stopped_anywhere_can_be_done_again(tmp_path: Path, left: str) -> None:
+    foreign = {key: data for key, data in FOREIGN.items() if key != claim.NEW}
+    for number in itertools.count(1):
+        url = str(tmp_path / f"{number}" / "x.agd")
+        if "claim" in left or left == "unfinished":
+            killed_after(url, 3)
+        else:
+            add(add(make(url), "score"), "other")
+        storage = open_storage(url)
+        if left == "only the copy":
+            for generation in range(1, 4):
+                storage.delete(generation_key(generation))
+        elif left == "damaged":
+            for key in [key for key in list(storage.keys()) if key.startswith("manifest")]:
+                storage.put(key, storage.get(key)[:-50])
+        elif left == "damaged claim":
+            storage.put(claim.NEW, b'{"id')
+        for key, data in foreign.items():
+            storage.put(key, data)
+        rule = fail_at(number, Killed(), operations=("delete",))
+        stopped = False
+        with wrapped(lambda inner, rule=rule: FaultyStorage(inner, rule)):
+            try:
+                remove(open_storage(url))
+            except Killed:
+                stopped = True
+        # What can be read then is a whole generation.
+        with contextlib.suppress(DatasetNotFoundError, FormatError):
+            assert text(Dataset.open(url)[:]["bases"]) == BASES
+        new = make(url, overwrite=True, name="y")
+        assert text(new[:]["bases"]) == BASES
+        assert {key: storage.get(key) for key in keys(new) if key in foreign} == foreign
+        assert not [key for key in keys(new) if key.startswith("x-")]
+        assert new.manifest.generation == 1
+        if not stopped:
+            assert number > 3
+            return
+
+
 # Stopped runs
 
 
@@ -648,7 +711,7 @@ def test_the_claim_of_a_column_that_was_published_is_of_no_force(
     draft = Draft.extend(dataset, spec(column), {"operation": "a"}, replace=replace)
     chunks = cells(dataset, draft, column, 1)
     with monkeypatch.context() as patch:
-        patch.setattr(agd.draft, "publish_copy", stop)
+        patch.setattr(agd.generations, "publish_copy", stop)
         with pytest.raises(Killed):
             draft.commit(chunks)
     assert claim.claim_key(column) in keys(dataset)
@@ -669,7 +732,7 @@ def test_a_writer_that_stops_between_generation_and_copy_has_published(
     draft = Draft.extend(dataset, spec("score"), {})
     chunks = cells(dataset, draft, "score")
     with monkeypatch.context() as patch:
-        patch.setattr(agd.draft, "publish_copy", stop)
+        patch.setattr(agd.generations, "publish_copy", stop)
         with pytest.raises(Killed):
             draft.commit(chunks)
     assert json.loads(dataset.storage.get(MANIFEST_KEY))["generation"] == 1
@@ -684,7 +747,7 @@ def test_a_maker_that_stops_before_the_first_copy_has_published(url: str, monkey
     draft = Draft.create(url, columns_of(["metadata", "bases"]), PLAN, orientation=Orientation.READ)
     chunks = list(fill(draft))
     with monkeypatch.context() as patch:
-        patch.setattr(agd.draft, "publish_copy", stop)
+        patch.setattr(agd.generations, "publish_copy", stop)
         with pytest.raises(Killed):
             draft.commit(chunks)
     assert text(Dataset.open(url)[:]["bases"]) == BASES

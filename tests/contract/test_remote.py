@@ -14,8 +14,9 @@ import pytest
 
 import agd.storage.remote
 from agd.errors import AgdError, InputError, ObjectExistsError, ObjectNotFoundError, StorageError, UsageError
-from agd.files import open_sink, open_source
+from agd.files import open_source
 from agd.run import ThreadRunner
+from agd.sinks import open_sink
 from agd.storage import RemoteStorage, Retry, open_client, open_storage, set_defaults, upload
 from tests.support.servers import Request, S3Server, Spoil, s3_server
 

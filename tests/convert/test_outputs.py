@@ -139,6 +139,41 @@ def test_standard_output(tmp_path: Path) -> None:
     assert gzip.decompress(done.stdout) == b"abc"
 
 
+#: 1 MB of bytes to standard output.
+TO_STDOUT = """
+from agd.sinks import open_sink
+sink = open_sink("-")
+for number in range(10):
+    sink.write(bytes([number]) * 100_000)
+sink.commit()
+"""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_standard_output_that_takes_little_at_a_time(unbuffered: str) -> None:
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with subprocess.Popen([sys.executable, "-c", TO_STDOUT], stdout=write, env=environment) as process:
+        os.close(write)
+        with open(read, "rb", buffering=0) as pipe:
+            found = b"".join(iter(lambda: pipe.read(10_000), b""))
+    assert process.returncode == 0
+    assert found == b"".join(bytes([number]) * 100_000 for number in range(10))
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_standard_output_that_is_full(tmp_path: Path, unbuffered: str) -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (950_000, 950_000))"
+    with open(tmp_path / "out", "wb") as file:
+        done = subprocess.run(
+            [sys.executable, "-c", limit + TO_STDOUT], stdout=file, stderr=subprocess.PIPE, check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert b"StorageError: standard output: cannot be written: " in done.stderr
+
+
 def test_devices_are_written_as_they_are() -> None:
     with open_output(os.devnull) as stream:
         stream.write(b"abc")

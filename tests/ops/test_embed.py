@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any, ClassVar
 
+import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 import agd
 from agd.dataset import Dataset
@@ -14,6 +17,7 @@ from agd.draft import exists
 from agd.embedded import embedded_reference
 from agd.errors import CodecError, ColumnError, ReferenceNotFoundError
 from agd.fasta import load_genome
+from agd.footprint import remove
 from agd.ops.embed import BLOCK, embed_reference
 from agd.ops.history import checkout
 from agd.ops.recompress import recompress
@@ -148,6 +152,50 @@ def test_in_every_store(store: str, dataset: Dataset, tmp_path: Path) -> None:
     recompress(agd.open(url), embed=True, codecs={"bases": [{"name": "refdiff"}]}, reference=str(tmp_path / "ref.fa"))
     (tmp_path / "ref.fa").unlink()
     assert_equal(agd.open(url)[:]["bases"], dataset[:]["bases"])
+
+
+class Guarded(MemoryFileSystem):
+    """A store that asks for a token."""
+
+    protocol = "guarded"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+
+    def __init__(self, token: str = "", **options: Any) -> None:
+        super().__init__(**options)
+        self.token = token
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(MemoryFileSystem._strip_protocol(path.replace("guarded://", "memory://")))
+
+    def cat_file(self, *args: Any, **options: Any) -> bytes:
+        if self.token != "secret":
+            raise PermissionError("a token is needed")
+        return bytes(super().cat_file(*args, **options))
+
+    def pipe_file(self, *args: Any, **options: Any) -> None:
+        if self.token != "secret":
+            raise PermissionError("a token is needed")
+        super().pipe_file(*args, **options)
+
+
+def test_options_of_the_store_are_those_of_what_is_inside(dataset: Dataset, tmp_path: Path) -> None:
+    fsspec.register_implementation("guarded", Guarded, clobber=True)
+    storage = open_storage(f"guarded://{tmp_path.name}/s.agd", token="secret")
+    for key in list(dataset.storage.keys()):
+        storage.put(key, dataset.storage.get(key))
+    recompress(
+        agd.open(storage.url, token="secret"), embed=True, codecs={"bases": [{"name": "refdiff"}]},
+        reference=str(tmp_path / "ref.fa"),
+    )  # fmt: skip
+    (tmp_path / "ref.fa").unlink()
+    found = agd.open(storage.url, token="secret")
+    assert_equal(found[:]["bases"], dataset[:]["bases"])
+    assert embed_reference(found)[1].embedded is False
+    assert verify(found, deep=True).problems == ()
+    remove(storage)
+    assert list(storage.keys()) == list(storage.inside("reference.agd").keys()) == []
 
 
 def test_a_damaged_embedded_reference_is_found(dataset: Dataset, tmp_path: Path) -> None:

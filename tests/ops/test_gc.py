@@ -34,18 +34,21 @@ def test_nothing_to_remove(dataset: agd.Dataset) -> None:
 def test_orphans_go_and_other_files_stay(dataset: agd.Dataset) -> None:
     orphan = "s-000000000009.results"
     dataset.storage.put(orphan, b"left behind")
-    dataset.storage.put("notes.txt", b"not ours")
+    foreign = ("notes.txt", "IMG-202001010000.jpg", "draft-letter.json", ".tmp-notes")
+    for key in foreign:
+        dataset.storage.put(key, b"{}")
     assert gc(dataset.storage, dry_run=True).keys == (orphan,)
     assert dataset.storage.size(orphan) is not None
     report = gc(dataset.storage)
     assert (report.objects, report.bytes) == (1, 11)
     assert dataset.storage.size(orphan) is None
-    assert dataset.storage.get("notes.txt") == b"not ours"
+    gc(dataset.storage, drafts=True)
+    assert {*foreign} < {*dataset.storage.keys()}
     assert len(agd.open(dataset.url)[0:2]) == 2
 
 
 def test_objects_of_an_unfinished_run_stay_until_it_is_given_up(dataset: agd.Dataset) -> None:
-    dataset.storage.put("draft-results.json", b"{}")
+    dataset.storage.put("draft-column-results.json", b'{"plan": {}}')
     dataset.storage.put("s-000000000000.results", b"half done")
     assert gc(dataset.storage).kept == 1
     assert dataset.storage.size("s-000000000000.results") is not None

@@ -17,6 +17,7 @@ from agd.errors import FormatError, VerificationError
 from agd.manifest import ColumnSpec
 from agd.ops.dedup import dedup
 from agd.ops.edit import edit, reheader
+from agd.ops.gc import gc
 from agd.ops.recompress import recompress
 from agd.ops.verify import verify
 from agd.run import SerialRunner, ThreadRunner
@@ -52,14 +53,37 @@ def test_one_copy_of_the_manifest(sound: Dataset, key: str, damage: str) -> None
     data = bytearray(before[key])
     data[100] ^= 1
     path.unlink() if damage == "gone" else path.write_bytes(data if damage == "flip" else data[:-9])
-    if key == "manifest.json" and damage != "gone":
-        with pytest.raises(FormatError):
-            Dataset.open(sound.url)
+    assert Dataset.open(sound.url).manifest == sound.manifest
     assert repair(sound.url, dry_run=True).manifest == "restored"
     assert path.exists() == (damage != "gone")
     assert repair(sound.url).manifest == "restored"
     assert files(sound) == before
     assert Dataset.open(sound.url).manifest == sound.manifest
+
+
+@pytest.mark.parametrize("over", [("manifest-000002.json",), ("manifest.json", "manifest-000002.json")])
+def test_an_older_generation_copied_over_the_newest(sound: Dataset, over: tuple[str, ...]) -> None:
+    reheader(sound, HEAD + "@CO\tx\n")
+    for key in over:
+        (Path(sound.url) / key).write_bytes((Path(sound.url) / "manifest-000001.json").read_bytes())
+    if len(over) == 2:
+        with pytest.raises(FormatError, match=r"manifest-000002.json: generation: 1, under the key of 2") as caught:
+            Dataset.open(sound.url)
+        assert "agd repair" in caught.value.remedy
+    assert Dataset.open(f"{sound.url}@1").manifest == sound.manifest
+    assert repair(sound.url).manifest == "restored"
+    found = Dataset.open(sound.url).manifest
+    assert (found.generation, found.header) == ((2, HEAD + "@CO\tx\n") if len(over) == 1 else (3, HEAD))
+
+
+def test_a_damaged_copy_is_renewed_by_the_next_change(sound: Dataset) -> None:
+    reheader(sound, HEAD + "@CO\tx\n")
+    copy = Path(sound.url) / "manifest.json"
+    copy.write_bytes(b"damaged")
+    gc(sound.storage, keep=1)
+    assert Dataset.open(sound.url).manifest.generation == 2
+    reheader(Dataset.open(sound.url), HEAD)
+    assert copy.read_bytes() == (Path(sound.url) / "manifest-000003.json").read_bytes()
 
 
 def test_the_newest_generation_is_lost(sound: Dataset) -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-import agd.draft
+import agd.generations
 from agd.batch import Column
 from agd.dataset import Dataset
 from agd.draft import Draft
@@ -97,7 +97,7 @@ class Generations(RuleBasedStateMachine):
         drop = [n for n in drop if n != name and n in draft.base.columns]
         with pytest.MonkeyPatch.context() as patch:
             if stop:
-                patch.setattr(agd.draft, "publish_copy", _stop)
+                patch.setattr(agd.generations, "publish_copy", _stop)
             try:
                 draft.commit(self.cells(draft, name, seed, 3), drop=drop)
             except ConflictError:

@@ -10,7 +10,6 @@ import numpy as np
 
 from agd.batch import Batch, Column
 from agd.dataset import Dataset
-from agd.files import write_text
 from agd.manifest import Chunk, Manifest
 from agd.ops.flagstat import FlagstatReport, report_of
 from agd.ops.handover import Arrays, Handover
@@ -22,6 +21,7 @@ from agd.ops.report.quality import ReadQuality, read_quality
 from agd.ops.report.reads import ReadCounts, count_reads, ends_of
 from agd.ops.scan import chunk_bytes
 from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
+from agd.sinks import write_text
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -11,7 +11,8 @@ from isal import igzip
 
 from agd.batch import I64, U8
 from agd.errors import InputError, UsageError
-from agd.files import Sink, open_source
+from agd.files import open_source
+from agd.sinks import Sink
 
 #: Bases on a line of the FASTA files that are written.
 LINE_BASES = 60

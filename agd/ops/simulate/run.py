@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from isal import isal_zlib
 
 from agd.errors import UsageError
-from agd.files import Sink, open_sink
 from agd.ops.simulate.batches import Simulator
 from agd.ops.simulate.fragments import Library
 from agd.ops.simulate.genome import Genome, random_genome, read_fasta, with_snps, write_fasta
 from agd.ops.simulate.qualities import QualityModel
 from agd.run import Runner, SerialRunner
+from agd.sinks import Sink, open_sink
 
 #: First line of the truth table.
 TRUTH_COLUMNS = b"name\tcontig\tposition1\tposition2\tstrand\tduplicate_of\n"
