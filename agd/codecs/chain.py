@@ -143,6 +143,9 @@ class Chain:
     def _decode(
         self, data: Any, count: int, sizes: I64 | None, raw_size: int, dtype: str, context: Context | None, core: bool
     ) -> AnyColumn:
+        if sizes is not None and self.pack is None and int(sizes.sum()) != raw_size:
+            # Known before memory is taken for what a few bytes may say that they hold.
+            raise CodecError("chain", "payload", f"{raw_size} bytes, the record sizes add up to {int(sizes.sum())}")
         data = decode_bytes(self.bytes, data, raw_size)
         column: AnyColumn
         if self.pack is not None:
@@ -168,9 +171,6 @@ def _lay_out(data: Any, count: int, sizes: I64, dtype: str) -> Column:
         if len(values) != count or (sizes != values.itemsize).any():
             raise CodecError("chain", "payload", f"{len(values)} numbers for {count} records")
         return Column(values)
-    total = int(sizes.sum())
-    if len(data) != total:
-        raise CodecError("chain", "payload", f"{len(data)} bytes, the record sizes add up to {total}")
     return Column.from_lengths(np.frombuffer(data, np.uint8), sizes)
 
 

@@ -224,13 +224,11 @@ class StreamReader:
         return np.frombuffer(decoded, np.uint8)
 
     def exactly(self, name: str, size: int) -> U8:
-        """Decoded bytes of a stream that has ``size`` bytes or is absent (then: zeros)."""
+        """Decoded bytes of a stream that has ``size`` bytes: only one without bytes is absent."""
         data = self.get(name, size)
-        if len(data) == size:
-            return data
-        if len(data):
+        if len(data) != size:
             self.fail(name, f"{len(data)} bytes, not {size}")
-        return np.zeros(size, np.uint8)
+        return data
 
     def numbers(self, name: str, count: int, largest: int, *, signed: bool = False) -> I64:
         """``count`` integers as :meth:`StreamWriter.numbers` wrote them, int64; none is beyond ``largest``."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agd.batch import Alignments, AnyColumn, Column
-from agd.codecs import AlignmentStreams, Base2, Chain, Tags
+from agd.codecs import AlignmentStreams, Base2, Chain, Names, Tags
 from agd.codecs.streams import StreamReader, StreamWriter
 from agd.errors import CodecError
 from tests.support.columns import BASES, alignments
@@ -105,6 +105,19 @@ def test_streams_that_nobody_knows(codec: Any) -> None:
         decode(codec, sealed(good | {"surprise": b"1"}), column)
 
 
+@pytest.mark.parametrize("size", ["width:3", "length:3"])
+def test_names_of_a_text_that_is_not_there(size: str) -> None:
+    """Two hundred bytes that say how long a text is, and no text: not zeros."""
+    writer = StreamWriter(1)
+    writer.add(f"0.t0.{size}", b"\x10")
+    writer.add("layout", b'[{"kinds":[],"numbers":[],"texts":[{"each":1}]}]')
+    if size.startswith("width"):
+        writer.add("0.t0.width:0", b"\1")
+    payload = writer.finish()
+    with pytest.raises(CodecError, match="0 bytes, not 2684354"):
+        Chain([Names()], "x").decode(payload, 1, None, len(payload))
+
+
 def test_cigars_that_unfold_to_more_than_memory_holds() -> None:
     """A few hundred bytes: one CIGAR of 60,000 operations, and a million records that have it."""
     records, length = 1_000_000, 60_000
@@ -113,6 +126,7 @@ def test_cigars_that_unfold_to_more_than_memory_holds() -> None:
     writer.numbers("cigar.operations", np.array([length]))
     writer.add("cigar.operation", b"\2" * length)
     writer.numbers("cigar.length", np.ones(length, np.int64))
+    writer.add("mapq", bytes(records))
     writer.add("tag.lines", bytes(4))
     payload = writer.finish()
     assert len(payload) < 1000

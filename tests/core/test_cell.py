@@ -270,7 +270,23 @@ except FormatError as error:
     ],
 )  # fmt: skip
 def test_a_size_that_lies_takes_no_memory(tmp_path: Path, field: str, value: int) -> None:
-    (tmp_path / "lie").write_bytes(with_field(GOOD["qualities"], field, value))
+    assert_takes_no_memory(tmp_path, with_field(GOOD["qualities"], field, value))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc and a limit of the address space")
+def test_sizes_that_lie_together_take_no_memory(tmp_path: Path) -> None:
+    """A header and a payload that agree with each other, and not with the relative index."""
+    claimed = 1 << 33
+    data = encode(Column.from_list([b"IIIII" * 999]), "qualities")[0]
+    at = HEADER_SIZE + chunkfile.parse_header(data, "x").index_stored + 1
+    assert struct.unpack_from("<Q", data, at) == (4995,)
+    assert_takes_no_memory(
+        tmp_path, with_field(data[:at] + struct.pack("<Q", claimed) + data[at + 8 :], "payload raw size", claimed)
+    )
+
+
+def assert_takes_no_memory(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "lie").write_bytes(data)
     done = subprocess.run(
         [sys.executable, "-c", CLAIMS, tmp_path / "lie"], capture_output=True, text=True, check=False, timeout=120
     )
