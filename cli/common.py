@@ -223,8 +223,11 @@ def codec_options(values: tuple[str, ...]) -> dict[str, list[dict[str, Any]]] | 
     Raises
     ------
     click.BadParameter
-        Not of this form.
+        Not of this form, or there is no such codec or level.
     """
+    from agd.codecs import Chain
+    from agd.errors import FormatError
+
     chains: dict[str, list[dict[str, Any]]] = {}
     for value in values:
         column, equals, text = value.partition("=")
@@ -237,6 +240,10 @@ def codec_options(values: tuple[str, ...]) -> dict[str, list[dict[str, Any]]] | 
                 raise click.BadParameter(f"{value!r}: {level!r} is not a level")
             if name != "none":
                 chain.append({"name": name, **({"level": int(level)} if colon else {})})
+        try:
+            Chain.from_json(chain, column)
+        except FormatError as error:
+            raise click.BadParameter(f"{value!r}: {error.reason}") from error
         chains[column] = chain
     return chains or None
 

@@ -129,6 +129,7 @@ def align(
     started = time.monotonic()
     runner = runner or ThreadRunner()
     _check(dataset, overwrite)
+    spec = _spec("results", codecs)
     genome = load_genome(reference)
     line = samheader.read_group_line(read_group) if read_group else ""
     make = load_aligner(aligner) if isinstance(aligner, str) else aligner
@@ -149,7 +150,7 @@ def align(
         **tool.plan(),
     }  # fmt: skip
     stale = [n for n in ("duplicates", *secondary_columns(dataset.columns)) if n in dataset.columns]
-    draft = Draft.extend(dataset, {"results": _spec("results", codecs)}, plan, replace=overwrite, reads=columns)
+    draft = Draft.extend(dataset, {"results": spec}, plan, replace=overwrite, reads=columns)
     job.begin(draft, codecs)
     try:
         tool.prepare(Reads(job.sample, dataset.manifest.pairing == "interleaved", dataset.manifest.names))

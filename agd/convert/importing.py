@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from agd.batch import Batch
+from agd.codecs import Chain
 from agd.dataset import Dataset
 from agd.draft import Draft, columns_of
 from agd.errors import UsageError
@@ -40,6 +41,7 @@ def specs_of(
     for name, chain in (codecs or {}).items():
         if name not in specs:
             raise UsageError(f"there is no column {name!r} to choose codecs for", f"there are: {', '.join(columns)}")
+        Chain.from_json(chain, name)  # what is wrong with it is said before the work begins
         specs[name] = ColumnSpec(specs[name].type, list(chain), specs[name].key, specs[name].dtype)
     return specs
 

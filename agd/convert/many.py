@@ -16,8 +16,10 @@ from typing import Any
 
 import agd
 from agd import claim
+from agd.convert import fastq, records
 from agd.convert.bam_in import import_bam
 from agd.convert.fastq import import_fastq
+from agd.convert.importing import specs_of
 from agd.convert.inputs import describe_input, read_lines
 from agd.convert.pieces import SUFFIX, absolute
 from agd.convert.reports import ImportReport, import_report
@@ -108,6 +110,7 @@ def import_many(
     if overwrite and partition is not None:
         raise UsageError("a part of an import cannot overwrite: other parts may be there", "remove the old one first")
     check_target(os.fspath(output), name)
+    specs_of(fastq.COLUMNS if kind == "fastq" else records.COLUMNS, options.get("codecs"))
     if is_dataset(open_storage(output)) and not overwrite:
         _clear(target)
         raise DatasetExistsError(f"{target}: there is a dataset already", "choose another, or use --overwrite")

@@ -67,6 +67,10 @@ def test_codecs_of_no_column(files: dict[str, str], tmp_path: Path, kind: str) -
     with pytest.raises(UsageError, match="there is no column 'foo' to choose codecs for"):
         load(kind, files[kind], str(tmp_path / "s.agd"), codecs={"foo": [{"name": "zstd"}]})
     assert not (tmp_path / "s.agd").exists()
+    if kind != "cram":
+        with pytest.raises(UsageError, match="there is no column 'foo' to choose codecs for"):
+            import_many(kind, [[files[kind]]], tmp_path / "s.agd", codecs={"foo": [{"name": "zstd"}]})
+        assert not list(tmp_path.glob("s.agd*"))
 
 
 CALLS: dict[str, Callable[[dict[str, str], str], object]] = {
