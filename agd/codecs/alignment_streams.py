@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from agd import kernels
-from agd.batch import I32, I64, U16, U32, Alignments, AnyColumn, Column
+from agd.batch import I32, I64, U16, U32, Alignments, AnyColumn, Bool, Column
 from agd.codecs.base import Kind, register
 from agd.codecs.cigar_streams import read_cigars, write_cigars
 from agd.codecs.streams import StreamReader, StreamWriter
@@ -85,7 +85,7 @@ class AlignmentStreams:
         writer.numbers("link", links[~second])
         _write_places(writer, column, int(np.count_nonzero(second)))
         writer.numbers("flag", column.flag[~second])
-        writer.numbers("flag.mate", column.flag[second] ^ _mate_flags(column.flag[mates[second]]))
+        writer.numbers("flag.mate", column.flag[second] ^ _flags_of_mates(mates, second, column.flag))
         writer.add("mapq", column.mapping_quality)
         write_cigars(writer, column.cigar)
         alone = mates < 0
@@ -287,10 +287,11 @@ def _write_places(writer: StreamWriter, a: Alignments, pairs: int) -> None:
         writer.numbers(name, np.diff(values + 1, prepend=0), signed=True)
 
 
-def _mate_flags(flag: Any) -> Any:
-    f = flag.astype(np.uint16)
-    up, down = (f & 0x04) << 1 | (f & 0x10) << 1 | (f & 0x40) << 1, (f & 0x08) >> 1 | (f & 0x20) >> 1 | (f & 0x80) >> 1
-    return ((f & 0xFF03) | up | down).astype(np.uint16)
+def _flags_of_mates(mates: I32, second: Bool, flag: U16) -> U16:
+    """Flags that the second ones of pairs have if they say of both what the first ones do."""
+    expected = np.empty(len(flag), np.uint16)
+    kernels.expand_flags(mates, flag[~second], np.zeros(int(np.count_nonzero(second)), np.uint16), expected)
+    return expected[second]
 
 
 def _mates(links: U32) -> I32:
