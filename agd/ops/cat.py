@@ -18,6 +18,7 @@ from agd.draft import Draft
 from agd.errors import UsageError
 from agd.manifest import Cell, Chunk, ColumnSpec, Manifest
 from agd.ops.digest import Digest
+from agd.ops.embed import check_embedded, join_embedded
 from agd.ops.merge_headers import JoinedHeader, Translation
 from agd.run import SILENT, Progress, Runner, ThreadRunner
 from agd.types import RecordType, SortOrder
@@ -78,7 +79,8 @@ def cat(
     Raises
     ------
     UsageError
-        The datasets differ in columns, references, orientation or pairing, or in read groups of one ID.
+        The datasets differ in columns, references, orientation or pairing, or in read groups of one ID; or some of them
+        keep their reference, and others need it from elsewhere.
     """
     begun = time.monotonic()
     if not datasets:
@@ -86,6 +88,7 @@ def cat(
     manifests = [dataset.manifest for dataset in datasets]
     for dataset in datasets[1:]:
         _check(datasets[0], dataset)
+    check_embedded(datasets)
     first = manifests[0]
     runner = runner or ThreadRunner()
     joined = _join_headers(datasets)
@@ -98,12 +101,14 @@ def cat(
     try:
         chunks, changed = _copy(datasets, joined.translations, draft, runner, progress)
         own = {"program": "agd cat", "version": agd.__version__, "command": command, "parameters": {"inputs": inputs}}
+        own = own if step is None else dict(step)
+        kept = join_embedded(datasets, draft, joined.references, runner)
         alone = len(datasets) == 1
         result = draft.commit(
             chunks, names=first.names, pairing=first.pairing,
             sort_order=first.sort_order if alone else SortOrder.UNSORTED, header=joined.text,
             references=joined.references,
-            steps=(*_steps(manifests), own) if step is None else (dict(step),),
+            steps=(*(_steps(manifests) if step is None else ()), own, *kept),
             sources=sources if sources is not None else first.sources if alone else (),
             digest=_digest(manifests, changed),
         )  # fmt: skip

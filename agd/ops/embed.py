@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,10 +14,11 @@ import numpy as np
 from agd import __version__
 from agd.batch import I64, U8, Alignments, Batch, Bool, Column
 from agd.cell import reference_lengths
+from agd.codecs import needed_columns
 from agd.dataset import Dataset
 from agd.draft import Draft
 from agd.embedded import embedded_reference
-from agd.errors import ColumnError, DatasetNotFoundError
+from agd.errors import ColumnError, DatasetNotFoundError, UsageError
 from agd.generations import load_manifest
 from agd.genome import GenomeSource
 from agd.manifest import Chunk
@@ -26,7 +27,7 @@ from agd.ops.handover import Arrays, Handover
 from agd.ops.lines import secondary_columns
 from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, in_flight
 from agd.samheader import with_references
-from agd.types import Flag, Orientation
+from agd.types import Flag, Orientation, Reference
 
 #: The reference is kept in blocks of so many bases: gaps that are shorter cost less than the places of more spans.
 BLOCK = 1024
@@ -115,7 +116,8 @@ def embed_reference(
     letters, _ = GenomeSource(manifest.references, dataset.url, reference, [hint for hint in hints if hint]).load()
     name = _unused(dataset)
     inner = create(
-        dataset.storage.inside(name, create=True), _batches(dataset, letters, offsets, wanted), overwrite=True,
+        dataset.storage.inside(name, create=True), _batches(manifest.references, letters, offsets, wanted),
+        overwrite=True,
         header=with_references("", manifest.references), orientation=Orientation.READ, chunk_records=RECORDS,
         runner=runner, command=command,
     )  # fmt: skip
@@ -124,6 +126,72 @@ def embed_reference(
     draft = Draft.extend(dataset, {}, {"operation": "embed", **parameters}, reads=["results"])
     done = draft.commit([Chunk(c.first, c.count, {}) for c in dataset.chunks], steps=(step,))
     return done, _report(done, inner, letters, True, begun)
+
+
+def check_embedded(datasets: Sequence[Dataset]) -> None:
+    """Refuse to join datasets, object by object, of which some keep their reference and others need it from elsewhere.
+
+    Raises
+    ------
+    UsageError
+    """
+    keeping = [dataset for dataset in datasets if embedded_reference(dataset.manifest)]
+    for dataset in datasets if keeping else ():
+        specs = dataset.manifest.columns.values()
+        if dataset not in keeping and any(needed_columns(spec.codecs) for spec in specs):
+            raise UsageError(
+                f"{keeping[0].url} keeps its reference, {dataset.url} needs it from elsewhere",
+                f"keep it there too: agd recompress {dataset.url} --embed-reference",
+            )
+
+
+def join_embedded(
+    datasets: Sequence[Dataset], draft: Draft, references: Sequence[Reference], runner: Runner
+) -> tuple[dict[str, Any], ...]:
+    """Keep in a new dataset what some others keep of one reference; before it is committed.
+
+    Parameters
+    ----------
+    datasets : sequence of Dataset
+        Those of them that keep nothing need nothing (:func:`check_embedded`).
+    draft : Draft
+        Of the new one.
+    references : sequence of Reference
+
+    Returns
+    -------
+    tuple of dict
+        The step for its history; none if nothing is kept.
+
+    Raises
+    ------
+    UsageError
+        They keep different letters of one place.
+    """
+    letters, offsets = np.empty(0, np.uint8), np.empty(0, np.int64)
+    for dataset in datasets:
+        if embedded_reference(dataset.manifest):
+            # Another view of it, which is gone before the next one: all letters of a reference may be much.
+            held, offsets = Dataset(dataset.storage, dataset.manifest).genome.load()
+            letters = letters if len(letters) else np.zeros_like(held)
+            for low, high in itertools.pairwise(offsets):
+                have, more = letters[low:high], held[low:high]
+                if ((have != more) & (have != 0) & (more != 0)).any():
+                    raise UsageError(
+                        f"{dataset.url}: keeps another reference than {datasets[0].url}",
+                        f"store it without: agd recompress {dataset.url} --profile fast",
+                    )
+                np.maximum(have, more, out=have)
+    if not len(letters):
+        return ()
+    name = "reference.agd"
+    create(
+        draft.storage.inside(name, create=True), _batches(references, letters, offsets, _blocks_of(letters, offsets)),
+        overwrite=True, header=with_references("", references), orientation=Orientation.READ, chunk_records=RECORDS,
+        runner=runner,
+    )  # fmt: skip
+    parameters = {"embedded": name, "dataset": draft.id}
+    return ({"program": "agd embed", "version": __version__, "command": "", "parameters": parameters},)
 
 
 def _unused(dataset: Dataset) -> str:
@@ -197,12 +265,12 @@ def _blocks_of(letters: U8, offsets: I64) -> Bool:
     return there
 
 
-def _batches(dataset: Dataset, letters: U8, offsets: I64, wanted: Bool) -> Iterator[Batch]:
+def _batches(references: Sequence[Reference], letters: U8, offsets: I64, wanted: Bool) -> Iterator[Batch]:
     """Spans of wanted blocks, a record each, none longer than :data:`LONGEST`."""
     firsts = _first_blocks(offsets)
     bases: list[bytes] = []
     places: list[bytes] = []
-    for i, reference in enumerate(dataset.manifest.references):
+    for i, reference in enumerate(references):
         edges = np.diff(wanted[firsts[i] : firsts[i + 1]].astype(np.int8), prepend=0, append=0)
         for low, high in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
             for start in range(int(low) * BLOCK, min(int(high) * BLOCK, reference.length), LONGEST):

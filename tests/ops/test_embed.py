@@ -15,7 +15,7 @@ import agd
 from agd.dataset import Dataset
 from agd.draft import exists
 from agd.embedded import embedded_reference
-from agd.errors import CodecError, ColumnError, ReferenceNotFoundError
+from agd.errors import CodecError, ColumnError, ReferenceNotFoundError, UsageError
 from agd.fasta import load_genome
 from agd.footprint import remove
 from agd.ops.embed import BLOCK, embed_reference
@@ -128,15 +128,10 @@ def test_overwriting_a_dataset_removes_what_is_inside(dataset: Dataset, tmp_path
     assert not os.path.exists(inner)
 
 
-@pytest.mark.parametrize("way", ["sort", "cat"])
-def test_what_is_made_of_it_has_no_such_reference(dataset: Dataset, tmp_path: Path, way: str) -> None:
+def test_what_is_made_of_its_records_has_no_such_reference(dataset: Dataset, tmp_path: Path) -> None:
     recompress(dataset, embed=True, codecs={"bases": [{"name": "refdiff"}]})
     url = str(tmp_path / "made.agd")
-    source = agd.open(dataset.url)
-    if way == "sort":
-        agd.sort(source, url)
-    else:
-        agd.cat([source], url)
+    agd.sort(agd.open(dataset.url), url)
     made = agd.open(url)
     assert embedded_reference(made.manifest) == ""
     assert verify(made, deep=True).problems == ()
@@ -247,3 +242,47 @@ def test_a_reference_that_an_older_generation_needs_is_left_alone(tmp_path: Path
     os.rename(tmp_path / "ref.fa", tmp_path / "elsewhere.fa")
     for generation in (first, second, third):
         assert verify(agd.open(url, generation=generation), deep=True).problems == ()
+
+
+def small(dataset: Dataset) -> Dataset:
+    """Stored as differences to the reference, which it keeps."""
+    recompress(dataset, profile="small", embed=True, codecs={"bases": [{"name": "refdiff"}]})
+    return agd.open(dataset.url)
+
+
+def test_a_concatenation_keeps_what_its_parts_keep(dataset: Dataset, tmp_path: Path) -> None:
+    reads, other = [str(tmp_path / "O1.fq"), str(tmp_path / "O2.fq")], str(tmp_path / "other.agd")
+    agd.simulate(*reads, reference=str(tmp_path / "ref.fa"), pairs=20, seed=8)
+    agd.import_fastq(*reads, output=other)
+    agd.align(agd.open(other), str(tmp_path / "ref.fa"), read_group="@RG\tID:s\tSM:s")
+    if "tags" in dataset.columns or dataset.manifest.pairing == "single":
+        agd.sort(agd.open(other), other := str(tmp_path / "sorted-other.agd"))
+    expected = [dataset[:], agd.open(other)[:]]
+    parts = [small(dataset), small(agd.open(other))]
+    os.rename(tmp_path / "ref.fa", tmp_path / "elsewhere.fa")
+    agd.cat(parts, tmp_path / "all.agd")
+    found = agd.open(str(tmp_path / "all.agd"))
+    assert "refdiff" in str(found.manifest.columns["bases"].codecs)
+    for batch, start in zip(expected, (0, len(parts[0])), strict=True):
+        for name, column in found[start : start + len(batch)].columns.items():
+            assert_equal(column, batch[name])
+    assert verify(found, deep=True).problems == ()
+    letters = [part.genome.load()[0] for part in parts]
+    assert not np.array_equal(*letters)
+    np.testing.assert_array_equal(found.genome.load()[0], np.maximum(*letters))
+
+
+def test_parts_that_keep_their_reference_go_with_those_that_need_none(dataset: Dataset, tmp_path: Path) -> None:
+    plain, lacking, keeping = (str(tmp_path / name) for name in ("plain.agd", "lacking.agd", "keeping.agd"))
+    for url in (plain, lacking, keeping):
+        agd.cat([dataset], url)
+    recompress(agd.open(lacking), codecs={"bases": [{"name": "refdiff"}]}, columns=["bases"])
+    small(agd.open(keeping))
+    with pytest.raises(UsageError, match=r"keeping.agd keeps its reference, .*lacking.agd needs it from elsewhere"):
+        agd.cat([agd.open(keeping), agd.open(lacking)], tmp_path / "no.agd")
+    assert not (tmp_path / "no.agd").exists()
+    agd.cat([agd.open(plain), agd.open(keeping)], tmp_path / "both.agd")
+    os.rename(tmp_path / "ref.fa", tmp_path / "elsewhere.fa")
+    both = agd.open(str(tmp_path / "both.agd"))
+    for name, column in both[len(dataset) :].columns.items():
+        assert_equal(column, dataset[:][name])
