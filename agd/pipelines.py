@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,7 +20,9 @@ from agd.convert.kinds import check_output_name
 from agd.dataset import Dataset
 from agd.errors import UsageError
 from agd.ops.digest import Digest
+from agd.ops.sort_spill import default_folder
 from agd.run import SILENT, Progress, Runner, runner_or_threads
+from agd.scratch import scratch_folder
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS
 
 
@@ -154,7 +154,12 @@ def pipeline(
         ))  # fmt: skip
         parameters = {"interleaved": interleaved, "chunk_records": chunk_records, "chunk_bytes": chunk_bytes}
         source = fastq_source(reads, inputs, parameters, command)
-        output = os.fspath(dataset) if dataset is not None else stack.enter_context(_scratch(str(bam)))
+        if dataset is None:
+            # A place for the dataset of which only the BAM file stays.
+            folder = stack.enter_context(scratch_folder(default_folder(str(bam)), ".agd-pipeline-"))
+            output = os.path.join(folder, "sorted.agd")
+        else:
+            output = os.fspath(dataset)
         options |= {"chunk_records": chunk_records, "chunk_bytes": chunk_bytes}
         done = _run(source, reference, output, bam, dedup, runner, memory, progress, command, options)
     return done if dataset is not None else PipelineReport(**(asdict(done) | {"dataset": ""}))
@@ -193,14 +198,3 @@ def _run(
         done.reads, done.records, done.mapped, done.duplicates, output, bam or "", done.spilled_bytes,
         time.monotonic() - begun,
     )  # fmt: skip
-
-
-@contextlib.contextmanager
-def _scratch(bam: str) -> Iterator[str]:
-    """A place for the dataset of which only the BAM file stays: beside it, or in the system's temporary folder."""
-    remote = "://" in bam or bam == "-"
-    folder = tempfile.mkdtemp(prefix=".agd-pipeline-", dir=None if remote else os.path.dirname(os.path.abspath(bam)))
-    try:
-        yield os.path.join(folder, "sorted.agd")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

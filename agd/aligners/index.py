@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from agd.aligners.reference import Genome
 from agd.errors import AgdError, AlignerError
 from agd.run import Progress
+from agd.scratch import scratch_folder
 
 #: First part of the names of all files of an index.
 STEM = "index"
@@ -83,13 +81,13 @@ def _writable(folder: Path) -> bool:
 
 
 def _build(genome: Genome, folder: Path, build: Callable[[Path, Path], None]) -> None:
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     try:
-        temporary.mkdir()
-        with _fasta(genome, temporary.parent) as fasta:
-            build(fasta, temporary / STEM)
-        with contextlib.suppress(OSError):  # another run was faster: its index is as good
-            os.rename(temporary, folder)
+        with scratch_folder(str(folder.parent), ".agd-index-") as scratch:
+            made = Path(scratch) / folder.name
+            made.mkdir()
+            build(_fasta(genome, Path(scratch)), made / STEM)
+            with contextlib.suppress(OSError):  # another run was faster: its index is as good
+                os.rename(made, folder)
         if not folder.is_dir():
             raise OSError(f"{folder} is in the way")
     except AgdError:
@@ -98,20 +96,16 @@ def _build(genome: Genome, folder: Path, build: Callable[[Path, Path], None]) ->
         raise AlignerError(
             f"{genome.url}: the index cannot be built: {error}", f"check the free space of {folder.parent}"
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def _fasta(genome: Genome, folder: Path) -> Iterator[Path]:
-    """The reference as a plain FASTA file on this machine: as it is where it is one, else a copy that goes away."""
+def _fasta(genome: Genome, folder: Path) -> Path:
+    """The reference as a plain FASTA file on this machine: as it is where it is one, else a copy in this folder."""
     local = local_path(genome)
     if local is not None and local.suffix not in (".gz", ".bgz", ".bgzf"):
-        yield local
-        return
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".reference-", suffix=".fa") as file:
+        return local
+    path = folder / "reference.fa"
+    with path.open("wb") as file:
         for i, contig in enumerate(genome.contigs):
             file.write(f">{contig.name}\n".encode())
             file.write(genome.bases[genome.offsets[i] : genome.offsets[i + 1]].tobytes() + b"\n")
-        file.flush()
-        yield Path(file.name)
+    return path

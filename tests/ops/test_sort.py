@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -31,10 +32,11 @@ from agd.manifest import Chunk
 from agd.ops import sort as module
 from agd.ops.sort import sort
 from agd.ops.sort_plan import SortPlan, decoded_size, group
-from agd.ops.sort_spill import remove_stale
+from agd.ops.sort_spill import PREFIX, spill_folder
 from agd.ops.sort_tags import parse_cigars
 from agd.run import SerialRunner, ThreadRunner
 from agd.samheader import references_of
+from agd.scratch import remove_stale
 from agd.types import Orientation, SortOrder
 from tests.support.reads import dataset as fastq_dataset
 from tests.support.sam_dataset import from_sam, split, to_sam
@@ -385,12 +387,33 @@ with spill_folder({str(tmp_path)!r}) as folder:
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         folder = Path(process.stdout.readline().decode().strip())
-        remove_stale(str(tmp_path))
+        remove_stale(str(tmp_path), PREFIX)
         assert folder.is_dir()  # its process lives
         process.communicate(b"\n")
     assert folder.is_dir()
-    remove_stale(str(tmp_path))
-    assert not folder.exists()
+    (tmp_path / f"{PREFIX}1").mkdir()  # of a process that was killed between two calls
+    (tmp_path / f"{PREFIX}2.lock").touch()
+    with spill_folder(str(tmp_path)) as own:
+        assert {p.name for p in tmp_path.iterdir()} == {Path(own).name, f"{Path(own).name}.lock"}
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_whose_lock_was_taken_by_another_process_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, looked = fcntl.flock, []
+
+    def late(file: Any, how: int) -> None:
+        if how == fcntl.LOCK_EX and len(looked) < 2:
+            looked.append(file)
+            remove_stale(str(tmp_path), PREFIX)  # another process, between the opening of the file and its lock
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with spill_folder(str(tmp_path)) as folder:
+        remove_stale(str(tmp_path), PREFIX)
+        assert (os.path.isdir(folder), len(looked)) == (True, 2)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("end", ["SIGINT", "SIGTERM"])
@@ -407,7 +430,7 @@ with spill_folder({str(tmp_path)!r}) as folder:
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        assert len(list(tmp_path.iterdir())) == 1
+        assert len(list(tmp_path.iterdir())) == 2  # the folder and its lock
         process.send_signal(signal.Signals[end])
     assert list(tmp_path.iterdir()) == []
 

@@ -227,7 +227,8 @@ def test_from_reads_to_bam_in_one_go(folder: Path, tmp_path: Path) -> None:
     assert agd.open(str(tmp_path / "p.agd")).manifest.digest["reads"] == steps.manifest.digest["reads"]
     assert report.reads == 800
     pysam.quickcheck(str(tmp_path / "p.bam"))
-    # Of a pipeline without a dataset only the BAM file and its index stay.
+    # Of a pipeline without a dataset only the BAM file and its index stay, and nothing of one that was killed.
+    (tmp_path / ".agd-pipeline-killed").mkdir()
     only = pipeline(
         folder / "1.fq", folder / "2.fq", reference=str(folder / "ref.fa"), bam=str(tmp_path / "o.bam"),
         read_group=READ_GROUP,
