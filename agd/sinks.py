@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import sys
 import uuid
@@ -71,6 +72,24 @@ def open_sink(url: str | os.PathLike[str], **options: Any) -> Sink:
         if protocol_of(url) in S3:
             return _UploadSink(url, Upload(*s3_filesystem(url, **options)))
         return _RemoteSink(url, *filesystem_of(url, **options))
+
+
+def is_stream(url: str | os.PathLike[str]) -> bool:
+    """Whether what is written there goes out at once, and nothing can be put beside it: ``-``, a pipe, a device."""
+    text = os.fspath(url)
+    path = local_path(text) if text != "-" else None
+    if path is None:
+        return text == "-"
+    # As given: what a link such as /dev/stdout leads to, for a pipe, is no path.
+    return _descriptor(path) is not None or (os.path.exists(path) and not os.path.isfile(path))
+
+
+def _descriptor(path: str) -> int | None:
+    """Number of the open file of this process that a path such as /dev/stdout or /dev/fd/63 stands for."""
+    if path in ("/dev/stdout", "/dev/stderr"):
+        return 1 if path == "/dev/stdout" else 2
+    found = re.fullmatch(r"(?:/dev|/proc/self)/fd/([0-9]{1,9})", path)
+    return int(found[1]) if found else None
 
 
 def write_text(url: str, text: str, **options: Any) -> None:
@@ -156,11 +175,16 @@ class _LocalSink:
         self.name = path
         self._temporary: str | None = None
         with _output_errors(path):
+            number = _descriptor(path)
+            if number is not None:
+                # Not opened anew: whoever else writes to that file goes on after this.
+                self._file = os.fdopen(os.dup(number), "wb", buffering=0)
+                return
+            if is_stream(path):
+                self._file = open(path, "wb", buffering=0)  # noqa: SIM115
+                return
             # A link is followed: what it points to is replaced, as opening it for writing would do.
             self._path = os.path.realpath(path)
-            if os.path.exists(self._path) and not os.path.isfile(self._path):
-                self._file = open(self._path, "wb", buffering=0)  # noqa: SIM115
-                return
             folder, base = os.path.split(self._path)
             stem = "." + base[:100].replace("+", "_")
             _remove_stale(folder, stem)

@@ -31,6 +31,7 @@ from agd.ops.partition import Joining, Partition
 from agd.ops.scan import chunk_bytes, line_columns, scan
 from agd.ops.select import Selection, is_coordinate_sorted
 from agd.run import SILENT, Progress, Runner, in_flight, local_runner, runner_or_threads
+from agd.sinks import is_stream
 from agd.storage import open_storage
 from agd.types import Reference
 
@@ -137,9 +138,10 @@ def export_bam(
     if csi and index is False:
         raise UsageError("CSI is a kind of index, and none is to be written", "leave --csi or --no-index out")
     ordered = is_coordinate_sorted(dataset)
-    if (index or csi) and (not ordered or output == "-"):
+    can_index = ordered and not is_stream(output)
+    if (index or csi) and not can_index:
         raise UsageError(f"{output}: only a file in coordinate order can be indexed", "sort the dataset first")
-    index = (ordered and output != "-") if index is None else index
+    index = can_index if index is None else index
     with runner_or_threads(runner) as runner:
         if partition is not None or local_runner(runner) is not runner:
             if selection is not None and not selection.everything:

@@ -34,6 +34,7 @@ from agd.ops.sort_split import Window, merge_order, windows
 from agd.run import SILENT, Progress, Runner, ThreadRunner, items_in_flight, local_runner, memory_of
 from agd.run.memory import BASE
 from agd.samheader import lines_of, with_program, with_references
+from agd.sinks import is_stream
 from agd.types import Reference
 
 #: The one column of the runs: records as BAM has them, each with its size.
@@ -133,9 +134,10 @@ def sort_bam(
     ''
     """
     begun = time.perf_counter()
-    if index and (by != "coordinate" or output == "-"):
+    can_index = by == "coordinate" and not is_stream(output)
+    if index and not can_index:
         raise UsageError(f"{output}: only a file in coordinate order can be indexed", "leave --index out")
-    index = (by == "coordinate" and output != "-") if index is None else index
+    index = can_index if index is None else index
     with contextlib.ExitStack() as stack:
         runner = runner or stack.enter_context(ThreadRunner())
         if local_runner(runner) is not runner:

@@ -23,6 +23,7 @@ from agd.errors import AlignerError, InputError, StorageError, UsageError
 from agd.files import open_source
 from agd.ops.select import Selection, is_coordinate_sorted
 from agd.run import SILENT, Progress, Runner, in_flight, runner_or_threads
+from agd.sinks import is_stream
 from agd.storage import local_path
 from agd.target import check_chunk_size
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS
@@ -148,7 +149,7 @@ def export_cram(
         raise UsageError(
             "a CRAM file is written against a reference", "give --reference ref.fa, or --no-reference to do without one"
         )
-    here = local_path(output) if output != "-" else None
+    here = None if is_stream(output) else local_path(output)
     can_index = is_coordinate_sorted(dataset) and here is not None
     if index and not can_index:
         raise UsageError(f"{output}: only a local file in coordinate order can be indexed", "sort the dataset first")

@@ -28,6 +28,7 @@ from agd.ops.digest import Digest
 from agd.ops.handover import pack, unpack
 from agd.ops.partition import INTERMEDIATE, Joining, Part, Partition
 from agd.run import Progress, Runner, in_flight, local_runner
+from agd.sinks import is_stream
 from agd.storage import Storage, local_path, open_storage
 from agd.types import Orientation, RecordType
 
@@ -131,8 +132,10 @@ def write_pieces(
     **fields
         JSON, for the joining.
     """
-    if "-" in outputs:
-        raise UsageError("standard output cannot be written in parts", "give a file or url: --output")
+    for output in outputs:
+        if is_stream(output):
+            name = "standard output" if output == "-" else output
+            raise UsageError(f"{name}: a stream cannot be written in parts", "give a file or url: --output")
     url = absolute(outputs[0]) + SUFFIX
     storage = open_storage(url, create=True)
     m = dataset.manifest

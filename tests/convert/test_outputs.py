@@ -174,6 +174,35 @@ def test_standard_output_that_is_full(tmp_path: Path, unbuffered: str) -> None:
     assert b"StorageError: standard output: cannot be written: " in done.stderr
 
 
+@pytest.mark.parametrize("path", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "file:///dev/stdout"])
+def test_standard_output_by_a_path(tmp_path: Path, path: str) -> None:
+    command = [sys.executable, "-c", TO_STDOUT.replace('"-"', repr(path))]
+    expected = b"".join(bytes([number]) * 100_000 for number in range(10))
+    assert subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout == expected
+    with open(tmp_path / "out", "wb") as file:  # as in a shell: { echo; agd …; echo; } >out
+        file.write(b"before")
+        file.flush()
+        subprocess.run(command, stdout=file, check=True)
+        file.write(b"after")
+    assert (tmp_path / "out").read_bytes() == b"before" + expected + b"after"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_what_a_shell_gives_for_a_process() -> None:
+    read, write = os.pipe()
+    command = [sys.executable, "-c", TO_STDOUT.replace('"-"', repr(f"/dev/fd/{write}"))]
+    with subprocess.Popen(command, pass_fds=[write]) as process:
+        os.close(write)
+        with open(read, "rb") as pipe:
+            assert len(pipe.read()) == 1_000_000
+    assert process.returncode == 0
+
+
+def test_an_open_file_that_is_none() -> None:
+    with pytest.raises(StorageError, match="/dev/fd/999999: cannot be written"):
+        open_output("/dev/fd/999999")
+
+
 def test_devices_are_written_as_they_are() -> None:
     with open_output(os.devnull) as stream:
         stream.write(b"abc")

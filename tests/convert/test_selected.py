@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pysam
@@ -9,8 +13,12 @@ import pytest
 
 from agd.cli import run
 from agd.convert.bam_in import import_bam
+from agd.convert.bam_out import export_bam
+from agd.convert.bam_sort import sort_bam
 from agd.convert.sam_in import import_sam
 from agd.dataset import Dataset
+from agd.errors import UsageError
+from agd.ops.partition import Partition
 from agd.ops.sort import sort
 
 SOURCE = "human_na12878_chr20/NA12878_S1.chr20.10_10p1mb.bam"
@@ -82,6 +90,30 @@ def test_csi_when_asked_for(source: str, dataset: str, tmp_path: Path) -> None:
     assert not (tmp_path / "o.bam.bai").exists()
     place = "chr20:10,080,100-10,080,200"
     assert pysam.samtools.view(str(tmp_path / "o.bam"), place) == pysam.samtools.view(source, place)
+
+
+def test_streams_have_no_index(tmp_path: Path) -> None:
+    head = "@HD\tVN:1.6\tSO:coordinate\n@SQ\tSN:c\tLN:99\n"
+    (tmp_path / "s.sam").write_text(head + "r\t0\tc\t5\t9\t4M\t*\t0\t0\tACGT\t*\n")
+    import_sam(str(tmp_path / "s.sam"), str(tmp_path / "s.agd"))
+    export_bam(Dataset.open(str(tmp_path / "s.agd")), str(tmp_path / "s.bam"))
+    words = ["export", "bam", str(tmp_path / "s.agd"), "-o", "/dev/stdout"]
+    program = [sys.executable, "-c", "from agd.cli import main; main()"]
+    for command in (words, ["export", "cram", *words[2:], "--no-reference"]):
+        done = subprocess.run([*program, *command], capture_output=True, check=True)
+        (tmp_path / "out").write_bytes(done.stdout)
+        assert pysam.samtools.view("-c", str(tmp_path / "out")).strip() == "1"
+        assert b"crai" not in done.stderr
+        assert b"bai" not in done.stderr
+    with pytest.raises(UsageError, match="a stream cannot be written in parts"):
+        export_bam(Dataset.open(str(tmp_path / "s.agd")), "/dev/stdout", partition=Partition(1, 1))
+    os.mkfifo(tmp_path / "pipe")
+    sizes: list[int] = []
+    reader = threading.Thread(target=lambda: sizes.append(len((tmp_path / "pipe").read_bytes())))
+    reader.start()
+    assert sort_bam(str(tmp_path / "s.bam"), str(tmp_path / "pipe")).index == ""
+    reader.join()
+    assert sizes[0] > 100
 
 
 def test_csi_without_an_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
