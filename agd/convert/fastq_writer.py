@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from agd import kernels
 from agd.batch import I64, U8, U16, Batch, Bool, Column
+from agd.convert.fastq_layout import Layout, imported_layouts
 from agd.convert.kinds import check_output_name
 from agd.convert.pieces import (
     SUFFIX,
@@ -31,7 +32,6 @@ from agd.convert.streams import OutputStream, open_output
 from agd.dataset import Dataset
 from agd.errors import KernelError, UsageError
 from agd.kernels.ragged import concat_batches
-from agd.manifest import Manifest
 from agd.ops.finalise import finalise
 from agd.ops.partition import Joining, Partition
 from agd.run import SILENT, Progress, Runner, in_flight, local_runner, runner_or_threads
@@ -207,30 +207,10 @@ def join_fastq(joining: Joining) -> None:
             file.write(end_of(compression_of(path), empty=not size))
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """How a file ends its lines, and itself."""
-
-    crlf: bool = False
-    final_newline: bool = True
-    trailer: str = ""
-
-    def ended(self, text: bytes) -> bytes:
-        """The last text of the file as it is to be."""
-        cut = 0 if self.final_newline or not text else 2 if self.crlf else 1
-        return text[: len(text) - cut] + self.trailer.encode()
-
-    @staticmethod
-    def of(source: Mapping[str, Any]) -> _Layout:
-        return _Layout(
-            source.get("line_ending") == "\r\n", bool(source.get("final_newline", True)), str(source.get("trailer", ""))
-        )
-
-
 class _Target:
     """One file that is being written."""
 
-    def __init__(self, stream: OutputStream, layout: _Layout) -> None:
+    def __init__(self, stream: OutputStream, layout: Layout) -> None:
         self.records = 0
         self.bytes = 0
         self._stream = stream
@@ -281,8 +261,8 @@ class _Reads:
     def __init__(self, dataset: Dataset, two: bool) -> None:
         self.dataset = dataset
         self.two = two
-        one, other = _imported_layouts(dataset.manifest, two)
-        self.layouts = (one, other, _Layout())
+        one, other = imported_layouts(dataset.manifest, two)
+        self.layouts = (one, other, Layout())
 
     def parts(self, runner: Runner, ahead: int) -> Iterator[_Part]:
         """The text of every chunk."""
@@ -302,7 +282,7 @@ class _Reads:
 class _Lines:
     """Alignments, of which the primary ones are written."""
 
-    layouts = (_Layout(), _Layout(), _Layout())
+    layouts = (Layout(), Layout(), Layout())
 
     def __init__(self, dataset: Dataset, *, two: bool, singletons: bool, interleaved: bool) -> None:
         self.dataset = dataset
@@ -377,20 +357,6 @@ def _chunk_bytes(dataset: Dataset) -> int:
         other = sum(10 * cell.bytes for name, cell in cells.items() if name in ("metadata", "results"))
         worst = max(worst, 3 * (2 * bases + other) + 24 * chunk.count)
     return worst + (8 << 20)
-
-
-def _imported_layouts(manifest: Manifest, two: bool) -> tuple[_Layout, _Layout]:
-    """How the imported files were laid out; only line endings where they are divided in another way now."""
-    sources = [s for s in manifest.sources if s.get("format") == "fastq"]
-    if not sources or sum(s.get("records", 0) for s in sources) != manifest.records:
-        return _Layout(), _Layout()
-    layouts = [_Layout.of(source) for source in sources]
-    if len(layouts) == 2 and two:
-        return layouts[0], layouts[1]
-    if len(layouts) == 1 and not two:
-        return layouts[0], layouts[0]
-    plain = _Layout(crlf=layouts[0].crlf)
-    return plain, plain
 
 
 def _map_chunks(
@@ -471,7 +437,7 @@ def _continues(before: Batch, batch: Batch, header: bool) -> bool:
     return bool(_same_as_previous(concat_batches([ends, begins]).ragged("metadata"), header)[1])
 
 
-def _format(batch: Batch, routes: _Routes, layouts: tuple[_Layout, _Layout, _Layout]) -> _Part:
+def _format(batch: Batch, routes: _Routes, layouts: tuple[Layout, Layout, Layout]) -> _Part:
     texts = [_texts(batch, index, layout.crlf) for index, layout in zip(routes, layouts, strict=True)]
     lengths = batch.ragged("bases").lengths
     bases = sum(int(lengths[index].sum()) for index in routes)
