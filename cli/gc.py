@@ -42,3 +42,6 @@ def command(dataset: str, drafts: bool, keep: int | None, dry_run: bool, as_json
     )
     if result.kept:
         click.echo(f"  {result.kept:,} objects of an unfinished run stay; --drafts removes them")
+    if result.lost:
+        click.echo(f"  {result.lost:,} objects without a manifest stay; 'agd repair {dataset}' may make a dataset of "
+                   "them, --drafts removes them")  # fmt: skip

@@ -7,8 +7,10 @@ import os
 from collections.abc import Iterator
 
 from agd import claim
+from agd.convert.inputs import describe_input
 from agd.convert.many import is_joined, place_of
 from agd.convert.pieces import PIECE, SUFFIX, absolute
+from agd.errors import DatasetNotFoundError, InputError
 from agd.footprint import Footprint
 from agd.ops.gc import GcReport, gc
 from agd.storage import TEMPORARY_PREFIX, Storage, is_stale, open_storage
@@ -33,10 +35,27 @@ def gc_at(url: str, *, drafts: bool = False, keep: int | None = None, dry_run: b
     -------
     GcReport
         Of both; keys of parts begin with the name of their folder.
+
+    Raises
+    ------
+    DatasetNotFoundError
+        There is nothing of AGD's, and no file.
     """
     url = url.rstrip("/").removesuffix(SUFFIX)
-    target = absolute(url)
-    return gc(open_storage(url), drafts=drafts, keep=keep, dry_run=dry_run) + _gc_parts(target, drafts, dry_run)
+    target, storage = absolute(url), open_storage(url)
+    if not any(any(_own(place)) for place in (storage, open_storage(target + SUFFIX))) and not _is_file(url):
+        raise DatasetNotFoundError(
+            f"{url}: there is no dataset here, and nothing that is left of one", "check the path or url"
+        )
+    return gc(storage, drafts=drafts, keep=keep, dry_run=dry_run) + _gc_parts(target, drafts, dry_run)
+
+
+def _is_file(url: str) -> bool:
+    try:
+        describe_input(url)
+    except InputError:
+        return False
+    return True
 
 
 def _gc_parts(target: str, drafts: bool, dry_run: bool) -> GcReport:

@@ -31,6 +31,8 @@ class GcReport:
         Objects that stay because an unfinished run may need them.
     keys : tuple of str
         What was removed.
+    lost : int
+        Objects that stay though neither a manifest nor a claim is there: ``agd repair`` may make a dataset of them.
     """
 
     temporary: int
@@ -40,6 +42,7 @@ class GcReport:
     bytes: int
     kept: int
     keys: tuple[str, ...]
+    lost: int = 0
 
     def __add__(self, other: GcReport) -> GcReport:
         """Of both."""
@@ -64,9 +67,18 @@ def gc(storage: Storage, *, drafts: bool = False, keep: int | None = None, dry_r
         Generations to keep, the newest ones. Default: all.
     dry_run : bool
         Remove nothing.
+
+    Raises
+    ------
+    DatasetNotFoundError
+        There are manifests, but not those that lead to the newest one.
     """
     own = Footprint.of(storage)
     generations = _generations(storage)
+    if own.manifests and not generations:
+        raise DatasetNotFoundError(
+            f"{storage.url}: {MANIFEST_KEY} is lost", f"bring it back first: agd repair {storage.url}"
+        )
     kept = generations if keep is None else generations[-max(1, keep):]
     live = {key for manifest in kept for key in _named(manifest)} | {MANIFEST_KEY}
     over = [key for key in own.records if not drafts and generations and _is_over(storage, key, generations[-1])]
@@ -80,6 +92,8 @@ def gc(storage: Storage, *, drafts: bool = False, keep: int | None = None, dry_r
         old = {key for manifest in generations if manifest not in kept for key in _named(manifest)}
         waiting = [key for key in objects if key not in old]
         objects = [key for key in objects if key in old]
+    lost = [] if generations or records or drafts else objects
+    objects = [] if lost else objects
     gone = [*manifests, *over, *(records if drafts else []), *temporary, *objects]
     size = sum(storage.size(key) or 0 for key in gone)
     if not dry_run:
@@ -87,7 +101,7 @@ def gc(storage: Storage, *, drafts: bool = False, keep: int | None = None, dry_r
             storage.delete(key)
     return GcReport(
         temporary=len(temporary), drafts=len(over) + (len(records) if drafts else 0), generations=len(manifests),
-        objects=len(objects), bytes=size, kept=len(waiting), keys=tuple(gone),
+        objects=len(objects), bytes=size, kept=len(waiting), keys=tuple(gone), lost=len(lost),
     )  # fmt: skip
 
 

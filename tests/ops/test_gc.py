@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import agd
+from agd.cli import run
 from agd.errors import DatasetNotFoundError
 from agd.ops.gc import gc, is_stale
 from agd.ops.history import checkout, history
@@ -79,3 +80,39 @@ def test_temporary_files_of_dead_processes_are_stale(tmp_path: Path) -> None:
     for name in (stale, temporary_name()):
         (tmp_path / name).write_bytes(b"x")
     assert gc(open_storage(str(tmp_path))).keys == (stale,)
+
+
+def test_objects_of_a_dataset_that_lost_its_manifests_stay(
+    dataset: agd.Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, names = dataset[:], sorted(dataset.storage.keys())
+    for key in (key for key in names if key.startswith("manifest")):
+        dataset.storage.delete(key)
+    assert run(["gc", dataset.url]) == 0
+    assert f"6 objects without a manifest stay; 'agd repair {dataset.url}'" in capsys.readouterr().out
+    assert run(["repair", dataset.url]) == 0
+    assert agd.open(dataset.url)[:].columns.keys() == before.columns.keys()
+    for key in (key for key in names if key.startswith("manifest")):
+        dataset.storage.delete(key)
+    assert gc(dataset.storage, drafts=True).objects == 6
+
+
+def test_the_newest_generation_alone_is_no_reason_to_remove_anything(dataset: agd.Dataset) -> None:
+    checkout(dataset, 1)
+    gc(dataset.storage, keep=1)
+    dataset.storage.delete("manifest.json")
+    before = sorted(dataset.storage.keys())
+    assert "manifest-000002.json" in before
+    with pytest.raises(DatasetNotFoundError, match="agd repair"):
+        gc(dataset.storage, drafts=True)
+    assert sorted(dataset.storage.keys()) == before
+
+
+def test_where_there_is_nothing(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["gc", f"{store}/nosuch.agd"]) == 1
+    assert "there is no dataset here" in capsys.readouterr().err
+    storage = open_storage(f"{store}/folder", create=True)
+    storage.put("IMG-202001010000.jpg", b"a picture")
+    assert run(["gc", f"{store}/folder", "--drafts"]) == 1
+    assert list(storage.keys()) == ["IMG-202001010000.jpg"]
+    assert run(["gc", f"{store}/folder/IMG-202001010000.jpg"]) == 0  # might be an export, whose parts are gone
