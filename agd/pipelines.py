@@ -17,6 +17,7 @@ from agd.convert.bam_out import export_bam
 from agd.convert.fastq_batches import ChunkText, FastqBatches, assemble
 from agd.convert.inputs import describe_input
 from agd.convert.kinds import check_output_name
+from agd.convert.outputs import open_output
 from agd.dataset import Dataset
 from agd.errors import UsageError
 from agd.ops.digest import Digest
@@ -188,9 +189,12 @@ def _run(
     memory: int | None, progress: Progress, command: str, options: dict[str, Any],
 ) -> PipelineReport:
     begun = time.monotonic()
+    if bam is not None and bam != "-":
+        open_output(bam, compression="none").abort()  # where it cannot be written, nothing has to be aligned
+    # A run that was stopped while it wrote the BAM file has published the dataset.
     done: FusedReport = fused.align_sorted(
-        source, reference, output, dedup=dedup, runner=runner, memory=memory, progress=progress, command=command,
-        **options,
+        source, reference, output, dedup=dedup, again=bam is not None, runner=runner, memory=memory, progress=progress,
+        command=command, **options,
     )  # fmt: skip
     if bam is not None:
         export_bam(Dataset.open(output), bam, runner=runner, memory=memory, progress=progress, command=command)

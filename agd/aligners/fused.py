@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
+import json
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import agd
@@ -20,13 +22,14 @@ from agd.batch import AnyColumn, Batch
 from agd.cell import default_spec
 from agd.dataset import Dataset
 from agd.draft import Draft
-from agd.errors import UsageError
+from agd.errors import DatasetNotFoundError, UsageError
 from agd.manifest import Chunk, ColumnSpec
 from agd.ops.dedup_ends import Extraction, Libraries
 from agd.ops.dedup_find import bytes_per_read
-from agd.ops.dedup_marks import marks_step
+from agd.ops.dedup_marks import MARKS, marks_step
 from agd.ops.dedup_merge import MergedDuplicates
 from agd.ops.digest import Digest, digest_alignments
+from agd.ops.flagstat import flagstat
 from agd.ops.run_store import BLOCK, LineParts, RunStore
 from agd.ops.sort import Sorting
 from agd.ops.sort_keys import Ordering
@@ -145,8 +148,8 @@ def align_sorted(
     aligner: str = "minibwa", read_group: str | None = None, aligner_args: str = "",
     chunk_records: int = DEFAULT_CHUNK_RECORDS, chunk_bytes: int = DEFAULT_CHUNK_BYTES,
     codecs: Mapping[str, list[dict[str, Any]]] | None = None, profile: str | None = None, tmp: str | None = None,
-    overwrite: bool = False, runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT,
-    command: str = "",
+    overwrite: bool = False, again: bool = False, runner: Runner | None = None, memory: int | None = None,
+    progress: Progress = SILENT, command: str = "",
 ) -> FusedReport:
     """Align reads and write them sorted; the records are those of aligning and sorting one after the other.
 
@@ -164,6 +167,8 @@ def align_sorted(
         As in :func:`agd.ops.sort.sort`.
     dedup : bool
         Mark duplicates, as :func:`agd.ops.dedup.dedup` does: they are told from what passes by while runs are merged.
+    again : bool
+        A dataset that an equal run has published, and that is as it was then, is taken as it is.
     others
         As in :func:`agd.aligners.align.align` and :func:`agd.ops.sort.sort`.
     """
@@ -184,6 +189,9 @@ def align_sorted(
             "read_group": line, "columns": {n: s.codecs for n, s in specs.items()}, "dedup": dedup, **parameters,
             **tool.plan(),
         }  # fmt: skip
+        made_by = _identity({**plan, "profile": profile})
+        if again and not overwrite and (found := _published(output, made_by)) is not None:
+            return _report_of(found, tool.name, begun)
         draft = Draft.create(
             output, specs, plan, orientation=Orientation.SEQ, overwrite=overwrite, profile=profile, chosen=codecs or (),
             inputs=source.inputs,
@@ -199,26 +207,61 @@ def align_sorted(
             return stack.enter_context(spill_folder(tmp or default_folder(output)))
 
         try:
-            store = RunStore(COLUMNS, budget, folder)
-            runs: Any = store.collect(job.lines(), runner)
-            if any(isinstance(run, SpilledRun) for run in runs):
-                sorting.spilled += sum(run.nbytes for run in runs)
-                runs = sorting.fewer(runs, folder())
-            used = tool.parameters()
-            fields = _fields(job, command, used, parameters)
-            duplicates = None
-            if dedup:
-                chunks, duplicates = _merge_marked(sorting, runs, fields, budget - store.held, folder)
-            else:
-                chunks = sorting.merge(runs)
-            draft.commit(chunks, **fields)
+            report = _publish(job, sorting, budget, folder, dedup, {**parameters, "plan": made_by}, command)
         except BaseException as error:
             draft.failed(error)
             raise
-    records = sum(chunk.count for chunk in chunks)
+    return replace(report, output=output, seconds=time.monotonic() - begun)
+
+
+def _publish(
+    job: _Fused, sorting: Sorting, budget: int, folder: Callable[[], str], dedup: bool, parameters: Mapping[str, Any],
+    command: str,
+) -> FusedReport:
+    """Align, sort, mark and publish."""
+    store = RunStore(COLUMNS, budget, folder)
+    runs: Any = store.collect(job.lines(), job.runner)
+    if any(isinstance(run, SpilledRun) for run in runs):
+        sorting.spilled += sum(run.nbytes for run in runs)
+        runs = sorting.fewer(runs, folder())
+    used = job.tool.parameters()
+    fields = _fields(job, command, used, parameters)
+    duplicates = None
+    if dedup:
+        chunks, duplicates = _merge_marked(sorting, runs, fields, budget - store.held, folder)
+    else:
+        chunks = sorting.merge(runs)
+    made = sorting.draft.commit(chunks, **fields)
     return FusedReport(
-        output, job.reads, records, job.mapped, duplicates, len(runs), sorting.spilled, sorting.kept, tool.name,
-        time.monotonic() - begun, used,
+        made.url, job.reads, len(made), job.mapped, duplicates, len(runs), sorting.spilled, sorting.kept, job.tool.name,
+        0.0, used,
+    )  # fmt: skip
+
+
+def _identity(plan: Mapping[str, Any]) -> str:
+    """What a plan is known by in the provenance of the dataset that it made."""
+    return hashlib.blake2b(json.dumps(plan, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _published(output: str, made_by: str) -> Dataset | None:
+    """The dataset that a plan has made, if nothing was done to it since."""
+    try:
+        found = Dataset.open(output)
+    except DatasetNotFoundError:
+        return None
+    own = [step for step in found.manifest.steps if step.get("parameters", {}).get("plan") == made_by]
+    return found if own and found.manifest.generation == 1 else None
+
+
+def _report_of(dataset: Dataset, aligner: str, begun: float) -> FusedReport:
+    """Report of a dataset that an earlier run has published."""
+    flags = flagstat(dataset)
+    counts = {key: flags.passed[key] + flags.failed[key] for key in ("primary", "primary mapped", "duplicates")}
+    m = dataset.manifest
+    return FusedReport(
+        dataset.url, counts["primary"], m.records, counts["primary mapped"],
+        counts["duplicates"] if MARKS in m.columns else None, 0, 0, sum(len(chunk.cells) for chunk in m.chunks),
+        aligner, time.monotonic() - begun,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pysam
 import pytest
@@ -12,9 +13,9 @@ import agd
 from agd.aligners.align import align
 from agd.aligners.fused import FusedReport, align_dataset_sorted
 from agd.chunkfile import unframe
-from agd.errors import StorageError, UsageError, VerificationError
+from agd.errors import DatasetExistsError, StorageError, UsageError, VerificationError
 from agd.ops.digest import Digest, differences
-from agd.pipelines import align_sorted, pipeline
+from agd.pipelines import PipelineReport, align_sorted, pipeline
 from agd.run import ThreadRunner
 from agd.storage import LocalStorage
 from agd.testing import content_digest
@@ -236,6 +237,39 @@ def test_from_reads_to_bam_in_one_go(folder: Path, tmp_path: Path) -> None:
     assert only.dataset == ""
     assert pysam.samtools.view(str(tmp_path / "o.bam")) == pysam.samtools.view(str(tmp_path / "p.bam"))
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
+
+
+def test_what_stopped_while_bam_was_written_goes_on_there(folder: Path, tmp_path: Path) -> None:
+    def work(**options: Any) -> PipelineReport:
+        return pipeline(
+            folder / "1.fq", folder / "2.fq", reference=str(folder / "ref.fa"), read_group=READ_GROUP,
+            **{"dataset": tmp_path / "p.agd", "bam": str(tmp_path / "p.bam"), "chunk_records": 50, **options},
+        )  # fmt: skip
+
+    def full(*_: object, **options: object) -> None:
+        raise StorageError("No space left on device")
+
+    with pytest.raises(StorageError, match="missing"):
+        work(bam=str(tmp_path / "missing" / "p.bam"))
+    assert list(tmp_path.iterdir()) == []  # nothing was aligned for a file that cannot be written
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("agd.pipelines.export_bam", full)
+        with pytest.raises(StorageError, match="No space left"):
+            work()
+    before = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "p.agd").iterdir()}
+    report = work()
+    assert {p.name: p.stat().st_mtime_ns for p in (tmp_path / "p.agd").iterdir()} == before
+    whole = work(dataset=tmp_path / "q.agd", bam=str(tmp_path / "q.bam"))
+    assert (report.reads, report.records, report.mapped, report.duplicates) == (
+        whole.reads, whole.records, whole.mapped, whole.duplicates
+    )  # fmt: skip
+    assert pysam.samtools.view(str(tmp_path / "p.bam")) == pysam.samtools.view(str(tmp_path / "q.bam"))
+    for options in ({"dedup": False}, {"chunk_records": 60}, {"bam": None}):
+        with pytest.raises(DatasetExistsError):
+            work(**options)
+    agd.drop_column(agd.open(str(tmp_path / "p.agd")), "qualities")
+    with pytest.raises(DatasetExistsError):
+        work()
 
 
 def test_a_file_is_not_named_like_a_dataset(folder: Path, tmp_path: Path) -> None:
