@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import agd
+from agd.convert import bgzf
 from agd.convert.against import compare_with_source
 from agd.convert.many import import_many
 from agd.convert.restore import repair
@@ -97,6 +98,21 @@ def test_no_thread_is_left(files: dict[str, str], tmp_path: Path, call: str) -> 
     before = set(threading.enumerate())
     CALLS[call](files, str(tmp_path / "out"))
     assert [t for t in threading.enumerate() if t not in before and t.name.startswith("agd-")] == []
+
+
+def test_text_is_compressed_on_the_workers(
+    files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, names = bgzf.deflate_blocks, set()
+
+    def deflate(data: Any, level: int) -> Any:
+        names.add(threading.current_thread().name)
+        return whole(data, level)
+
+    monkeypatch.setattr(bgzf, "deflate_blocks", deflate)
+    agd.export_sam(made(files), str(tmp_path / "out.sam.gz"))
+    assert names
+    assert all(name.startswith("agd-cpu") for name in names)
 
 
 class Bars:
