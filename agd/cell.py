@@ -41,7 +41,7 @@ _COLUMN_TYPES = {
     "duplicates": RecordType.NUMBER,
 }
 
-#: A chunk that touches more references than this keeps one span for each of the first and last, and one for the rest.
+#: A chunk that touches more references than this has no spans.
 MAX_SPANS = 64
 
 

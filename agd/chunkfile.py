@@ -300,7 +300,7 @@ def _unchain(data: bytes, where: str, field: str) -> CodecChain:
 
 
 
-def unframe(data: Any, where: str, *, check_payload: bool = True) -> tuple[Header, memoryview, memoryview]:
+def unframe(data: Any, where: str) -> tuple[Header, memoryview, memoryview]:
     """Header, stored index and stored payload of a chunk file; sizes and checksums are verified.
 
     Parameters
@@ -309,8 +309,6 @@ def unframe(data: Any, where: str, *, check_payload: bool = True) -> tuple[Heade
         The whole object.
     where : str
         Name of the object for errors.
-    check_payload : bool
-        False: leave the checksums of index and payload unchecked.
     """
     header = parse_header(data, where)
     view = memoryview(data).cast("B")
@@ -318,9 +316,8 @@ def unframe(data: Any, where: str, *, check_payload: bool = True) -> tuple[Heade
         raise TruncatedError(where, "object size", f"{len(view)} bytes, the header says {header.size}")
     index = view[HEADER_SIZE : HEADER_SIZE + header.index_stored]
     payload = view[HEADER_SIZE + header.index_stored :]
-    if check_payload:
-        if checksum(index) != header.index_checksum:
-            raise ChecksumError(where, "relative index", "its bytes do not give the checksum in the header")
-        if checksum(payload) != header.payload_checksum:
-            raise ChecksumError(where, "payload", "its bytes do not give the checksum in the header")
+    if checksum(index) != header.index_checksum:
+        raise ChecksumError(where, "relative index", "its bytes do not give the checksum in the header")
+    if checksum(payload) != header.payload_checksum:
+        raise ChecksumError(where, "payload", "its bytes do not give the checksum in the header")
     return header, index, payload

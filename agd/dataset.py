@@ -8,23 +8,22 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from agd import cell as cells
-from agd.batch import I64, U8, Alignments, AnyColumn, Batch, Column
+from agd.batch import I64, U8, AnyColumn, Batch, Column
 from agd.chunk_columns import ChunkColumns
 from agd.chunkfile import HEADER_SIZE, Header, parse_header
 from agd.codecs import Chain, Context, needed_columns
 from agd.embedded import embedded_reference, lay_out
-from agd.errors import ColumnError, FormatError, ObjectNotFoundError
+from agd.errors import ColumnError, FormatError, ObjectNotFoundError, UsageError
 from agd.generations import is_dataset, load_manifest
 from agd.genome import GenomeSource
 from agd.kernels.ragged import concat_batches
 from agd.manifest import Chunk, Manifest
+from agd.marks import fold_marks, is_marked
 from agd.run import Runner, SerialRunner
 from agd.storage import Storage, open_storage
 from agd.tabular import Tabular
-from agd.types import Flag, Orientation, RecordType, Reference
+from agd.types import Orientation, RecordType, Reference
 
 if TYPE_CHECKING:
     from agd.frame import Frame
@@ -55,7 +54,9 @@ class Dataset(Tabular):
         )
 
     @staticmethod
-    def open(url: str | os.PathLike[str], *, generation: int | None = None, **options: Any) -> Dataset:
+    def open(
+        url: str | os.PathLike[str], *, generation: int | None = None, reference: str | None = None, **options: Any
+    ) -> Dataset:
         """Open the dataset at a url or path.
 
         Parameters
@@ -64,8 +65,10 @@ class Dataset(Tabular):
             ``s.agd``, ``s3://bucket/s.agd``, …; ``s.agd@3`` opens generation 3.
         generation : int, optional
             Default: the newest.
+        reference : str, optional
+            FASTA file of the reference, where bases are stored as differences to it.
         **options
-            For fsspec: credentials, ``endpoint_url``, ….
+            For fsspec: credentials, ``endpoint_url``, …. A local path has none.
 
         Returns
         -------
@@ -77,18 +80,15 @@ class Dataset(Tabular):
             There is none.
         FormatError
             Its manifest is damaged.
+        UsageError
+            The url or the options cannot be understood.
         """
         url = os.fspath(url)
         base, at, number = url.rpartition("@")
         storage = open_storage(url, **options)
         if at and number.isdecimal() and generation is None and not is_dataset(storage):
             storage, generation = open_storage(base, **options), int(number)
-        return Dataset(storage, load_manifest(storage, generation))
-
-    def inside(self, name: str) -> Dataset:
-        """The dataset of a name in the folder of this one, such as an embedded reference; errors of :meth:`open`."""
-        storage = self.storage.inside(name)
-        return Dataset(storage, load_manifest(storage))
+        return Dataset(storage, load_manifest(storage, generation), reference)
 
     @property
     def url(self) -> str:
@@ -155,10 +155,12 @@ class Dataset(Tabular):
         Raises
         ------
         ColumnError
-            A column is not there.
+            A column is not there, or this is one name and no list.
         """
         if columns is None:
             return self.columns
+        if isinstance(columns, str):
+            raise ColumnError(f"{self.url}: {columns!r} is no list of columns", f"give a list: [{columns!r}]")
         for name in columns:
             if name not in self.manifest.columns:
                 raise ColumnError(f"{self.url}: there is no column {name!r}", f"there are: {', '.join(self.columns)}")
@@ -187,7 +189,7 @@ class Dataset(Tabular):
             An object that the manifest names is missing.
         """
         wanted = self.resolve(columns)
-        if any(map(_is_marked, wanted)) and "duplicates" in self.manifest.columns and "duplicates" not in wanted:
+        if any(map(is_marked, wanted)) and "duplicates" in self.manifest.columns and "duplicates" not in wanted:
             wanted.append("duplicates")
         for name in wanted:  # grows while it is walked: what the codecs of a column need may need others
             wanted += [n for n in needed_columns(self.manifest.columns[name].codecs, self.url) if n not in wanted]
@@ -245,20 +247,13 @@ class Dataset(Tabular):
         """
         wanted = self.resolve(columns)
         context = self.context(chunk, blobs)
-        loaded = {
-            name: context.whole(name) for name in blobs if name in wanted or name == "duplicates"
-        }  # fmt: skip
+        loaded = {name: context.whole(name) for name in blobs if name in wanted or name == "duplicates"}
         for name in wanted:
             if name not in loaded:
                 loaded[name] = cells.null_column(self.manifest.columns[name], chunk.count)
         marks = loaded.get("duplicates")
         if isinstance(marks, Column) and "duplicates" in chunk.cells:
-            duplicate = np.where(marks.values & 1, np.uint16(Flag.DUPLICATE), np.uint16(0))
-            for name, column in loaded.items():
-                # Further alignments of a read are duplicates if it is one.
-                if isinstance(column, Alignments) and _is_marked(name):
-                    flag = (column.flag & np.uint16(0xFFFF ^ Flag.DUPLICATE)) | duplicate
-                    loaded[name] = column.replace(flag=flag.astype(np.uint16))
+            loaded = fold_marks(loaded, marks)
         return Batch(chunk.first, {name: loaded[name] for name in wanted})
 
     def decode_column(self, chunk: Chunk, name: str, blobs: dict[str, bytes]) -> AnyColumn:
@@ -363,6 +358,11 @@ class Dataset(Tabular):
         ahead : int, optional
             Chunks in memory at one time.
 
+        Raises
+        ------
+        UsageError
+            ``start`` or ``stop`` is negative: ordinals count from the first record.
+
         Yields
         ------
         Batch
@@ -378,7 +378,9 @@ class Dataset(Tabular):
         """
         self.resolve(columns)
         runner = runner or SerialRunner()
-        start, stop, _ = slice(max(start, 0), stop).indices(len(self))
+        if min(start, start if stop is None else stop) < 0:
+            raise UsageError(f"{self.url}: records {start} to {stop}", "give ordinals of 0 or more, or take ds[-10:]")
+        start, stop, _ = slice(start, stop).indices(len(self))
         chosen = [c for c in self.chunks if c.first < stop and c.first + c.count > start]
 
         def fetch(chunk: Chunk) -> tuple[Chunk, dict[str, bytes]]:
@@ -485,14 +487,14 @@ class Dataset(Tabular):
         return self.manifest.orientation
 
 
-def _is_marked(column: str) -> bool:
-    """Whether the marks of the duplicates column are folded into the flags of a column."""
-    return column == "results" or column.startswith("secondary")
+def open_inside(storage: Storage, name: str) -> Dataset:
+    """The dataset of a name in the folder of another one, such as an embedded reference; opened as that one was."""
+    place = storage.inside(name)
+    return Dataset(place, load_manifest(place))
 
 
 def _load_embedded(storage: Storage, name: str, references: Sequence[Reference]) -> tuple[U8, I64]:
-    place = storage.inside(name)
-    inner = Dataset(place, load_manifest(place))
+    inner = open_inside(storage, name)
     if inner.manifest.references != tuple(references):
         raise FormatError(inner.url, "references", "are not those of the dataset around it")
     return lay_out(inner.url, inner.batches(["bases", "metadata"]), references)

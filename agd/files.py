@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from agd.errors import InputError, InputUnreachableError
 from agd.run import Runner, SerialRunner
 from agd.storage import Client, Info, Retry, explain, filesystem_of, local_path, open_client
-from agd.storage.options import check_url
+from agd.storage.options import check_local_options, check_url
 
 T = TypeVar("T")
 
@@ -71,6 +71,7 @@ def open_source(url: str | os.PathLike[str], runner: Runner | None = None, **opt
     check_url(url)
     here = local_path(url)
     if here is not None:
+        check_local_options(url, options)
         with _input_errors(url):
             return _open_local(here)
     client, path = open_client(url, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
@@ -264,6 +264,16 @@ def is_word(text: str, limit: int = MAX_NAME) -> bool:
     return bool(text) and "/" not in text and text.isprintable() and len(text.encode()) <= limit
 
 
+#: Fields of the document beside its checksum.
+_FIELDS = frozenset((
+    "format", "version", "id", "name", "generation", "records", "orientation", "names", "pairing", "sort_order",
+    "columns", "references", "header", "steps", "sources", "digest", "retired", "chunks",
+))  # fmt: skip
+
+#: Fields of a step, which may have others: name, type, and whether it must be there.
+_STEP = (("program", str, True), ("version", str, True), ("command", str, False), ("parameters", dict, False))
+
+
 class _Parser:
     """Checks a document field by field; an error names the field by its path."""
 
@@ -307,7 +317,21 @@ class _Parser:
                 self.fail(f"{path}.{key}[{i}]" if path else f"{key}[{i}]", "is not an object")
         return tuple(value)
 
+    def only(self, parent: Mapping[str, Any], path: str, known: Collection[str]) -> None:
+        for key in parent:
+            if key not in known:
+                self.fail(f"{path}.{key:.60}" if path else f"{key:.60}", "is no field that version 1 has")
+
+    def steps(self, d: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+        steps = self.dicts(d, "", "steps")
+        for i, step in enumerate(steps):
+            for key, kind, required in _STEP:
+                if required or key in step:
+                    self.get(step, f"steps[{i}]", key, kind)
+        return steps
+
     def manifest(self, d: dict[str, Any]) -> Manifest:
+        self.only(d, "", _FIELDS)
         columns = {}
         for name, spec in self.get(d, "", "columns", dict).items():
             if not is_word(name, MAX_COLUMN) or "~" in name:
@@ -330,21 +354,27 @@ class _Parser:
             sort_order=self.choice(d, "", "sort_order", {order.value: order for order in SortOrder}),
             header=self.get(d, "", "header", str),
             references=tuple(
-                Reference(
-                    self.text(r, f"references[{i}]", "name"),
-                    self.number(r, f"references[{i}]", "length", 0, (1 << 31) - 1),
-                    self.digits(r, f"references[{i}]", "md5", 32) if "md5" in r else "",
-                )
-                for i, r in enumerate(self.dicts(d, "", "references"))
+                self.reference(r, f"references[{i}]") for i, r in enumerate(self.dicts(d, "", "references"))
             ),
-            steps=self.dicts(d, "", "steps"),
+            steps=self.steps(d),
             sources=self.dicts(d, "", "sources"),
             digest=self.get(d, "", "digest", dict),
             retired=self.words(d, "retired"),
         )
         if self.number(d, "", "records") != manifest.records:
             self.fail("records", f"{d['records']} records, the chunks have {manifest.records}")
+        for i, chunk in enumerate(manifest.chunks if manifest.pairing == "interleaved" else ()):
+            if chunk.count % 2:
+                self.fail(f"chunks[{i}].count", f"{chunk.count}, which parts the two reads of a pair")
         return manifest
+
+    def reference(self, entry: Mapping[str, Any], path: str) -> Reference:
+        self.only(entry, path, ("name", "length", "md5"))
+        return Reference(
+            self.text(entry, path, "name"),
+            self.number(entry, path, "length", 0, (1 << 31) - 1),
+            self.digits(entry, path, "md5", 32) if "md5" in entry else "",
+        )
 
     def words(self, parent: Mapping[str, Any], key: str) -> tuple[str, ...]:
         value = self.get(parent, "", key, list)
@@ -369,6 +399,7 @@ class _Parser:
     def column(self, spec: Any, path: str) -> ColumnSpec:
         if not isinstance(spec, dict):
             self.fail(path, "is not an object")
+        self.only(spec, path, ("type", "codecs", "key", "dtype"))
         key = self.word(spec, path, "key")
         codecs = list(self.dicts(spec, path, "codecs"))
         for i, codec in enumerate(codecs):
@@ -383,6 +414,7 @@ class _Parser:
         chunks, expected = [], 0
         for i, entry in enumerate(self.dicts(d, "", "chunks")):
             path = f"chunks[{i}]"
+            self.only(entry, path, ("first", "count", "cells"))
             first = self.number(entry, path, "first")
             count = self.number(entry, path, "count", 1, MAX_CHUNK_RECORDS)
             if first != expected:
@@ -394,6 +426,7 @@ class _Parser:
                     self.fail(f"{path}.cells.{name}", "there is no such column")
                 if not isinstance(cell, dict):
                     self.fail(f"{path}.cells.{name}", "is not an object")
+                self.only(cell, f"{path}.cells.{name}", ("bytes", "checksum", "statistics"))
                 cells[name] = Cell(
                     self.number(cell, f"{path}.cells.{name}", "bytes"),
                     self.digits(cell, f"{path}.cells.{name}", "checksum", 16),

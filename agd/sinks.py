@@ -21,7 +21,7 @@ from agd.storage import (
     s3_filesystem,
     temporary_name,
 )
-from agd.storage.options import S3, check_url, protocol_of
+from agd.storage.options import S3, check_local_options, check_url, protocol_of
 from agd.storage.upload import Upload
 
 
@@ -66,6 +66,7 @@ def open_sink(url: str | os.PathLike[str], **options: Any) -> Sink:
     check_url(url)
     path = local_path(url)
     if path is not None:
+        check_local_options(url, options)
         return _LocalSink(path)
     options.pop("s3_client", None)
     with _output_errors(url):

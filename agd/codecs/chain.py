@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -119,8 +121,22 @@ class Chain:
         CodecError
             The payload is not what the chain wrote.
         """
-        try:
+        with self._placed_errors():
             return self._decode(data, count, sizes, raw_size, dtype, context, core)
+
+    def complete(self, column: AnyColumn, context: Context) -> AnyColumn:
+        """The whole column from what ``decode`` gave with ``core``: the steps that were left out."""
+        with self._placed_errors():
+            for step in reversed(self.values):
+                if needs(step):
+                    column = step.decode(column, *self._given(step, context))
+        return column
+
+    @contextlib.contextmanager
+    def _placed_errors(self) -> Iterator[None]:
+        """Errors of the steps, with the name of the object."""
+        try:
+            yield
         except KernelError as error:
             raise CodecError(self.where, "payload", str(error)) from error
         except CodecError as error:
@@ -129,16 +145,6 @@ class Chain:
             if isinstance(error, AgdError):
                 raise
             raise CodecError(self.where, "payload", f"cannot be decoded: {error}") from error
-
-    def complete(self, column: AnyColumn, context: Context) -> AnyColumn:
-        """The whole column from what ``decode`` gave with ``core``: the steps that were left out."""
-        try:
-            for step in reversed(self.values):
-                if needs(step):
-                    column = step.decode(column, *self._given(step, context))
-        except KernelError as error:
-            raise CodecError(self.where, "payload", str(error)) from error
-        return column
 
     def _decode(
         self, data: Any, count: int, sizes: I64 | None, raw_size: int, dtype: str, context: Context | None, core: bool

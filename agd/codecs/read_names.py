@@ -124,12 +124,6 @@ class Names:
         return {name: np.ascontiguousarray(table[links.index, i]) for i, name in enumerate(FIELDS)}
 
 
-def fields_of_names(column: Column) -> dict[str, I64]:
-    """Lane, tile, x and y of names in memory; as :meth:`Names.fields`."""
-    table = _parse(column.compact())
-    return {name: np.ascontiguousarray(table[:, i]) for i, name in enumerate(FIELDS)}
-
-
 # Links between names
 
 

@@ -46,29 +46,3 @@ def combine_sums(left: U64, right: U64) -> U64:
     combined = left % PRIME * (right % PRIME) % PRIME
     combined[..., 0] = left[..., 0] + right[..., 0]
     return combined
-
-
-def combined_checksum(sums: U64, placed: bool = False) -> U64:
-    """The last column of the report of ``samtools checksum``: one number for a whole row.
-
-    Parameters
-    ----------
-    sums : ndarray of uint64, shape (..., 8)
-    placed : bool
-        Whether positions, CIGAR and mates are among the columns of the report.
-
-    Returns
-    -------
-    ndarray of uint64, shape (...)
-
-    Notes
-    -----
-    samtools takes ``seq`` twice and leaves ``qual`` out; this does the same, so that the numbers can be compared.
-    """
-    count, seq, name, _, aux, pos, cigar, mate = np.moveaxis(sums, -1, 0)
-    parts = [count >> np.uint64(32), count & np.uint64(0xFFFFFFFF), seq, name, seq, aux]
-    result = np.ones(sums.shape[:-1], np.uint64)
-    for part in parts + ([pos, cigar, mate] if placed else []):
-        factor = part & PRIME
-        result = result * np.where((factor == 0) | (factor == PRIME), np.uint64(1), factor) % PRIME
-    return result

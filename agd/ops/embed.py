@@ -15,7 +15,7 @@ from agd import __version__
 from agd.batch import I64, U8, Alignments, Batch, Bool, Column
 from agd.cell import reference_lengths
 from agd.codecs import needed_columns
-from agd.dataset import Dataset
+from agd.dataset import Dataset, open_inside
 from agd.draft import Draft
 from agd.embedded import embedded_reference
 from agd.errors import ColumnError, DatasetNotFoundError, UsageError
@@ -109,7 +109,7 @@ def embed_reference(
         letters, _ = dataset.genome.load()
         held = _blocks_of(letters, offsets)
         if not (wanted & ~held).any():
-            inner = dataset.inside(name)
+            inner = open_inside(dataset.storage, name)
             return dataset, _report(dataset, inner, letters, False, begun)
         wanted |= held  # older generations may need it
     hints = [str(step.get("parameters", {}).get("reference", "")) for step in reversed(manifest.steps)]

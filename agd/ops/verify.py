@@ -12,7 +12,7 @@ from agd import cell as cells
 from agd import kernels
 from agd.batch import U64, Alignments, AnyColumn, Batch, Column
 from agd.chunkfile import HEADER_SIZE, parse_header
-from agd.dataset import Dataset
+from agd.dataset import Dataset, open_inside
 from agd.embedded import embedded_reference
 from agd.errors import AgdError, FormatError, KernelError, ObjectNotFoundError
 from agd.manifest import Chunk
@@ -145,7 +145,7 @@ def _embedded(dataset: Dataset, deep: bool, runner: Runner, memory: int | None) 
     if not name:
         return []
     try:
-        found = verify(dataset.inside(name), deep=deep, runner=runner, memory=memory).problems
+        found = verify(open_inside(dataset.storage, name), deep=deep, runner=runner, memory=memory).problems
     except AgdError as error:
         return [Problem(f"{name}: {error.message}")]
     return [replace(problem, what=f"{name}: {problem.what}") for problem in found]

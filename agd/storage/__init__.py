@@ -16,7 +16,15 @@ from agd.storage.base import TEMPORARY, TEMPORARY_PREFIX, WRAPPERS, Storage, is_
 from agd.storage.client import Client, FsspecClient, Info, MemoryClient, S3fsClient
 from agd.storage.failures import ATTEMPTS, Retry, explain, is_transient
 from agd.storage.local import LocalStorage
-from agd.storage.options import ENVIRONMENT, S3, check_url, protocol_of, set_defaults, store_options
+from agd.storage.options import (
+    ENVIRONMENT,
+    S3,
+    check_local_options,
+    check_url,
+    protocol_of,
+    set_defaults,
+    store_options,
+)
 from agd.storage.remote import RemoteStorage
 
 __all__ = [
@@ -44,13 +52,14 @@ def open_storage(url: str | os.PathLike[str], *, create: bool = False, **options
     Raises
     ------
     UsageError
-        The url or the options cannot be understood, or a package is missing.
+        The url or the options cannot be understood (a local path has none), or a package is missing.
     """
     url = os.fspath(url)
     here = local_path(url)
     storage: Storage
     if here is not None:
         check_url(url)
+        check_local_options(url, options)
         storage = LocalStorage(os.path.abspath(os.path.expanduser(here)), create=create)
     else:
         storage = RemoteStorage(url, *open_client(url, **options))

@@ -74,6 +74,19 @@ def is_refused_create(error: BaseException) -> bool:
     return isinstance(error, FileExistsError) or "PreconditionFailed" in _text(error) or "(412)" in _text(error)
 
 
+def is_refused_condition(error: BaseException) -> bool:
+    """Whether a store, or what speaks to it, says that it knows no exclusive creation."""
+    if is_transient(error) or isinstance(error, PermissionError):
+        return False
+    return isinstance(error, (NotImplementedError, TypeError, ValueError)) or _UNKNOWN.search(_text(error)) is not None
+
+
+_UNKNOWN = re.compile(
+    r"NotImplemented|not implemented|[Nn]ot supported|[Uu]nsupported|InvalidArgument|InvalidRequest|BadRequest"
+    r"|MethodNotAllowed|(?<![\w./:-])(?:400|405|501)(?![\w:-]|\.\w)"
+)
+
+
 def is_beyond_end(error: BaseException) -> bool:
     """Whether a store refuses a range because it begins at or after the end of the object."""
     text = _text(error)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from agd.errors import UsageError
 from agd.storage.client import Info
 from agd.storage.failures import is_beyond_end
 from agd.storage.options import CONNECT_TIMEOUT, ENVIRONMENT, TIMEOUT, check_endpoint
@@ -250,8 +251,6 @@ def _session(profile: str | None) -> Any:
 @contextlib.contextmanager
 def _profile_errors() -> Iterator[None]:
     from botocore.exceptions import BotoCoreError
-
-    from agd.errors import UsageError
 
     try:
         yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agd.errors import UsageError
@@ -47,6 +47,19 @@ def check_url(url: str) -> None:
         raise UsageError(f"{url}: is neither a path nor a url", f"did you mean {whole}? (a file of this name: ./{url})")
     if protocol_of(url) in S3 and not url.split("://", 1)[1].strip("/"):
         raise UsageError(f"{url}: there is no bucket in this url", "give s3://BUCKET/FOLDER")
+
+
+def check_local_options(url: str, options: Mapping[str, Any]) -> None:
+    """Refuse options of a store for a path of this machine, which has none: most likely one was misspelt.
+
+    Raises
+    ------
+    UsageError
+        There are options.
+    """
+    if options:
+        given = ", ".join(sorted(options))
+        raise UsageError(f"{url}: a local path has no such options: {given}", "leave them out, or check their names")
 
 
 def check_endpoint(endpoint: str) -> None:
@@ -111,9 +124,24 @@ def _s3_options(options: dict[str, Any]) -> dict[str, Any]:
         merged["endpoint_url"] = endpoint
     if merged.get("endpoint_url"):
         check_endpoint(str(merged["endpoint_url"]))
+    _check_certificates(merged.get("client_kwargs") or {})
     limits = {"connect_timeout": CONNECT_TIMEOUT, "read_timeout": timeout(), "max_pool_connections": 32}
     merged["config_kwargs"] = limits | merged.get("config_kwargs", {})
     return merged
+
+
+def _check_certificates(own: Mapping[str, Any]) -> None:
+    path = own.get("verify", os.environ.get("AWS_CA_BUNDLE"))
+    if not isinstance(path, str) or not path:
+        return
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        name = "the option verify" if "verify" in own else "AWS_CA_BUNDLE"
+        raise UsageError(
+            f"{name} names {path}, which cannot be read: {error.strerror}", "name a file of certificates (PEM)"
+        ) from error
 
 
 def set_defaults(settings: Iterable[str]) -> None:

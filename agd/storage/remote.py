@@ -11,7 +11,7 @@ from typing import TypeVar
 from agd.errors import AgdError, ObjectExistsError, ObjectNotFoundError, StorageError
 from agd.storage.base import TEMPORARY_PREFIX
 from agd.storage.client import Client
-from agd.storage.failures import Retry, explain
+from agd.storage.failures import Retry, explain, is_refused_condition
 
 T = TypeVar("T")
 
@@ -57,9 +57,10 @@ class RemoteStorage:
             self._retry(lambda: self._client.create(path, b"second"))
         except FileExistsError:
             return True
-        except Exception:
-            # Some stores refuse the condition itself.
-            return False
+        except Exception as error:
+            # Some stores refuse the condition itself; whatever else went wrong tells nothing of the store.
+            if not is_refused_condition(error):
+                raise self._failure("", "cannot be written", error) from error
         finally:
             with contextlib.suppress(Exception):
                 self._client.delete(path)

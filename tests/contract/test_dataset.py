@@ -35,11 +35,13 @@ from agd.errors import (
     TruncatedError,
     UsageError,
 )
+from agd.files import open_source
 from agd.footprint import remove
 from agd.generations import load_manifest
 from agd.manifest import MANIFEST_KEY, Cell, Chunk, ColumnSpec, generation_key
 from agd.ops.history import checkout
 from agd.run import Runner, SerialRunner, ThreadRunner
+from agd.sinks import open_sink
 from agd.storage import Storage, open_storage
 from agd.target import name_of
 from agd.testing import FaultyStorage, fail_at, wrapped
@@ -259,6 +261,31 @@ def test_records_one_after_the_other(url: str) -> None:
     for item in ("bases", found[0]):
         with pytest.raises(TypeError, match="columns"):
             _ = item in dataset
+
+
+def test_ordinals_below_zero_and_a_name_that_is_no_list_are_refused(url: str) -> None:
+    dataset = make(url)
+    for start, stop in ((-1, None), (0, -1), (-3, -1)):
+        with pytest.raises(UsageError, match=r"give ordinals of 0 or more"):
+            list(dataset.batches(["bases"], start=start, stop=stop))
+        with pytest.raises(UsageError):
+            dataset.to_arrow(start=start, stop=stop)
+    for read in (dataset.batches, dataset.to_arrow, lambda name: dataset.fetch(dataset.chunks[0], name)):
+        with pytest.raises(ColumnError, match="'bases' is no list of columns") as caught:
+            list(read("bases"))
+        assert caught.value.remedy == "give a list: ['bases']"
+
+
+def test_options_of_stores_are_not_for_paths(tmp_path: Path) -> None:
+    path = tmp_path / "x.agd"
+    make(str(path))
+    for place in (path, f"file://{path}"):
+        with pytest.raises(UsageError, match="a local path has no such options: generations, token"):
+            Dataset.open(place, generations=1, token="x")
+    for opens in (open_source, open_sink):
+        with pytest.raises(UsageError, match="endpoint_url"):
+            opens(tmp_path / "x", endpoint_url="http://127.0.0.1:9")
+    assert len(Dataset.open(path, generation=1, reference="none.fa")) == COUNT
 
 
 def test_an_unknown_column_is_named(url: str) -> None:

@@ -133,6 +133,39 @@ def test_a_conflict_that_is_not_decided_is_asked_about_again(storage: RemoteStor
     assert server.asked("PUT") == 2
 
 
+@pytest.mark.parametrize(
+    "spoil", [Spoil("refuse"), Spoil("refuse", "403 Forbidden", "AccessDenied")], ids=lambda spoil: spoil.code
+)
+def test_a_failure_that_passes_tells_nothing_of_exclusive_creation(
+    server: S3Server, tmp_path: Path, spoil: Spoil
+) -> None:
+    url = f"s3://{BUCKET}/{tmp_path.name}"
+    storage = RemoteStorage(url, *open_client(url), Retry(attempts=2, sleep=lambda _: None))
+    puts: list[Request] = []
+
+    def rule(request: Request) -> Spoil | None:
+        puts.extend([request] * (request.method == "PUT"))
+        return spoil if request.method == "PUT" and len(puts) > 1 else None
+
+    server.rule = rule
+    with pytest.raises(StorageError, match="cannot be written"):
+        storage.put("a", b"1", exclusive=True)
+    server.rule = lambda request: None
+    assert storage.exclusive
+    storage.put("a", b"1", exclusive=True)
+    with pytest.raises(ObjectExistsError):
+        storage.put("a", b"2", exclusive=True)
+
+
+@pytest.mark.usefixtures("server")
+def test_a_file_of_certificates_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match=r"the option verify names /nonexistent\.pem"):
+        open_storage(f"s3://{BUCKET}/x", client_kwargs={"verify": "/nonexistent.pem"})
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/nonexistent.pem")
+    with pytest.raises(UsageError, match=r"AWS_CA_BUNDLE names /nonexistent\.pem, which cannot be read: No such file"):
+        open_storage(f"s3://{BUCKET}/x")
+
+
 @pytest.mark.parametrize("spoil", [Spoil("unconditional"), Spoil("refuse", "501 Not Implemented", "NotImplemented")])
 def test_a_store_without_conditions_is_looked_at_first(server: S3Server, tmp_path: Path, spoil: Spoil) -> None:
     seen = []

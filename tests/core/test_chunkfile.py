@@ -108,12 +108,6 @@ def test_any_buffer_can_be_framed() -> None:
     assert chunkfile.frame(header(), memoryview(bytearray(INDEX)), array) == GOOD
 
 
-def test_the_payload_may_be_left_unchecked() -> None:
-    damaged = GOOD[:-1] + b"\1"
-    _, _, payload = chunkfile.unframe(damaged, "x", check_payload=False)
-    assert payload[-1] == 1
-
-
 def test_the_header_stands_alone() -> None:
     assert chunkfile.parse_header(GOOD[:HEADER_SIZE], "x") == chunkfile.unframe(GOOD, "x")[0]
 

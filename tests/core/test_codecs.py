@@ -20,7 +20,9 @@ import agd.codecs.base
 from agd.batch import Alignments, AnyColumn, Column
 from agd.codecs import Base3, Chain, Gzip, Kind, Protobuf, Zstd, decode_bytes, encode_bytes, names, register
 from agd.codecs.base import describe, make
+from agd.codecs.strand import Strand
 from agd.errors import CodecError, FormatError, UnknownCodecError
+from agd.types import Orientation
 from tests.support.columns import BASES, TEXT, alignments, assert_equal, numbers
 
 SQUEEZERS: list[list[dict[str, Any]]] = [
@@ -388,6 +390,32 @@ def test_incompressible_data_grow_within_the_bound_between_steps() -> None:
     assert decode_bytes(steps, encode_bytes(steps, data), len(data)) == data
     empty = encode_bytes(steps, b"")
     assert decode_bytes(steps, empty, 0) == b""
+
+
+class NoAlignments:
+    """A context of qualities whose alignments are of another chunk."""
+
+    orientation = Orientation.SEQ
+
+    def column(self, name: str) -> AnyColumn:
+        return Alignments.null(7)
+
+    def genome(self) -> Any:
+        raise AssertionError
+
+
+@pytest.mark.parametrize("core", [False, True])
+def test_errors_of_steps_that_need_other_columns_name_the_object(core: bool) -> None:
+    where = "s3://b/x-000000000000.qualities"
+    chain = Chain([Strand()], where)
+
+    def read() -> AnyColumn:
+        found = chain.decode(b"II", 2, np.array([1, 1]), 2, context=NoAlignments(), core=core)
+        return chain.complete(found, NoAlignments())
+
+    with pytest.raises(CodecError) as caught:
+        read()
+    assert (caught.value.where, caught.value.field) == (where, "results")
 
 
 def test_errors_name_the_object() -> None:

@@ -106,6 +106,15 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3), max_leaves=8,
 )  # fmt: skip
 OBJECTS = st.lists(st.dictionaries(st.text(max_size=9), JSON, max_size=3), max_size=3).map(tuple)
+STEPS = st.lists(
+    st.fixed_dictionaries(
+        {"program": st.text(max_size=9), "version": st.text(max_size=9)},
+        optional={
+            "command": st.text(max_size=9), "parameters": st.dictionaries(st.text(max_size=9), JSON, max_size=3),
+            "note": JSON,
+        },
+    ), max_size=3,
+).map(tuple)  # fmt: skip
 HEX16 = st.text("0123456789abcdef", min_size=16, max_size=16)
 HEX32 = st.text("0123456789abcdef", min_size=32, max_size=32)
 COUNTS = st.integers(0, 1 << 50)
@@ -129,7 +138,9 @@ def manifests(draw: st.DrawFn) -> Manifest:
     )  # fmt: skip
     cell = st.builds(Cell, COUNTS, HEX16, statistics)
     chunks, first = [], 0
+    pairing = draw(st.sampled_from(["single", "interleaved"]))
     for count in draw(st.lists(st.integers(1, MAX_CHUNK_RECORDS), max_size=4)):
+        count += count % 2 if pairing == "interleaved" else 0
         chosen = draw(st.lists(st.sampled_from(sorted(columns)), unique=True)) if columns else []
         chunks.append(Chunk(first, count, {name: draw(cell) for name in chosen}))
         first += count
@@ -140,8 +151,8 @@ def manifests(draw: st.DrawFn) -> Manifest:
     return Manifest(
         draw(HEX32), draw(WORDS), draw(st.integers(1, 1 << 40)), columns, tuple(chunks),
         draw(st.sampled_from([Orientation.READ, Orientation.SEQ])), draw(st.sampled_from(["fastq", "sam"])),
-        draw(st.sampled_from(["single", "interleaved"])), draw(st.sampled_from(SortOrder)), draw(st.text(max_size=30)),
-        draw(st.lists(reference, max_size=3).map(tuple)), draw(OBJECTS), draw(OBJECTS),
+        pairing, draw(st.sampled_from(SortOrder)), draw(st.text(max_size=30)),
+        draw(st.lists(reference, max_size=3).map(tuple)), draw(STEPS), draw(OBJECTS),
         draw(st.dictionaries(st.text(max_size=9), JSON, max_size=3)), draw(st.lists(WORDS, max_size=2).map(tuple)),
     )  # fmt: skip
 
@@ -256,6 +267,43 @@ def test_every_value_out_of_range_is_named(path: Path, value: Any) -> None:
     error = refused(document)
     place = name_of(path)
     assert error.field.startswith(place) or place.startswith(error.field), error.field
+
+
+@pytest.mark.parametrize(
+    "path", [(), ("columns", "bases"), ("references", 0), ("chunks", 0), ("chunks", 0, "cells", "bases")], ids=name_of
+)
+def test_a_field_that_the_format_does_not_have_is_named(path: Path) -> None:
+    document = changed((*path, "colour"), "red")
+    assert not VALIDATOR.is_valid(document)
+    error = refused(document)
+    assert (error.field, error.reason) == (name_of((*path, "colour")), "is no field that version 1 has")
+
+
+def test_what_is_free_stays_free() -> None:
+    for path in [("steps", 0, "a"), ("sources", 0, "a"), ("digest", "a"), ("columns", "bases", "codecs", 0, "a"),
+                 ("chunks", 0, "cells", "bases", "statistics", "a")]:  # fmt: skip
+        document = changed(path, [1])
+        assert VALIDATOR.is_valid(document)
+        Manifest.from_bytes(seal(document), "x")
+
+
+@pytest.mark.parametrize("key", ["program", "version", "command", "parameters"])
+@pytest.mark.parametrize("value", [MISSING, None, [1], 7, "x"], ids=["missing", "null", "list", "number", "text"])
+def test_fields_of_steps_are_of_their_types(key: str, value: Any) -> None:
+    document = changed(("steps", 0, key), value)
+    if VALIDATOR.is_valid(document):
+        assert value == "x" or (value is MISSING and key in ("command", "parameters")) or key == "parameters"
+        Manifest.from_bytes(seal(document), "x")
+    else:
+        assert refused(document).field == f"steps[0].{key}"
+
+
+def test_no_chunk_parts_a_pair() -> None:
+    error = refused(changed(("pairing",), "interleaved"))
+    assert error.field == "chunks[0].count"
+    even = changed(("pairing",), "interleaved")
+    even["chunks"] = []
+    assert Manifest.from_bytes(seal(even | {"records": 0}), "x").pairing == "interleaved"
 
 
 def test_a_cell_of_no_column_is_found() -> None:

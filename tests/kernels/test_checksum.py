@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from agd.errors import KernelError
 from agd.kernels import _native, reference
-from agd.kernels.checksums import COLUMNS, ROWS, combine_sums, combined_checksum, empty_sums
+from agd.kernels.checksums import COLUMNS, PRIME, ROWS, combine_sums, empty_sums
 from agd.kernels.records import RecordArrays
 from tests.kernels.sam_records import decode_bam, from_tuples, read_bam, record_lists
 
@@ -55,6 +55,17 @@ def add(kernels: ModuleType, records: RecordArrays, groups: Any, count: int, opt
         np.frombuffer(options.tags, np.uint8), options.inverse, options.placed,
     )  # fmt: skip
     return sums
+
+
+def combined_checksum(sums: Any, placed: bool) -> Any:
+    """The last column of the report, from sums of shape (..., 8): samtools takes ``seq`` twice and no ``qual``."""
+    count, seq, name, _, aux, pos, cigar, mate = np.moveaxis(sums, -1, 0)
+    parts = [count >> np.uint64(32), count & np.uint64(0xFFFFFFFF), seq, name, seq, aux]
+    result = np.ones(sums.shape[:-1], np.uint64)
+    for part in parts + ([pos, cigar, mate] if placed else []):
+        factor = part & PRIME
+        result = result * np.where((factor == 0) | (factor == PRIME), np.uint64(1), factor) % PRIME
+    return result
 
 
 def read_groups(kernels: ModuleType, records: RecordArrays) -> tuple[Any, list[str]]:

@@ -35,7 +35,7 @@ def full_manifest(**changes: Any) -> Manifest:
             Chunk(0, 3, {"bases": Cell(1100, checksum, lengths), "results": Cell(1200, checksum, aligned)}),
             Chunk(3, 2, {"bases": Cell(1050, checksum), "duplicates": Cell(1030, checksum)}),
         ),
-        "orientation": Orientation.SEQ, "names": "sam", "pairing": "interleaved",
+        "orientation": Orientation.SEQ, "names": "sam", "pairing": "single",
         "sort_order": SortOrder.COORDINATE, "header": "@HD\tVN:1.6\tSO:coordinate\n@CO\té\n",
         "references": (Reference("chr1", 1000, "f" * 32), Reference("chr2", 2_147_483_647)),
         "steps": ({"program": "agd import bam", "version": "0.1.0", "command": "", "parameters": {"a": [1, None]}},),

@@ -1,0 +1,29 @@
+"""Marks of duplicates: a column of their own, folded into the flags of alignments when these are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from agd.batch import Alignments, AnyColumn, Column
+from agd.types import Flag
+
+
+def is_marked(column: str) -> bool:
+    """Whether the marks of the duplicates column are folded into the flags of a column."""
+    return column == "results" or column.startswith("secondary")
+
+
+def fold_marks(columns: Mapping[str, AnyColumn], marks: Column) -> dict[str, AnyColumn]:
+    """Columns of a chunk by name, the flag 0x400 of alignments as the marks say.
+
+    Further alignments of a read are duplicates if it is one.
+    """
+    duplicate = np.where(marks.values & 1, np.uint16(Flag.DUPLICATE), np.uint16(0))
+    folded = dict(columns)
+    for name, column in columns.items():
+        if isinstance(column, Alignments) and is_marked(name):
+            flag = (column.flag & np.uint16(0xFFFF ^ Flag.DUPLICATE)) | duplicate
+            folded[name] = column.replace(flag=flag.astype(np.uint16))
+    return folded
