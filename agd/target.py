@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 
@@ -53,6 +54,23 @@ def check_chunk_size(records: int, nbytes: int = 1) -> None:
             f"chunks of {records:,} records" + (f" or {nbytes:,} bytes" if nbytes < 1 else ""),
             f"a chunk holds at least one record and one byte, and at most {MAX_CHUNK_RECORDS:,} records",
         )
+
+
+def check_distinct(paths: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse files of which two are one, however they are spelled.
+
+    Raises
+    ------
+    UsageError
+    """
+    found: dict[str, str] = {}
+    for given in paths:
+        path = os.fspath(given)
+        place = place_of(path)
+        if place in found and place != os.devnull:
+            also = "" if found[place] == path else f" (the other one: {found[place]})"
+            raise UsageError(f"{path}: two files are the same{also}", "give each a name of its own")
+        found[place] = path
 
 
 def name_of(url: str) -> str:

@@ -9,14 +9,15 @@ from typing import Any
 import click
 
 from agd.cli import CONTEXT
-from agd.cli.common import cluster_option, json_option, resources
+from agd.cli.common import cluster_option, json_option, refuse_options, resources
 from agd.cli.coverage import counting_options, parse_regions
 
 
 @click.command("depth", context_settings=CONTEXT)
 @click.argument("dataset")
 @click.argument("regions", nargs=-1)
-@click.option("-o", "--output", default="-", metavar="FILE", help="Where to write. [default: standard output]")
+@click.option("-o", "--output", default="-", metavar="FILE", help="Path or url to write, compressed by its suffix. "
+              "[default: standard output]")
 @click.option("--per-base", is_flag=True, help="A line for each position, as samtools depth. [default: bedGraph]")
 @click.option("-a", "--all", "zero", is_flag=True, help="Print what has no depth too.")
 @counting_options
@@ -36,9 +37,12 @@ def command(
       agd depth sorted.agd -o sorted.bedgraph
       agd depth sorted.agd chr20:1,000,000-1,000,100 --per-base --all
     """
+    from agd.convert.outputs import open_output
     from agd.dataset import Dataset
     from agd.ops import depth as module
 
+    if as_json:
+        refuse_options(["per_base"], "does not go with --json, which gives runs of one depth")
     ds = Dataset.open(dataset)
     stretches = module.depths(
         ds, parse_regions(ds, regions) or module.whole_references(ds), exclude=exclude, require=require,
@@ -48,9 +52,9 @@ def command(
         lines = _as_json(ds, stretches, zero)
     else:
         lines = (module.per_base if per_base else module.bedgraph)(ds, stretches, zero=zero)
-    with click.open_file(output, "w") as file:
+    with open_output(output, runner=runner) as file:
         for text in lines:
-            file.write(text)
+            file.write(text.encode())
 
 
 def _as_json(dataset: Any, stretches: Any, zero: bool) -> Iterator[str]:

@@ -36,6 +36,7 @@ from agd.ops.finalise import finalise
 from agd.ops.partition import Joining, Partition
 from agd.run import SILENT, Progress, Runner, in_flight, local_runner, runner_or_threads
 from agd.storage import open_storage
+from agd.target import check_distinct
 from agd.types import Flag, Orientation, SortOrder
 
 COLUMNS = ["bases", "qualities", "metadata"]
@@ -107,8 +108,7 @@ def export_fastq(
     """
     begun = time.perf_counter()
     paths = [os.fspath(p) for p in (output, output2, singletons) if p is not None]
-    if len(set(paths)) < len(paths):
-        raise UsageError(f"two outputs are the same: {paths[-1]}", "give each a name of its own")
+    check_distinct(paths)
     if output2 is not None and interleaved:
         raise UsageError("pairs are written interleaved or to two files, not both", "leave one of the two out")
     for path in paths:

@@ -16,6 +16,7 @@ from agd.generations import load_manifest, publish
 from agd.manifest import Chunk, Manifest
 from agd.ops.digest import without_columns
 from agd.ops.lines import secondary_columns
+from agd.ops.own import check_name
 from agd.types import Orientation
 
 #: Columns that alignment lines cannot do without.
@@ -82,11 +83,7 @@ def drop_column(dataset: Dataset, column: str, *, command: str = "") -> Dataset:
 
     def change(m: Manifest) -> Manifest:
         _require(m, column, dataset)
-        extra = secondary_columns(list(m.columns))
-        if column in _NEEDED and (extra or "duplicates" in m.columns):
-            raise ColumnError(f"{dataset.url}: further alignments and marks belong to {column!r}", "drop them first")
-        if column in extra and column != extra[-1]:
-            raise ColumnError(f"{dataset.url}: {extra[-1]!r} comes after {column!r}", f"drop {extra[-1]} first")
+        _check_alone(m, column, dataset)
         return _columns(m, {name: name for name in m.columns if name != column})
 
     return edit(dataset, change, _step("drop", command, column=column))
@@ -112,15 +109,16 @@ def rename_column(dataset: Dataset, column: str, name: str, *, command: str = ""
     Raises
     ------
     ColumnError
-        There is no such column, or the name is taken.
+        There is no such column, others cannot do without it, the name is taken, none for columns, or that of a standard
+        column of another type.
     """
 
     def change(m: Manifest) -> Manifest:
         _require(m, column, dataset)
         if name in m.columns:
             raise ColumnError(f"{dataset.url}: there is a column {name!r} already", "choose another name")
-        if not name or "/" in name or "~" in name or name != name.strip():
-            raise ColumnError(f"{name!r} is not a name of a column", "use letters, digits and underscores")
+        _check_alone(m, column, dataset)
+        check_name(name, m.columns[column])
         return _columns(m, {old: name if old == column else old for old in m.columns})
 
     return edit(dataset, change, _step("rename", command, column=column, name=name))
@@ -133,6 +131,15 @@ def _step(verb: str, command: str, **parameters: Any) -> dict[str, Any]:
 def _require(m: Manifest, column: str, dataset: Dataset) -> None:
     if column not in m.columns:
         raise ColumnError(f"{dataset.url}: there is no column {column!r}", f"there are: {', '.join(m.columns)}")
+
+
+def _check_alone(m: Manifest, column: str, dataset: Dataset) -> None:
+    """Refuse to take a column away that others belong to."""
+    extra = secondary_columns(list(m.columns))
+    if column in _NEEDED and (extra or "duplicates" in m.columns):
+        raise ColumnError(f"{dataset.url}: further alignments and marks belong to {column!r}", "drop them first")
+    if column in extra and column != extra[-1]:
+        raise ColumnError(f"{dataset.url}: {extra[-1]!r} comes after {column!r}", f"drop {extra[-1]} first")
 
 
 def _columns(m: Manifest, names: dict[str, str]) -> Manifest:

@@ -131,8 +131,14 @@ def _computed(
     return runner.map(lambda batch: to_column(function(batch), ""), batches, on="cpu")
 
 
-def check_name(name: str) -> None:
+def check_name(name: str, spec: ColumnSpec | None = None) -> None:
     """Refuse names that AGD uses itself, or that would not read well in queries.
+
+    Parameters
+    ----------
+    name : str
+    spec : ColumnSpec, optional
+        Of the column; it may have the name of a standard column of its type.
 
     Raises
     ------
@@ -140,8 +146,14 @@ def check_name(name: str) -> None:
     """
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
         raise ColumnError(f"{name!r} is not a name of a column", "use at most 64 letters, digits and underscores")
-    if name == ORDINAL or is_standard(name):
+    if name == ORDINAL or (is_standard(name) and (spec is None or not _fits(name, spec))):
         raise ColumnError(f"{name!r} is a name that AGD uses itself", "choose another name")
+
+
+def _fits(name: str, spec: ColumnSpec) -> bool:
+    """Whether a column could be the standard one of a name; further alignments are numbered by AGD alone."""
+    standard = cells.default_spec(name)
+    return not name.startswith("secondary") and (spec.type, spec.dtype) == (standard.type, standard.dtype)
 
 
 def is_standard(name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pysam
 import pytest
 from click.testing import CliRunner
@@ -132,6 +133,32 @@ def test_columns_are_dropped_and_renamed_without_touching_objects(two: list[Path
         agd.drop_column(ds, "qualities")
     with pytest.raises(ColumnError, match="already"):
         agd.rename_column(ds, "bases", "fields")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "a-b", "~", "1st", "x" * 65, "ordinal", "secondary0", "secondaryx"])
+def test_names_that_no_column_can_have(two: list[Path], tmp_path: Path, name: str) -> None:
+    ds = agd.open(str(tmp_path / "a.agd"))
+    for column in ("tags", "results"):
+        with pytest.raises(ColumnError, match="name"):
+            agd.rename_column(ds, column, name)
+    assert agd.open(ds.url).manifest == ds.manifest
+
+
+def test_standard_names_are_for_columns_of_their_type(two: list[Path], tmp_path: Path) -> None:
+    ds = agd.open(str(tmp_path / "a.agd"))
+    for column, name in (("tags", "duplicates"), ("results", "duplicates")):
+        with pytest.raises(ColumnError, match="uses itself"):
+            agd.rename_column(ds, column, name)
+    wide = agd.append_column(ds, "wide", np.zeros(len(ds), np.int32))
+    with pytest.raises(ColumnError, match="uses itself"):
+        agd.rename_column(wide, "wide", "duplicates")
+    marks = agd.append_column(wide, "marks", np.ones(len(ds), np.uint8))
+    marked = agd.rename_column(marks, "marks", "duplicates")
+    assert all(flag & 0x400 for batch in marked.batches() for flag in batch.alignments().flag)
+    with pytest.raises(ColumnError, match="marks belong to"):
+        agd.rename_column(marked, "results", "other")
+    away = agd.rename_column(agd.rename_column(marked, "duplicates", "strict"), "tags", "fields")
+    assert "tags" in agd.rename_column(away, "fields", "tags").columns
 
 
 def test_reheader_writes_one_manifest(two: list[Path], tmp_path: Path) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import itertools
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pysam
 import pytest
 
 from agd.cli import run
+from agd.convert.streams import open_input
 from agd.dataset import Dataset
-from agd.errors import UsageError
+from agd.errors import InputError, UsageError
+from agd.files import open_source
 from agd.ops import depth as module
 from agd.ops.coverage import coverage
 from agd.ops.depth import bedgraph, depths, per_base, whole_references
@@ -165,6 +168,40 @@ def test_commands(verb: str, both: tuple[Dataset, str], tmp_path: Path, capsys: 
         assert (tmp_path / "out").read_text() == pysam.samtools.depth("-a", "-r", "c2:50-60", bam)
     elif verb != "stats":
         assert text == getattr(pysam.samtools, verb)(bam)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+def test_depth_is_written_as_other_files_are(
+    store: str, suffix: str, both: tuple[Dataset, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset, _ = both
+    assert run(["depth", dataset.url]) == 0
+    expected, url = capsys.readouterr().out, f"{store}/depth.bedgraph{suffix}"
+    assert run(["depth", dataset.url, "-o", url]) == 0
+    with open_input(url) as file:
+        assert bytes(file.read(1 << 20)).decode() == expected
+    magic = {"": expected.encode()[:4], ".gz": b"\x1f\x8b\x08\x04", ".zst": b"\x28\xb5\x2f\xfd"}
+    stored = open_source(url)
+    assert stored.read(4) == magic[suffix]
+    stored.close()
+
+
+def test_a_depth_that_fails_leaves_what_is_there(
+    both: tuple[Dataset, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset, _ = both
+    (tmp_path / "out").write_text("what was there")
+
+    def broken(*_: Any, **options: Any) -> Iterator[str]:
+        yield "c1\t0\t1\t1\n"
+        raise InputError("c1", "is damaged")
+
+    monkeypatch.setattr(module, "bedgraph", broken)
+    assert run(["depth", dataset.url, "-o", str(tmp_path / "out")]) == 1
+    assert (tmp_path / "out").read_text() == "what was there"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert run(["depth", dataset.url, "--json", "--per-base"]) == 2
+    assert "--per-base does not go with --json" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

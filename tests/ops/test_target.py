@@ -152,3 +152,21 @@ def test_counts(text: str, number: int) -> None:
 def test_what_is_no_count(text: str) -> None:
     with pytest.raises(click.BadParameter):
         Count().convert(text, None, None)
+
+
+@pytest.mark.parametrize("other", ["out.fq", "./out.fq", "link.fq", "file:{here}/out.fq"])
+def test_two_outputs_are_never_one_file(here: Path, other: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "link.fq").symlink_to("out.fq")
+    other = other.format(here=here).replace("file:", "file://")
+    assert run(["export", "fastq", "s.agd", "-o", "out.fq", "-2", other]) == 2
+    assert run(["export", "fastq", "s.agd", "-o", "out.fq", "--singletons", other]) == 2
+    simulate = ["simulate", "--genome-length", "9000", "-n", "5", "--quiet"]
+    for files in (["out.fq", other], ["out.fq", "--truth", other], ["out.fq", "--genome", other],
+                  ["r1.fq", "r2.fq", "--truth", "out.fq", "--genome", other],
+                  ["out.fq", "--reference", other]):  # fmt: skip
+        assert run([*simulate, *files]) == 2
+    assert capsys.readouterr().err.count("two files are the same") == 7
+    assert not (here / "out.fq").exists()
+    assert run([*simulate, os.devnull, os.devnull]) == 0
+    assert run([*simulate, "r1.fq", "r2.fq", "--genome", "g.fa", "--truth", "t"]) == 0
+    assert run([*simulate, "g.fa.fai", "--genome", "g.fa"]) == 2

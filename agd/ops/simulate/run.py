@@ -17,6 +17,7 @@ from agd.ops.simulate.genome import Genome, random_genome, read_fasta, with_snps
 from agd.ops.simulate.qualities import QualityModel
 from agd.run import Runner, SerialRunner
 from agd.sinks import Sink, open_sink
+from agd.target import check_distinct
 
 #: First line of the truth table.
 TRUTH_COLUMNS = b"name\tcontig\tposition1\tposition2\tstrand\tduplicate_of\n"
@@ -109,6 +110,8 @@ def simulate(
     100
     """
     _check(pairs, read_length, insert_mean, insert_sd, snp_rate, duplicates, optical, gzip_level, seed)
+    genomes = [reference, *([genome, f"{genome}.fai"] if genome is not None else [])]
+    check_distinct(path for path in (read1, read2, truth, *genomes) if path is not None)
     base = read_fasta(reference) if reference is not None else random_genome(genome_length, contigs, seed)
     if genome is not None:
         _write_genome(base, genome)
