@@ -17,8 +17,9 @@ from agd.cell import alignment_ends
 from agd.convert import bgzf
 from agd.convert.header import output_header
 from agd.convert.index import IndexBuilder
+from agd.convert.inflate import Compression
 from agd.convert.kinds import check_output_name
-from agd.convert.outputs import open_output
+from agd.convert.outputs import check_level, open_output
 from agd.convert.pieces import SUFFIX, Piece, absolute, pieces, source_of, totals, write_pieces
 from agd.convert.reports import ExportReport
 from agd.dataset import Dataset
@@ -122,7 +123,7 @@ def export_bam(
     Raises
     ------
     UsageError
-        The output is named like SAM, CRAM or FASTQ, or an index is asked for that cannot be.
+        The output is named like SAM, CRAM or FASTQ, there is no such level, or an index is asked for that cannot be.
     VerificationError
         The records that were written are not those that were imported (only checked when all are written).
 
@@ -135,6 +136,7 @@ def export_bam(
     """
     begun = time.perf_counter()
     check_output_name(output, "bam")
+    check_level(output, Compression.BGZF, level)
     if csi and index is False:
         raise UsageError("CSI is a kind of index, and none is to be written", "leave --csi or --no-index out")
     ordered = is_coordinate_sorted(dataset)

@@ -19,7 +19,8 @@ from agd.convert.bam_in import BLOCK as BLOCK_BYTES
 from agd.convert.bam_in import BamReader
 from agd.convert.bam_out import bam_header
 from agd.convert.index import IndexBuilder
-from agd.convert.outputs import OutputStream, open_output
+from agd.convert.inflate import Compression
+from agd.convert.outputs import OutputStream, check_level, open_output
 from agd.convert.records import RawChunk, to_batch
 from agd.convert.streams import open_input
 from agd.errors import InputError, KernelError, UsageError, VerificationError
@@ -134,6 +135,7 @@ def sort_bam(
     ''
     """
     begun = time.perf_counter()
+    check_level(output, Compression.BGZF, level)
     can_index = by == "coordinate" and not is_stream(output)
     if index and not can_index:
         raise UsageError(f"{output}: only a file in coordinate order can be indexed", "leave --index out")

@@ -206,3 +206,8 @@ def test_sums_tell_records_apart_in_any_order() -> None:
     c = bam_sort._Sum()
     c.add(values, offsets)
     assert c != a
+
+
+def test_a_level_that_there_is_not(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no level 13 of bgzf"):
+        sort_bam(str(tmp_path / "none.bam"), str(tmp_path / "o.bam"), level=13)

@@ -313,6 +313,8 @@ def test_levels_that_there_are_not(
     dataset = agd.open(str(inputs / "marked.agd"))
     with pytest.raises(UsageError, match=r"is not compressed|there is no level"):
         agd.export_sam(dataset, str(tmp_path / name), level=level, partition=parts)
+    with pytest.raises(UsageError, match="there is no level 13 of bgzf"):
+        agd.export_bam(dataset, str(tmp_path / "o.bam"), level=13, partition=parts)
     assert not list(tmp_path.iterdir())
 
 
