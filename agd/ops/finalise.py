@@ -129,7 +129,8 @@ def _clean(storage: Storage, parts: Sequence[Part], dataset: bool) -> None:
             for name in chunk.cells:
                 if part.columns[name].key.endswith(INTERMEDIATE):
                     storage.delete(object_key(part.name, chunk.first, part.columns[name].key))
-        storage.delete(part.key)
+        if dataset:
+            storage.delete(part.key)
     if not dataset:
         with contextlib.suppress(OSError):
             os.rmdir(storage.url)

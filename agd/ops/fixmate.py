@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 import agd
-from agd.batch import Batch
+from agd import kernels
+from agd.batch import Batch, Bool, Column
 from agd.cell import independent_codecs
 from agd.dataset import Dataset
 from agd.draft import Draft
@@ -19,10 +20,11 @@ from agd.errors import UsageError
 from agd.kernels.ragged import concat_batches, take_batch
 from agd.manifest import Chunk, ColumnSpec
 from agd.ops.digest import Digest, check_digest, digest_records
-from agd.ops.fixmate_pairs import fix_mates, same_template
+from agd.ops.fixmate_pairs import MATE_TAGS, fix_mates, same_template
 from agd.ops.lines import is_lines, to_records
 from agd.ops.scan import chunk_bytes, scan
 from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
+from agd.tags import all_tags, tag_spans
 from agd.target import check_chunk_size
 from agd.types import DEFAULT_CHUNK_RECORDS, SortOrder
 
@@ -210,8 +212,8 @@ class _Fixing:
         changed = np.zeros(len(lines), np.bool_)
         for name in ("flag", "reference", "position", "mate_reference", "mate_position", "template_length"):
             changed |= getattr(before, name) != getattr(after, name)
-        changed |= before.tags.lengths != after.tags.lengths
         fixed = Batch(lines.first, {**lines.columns, "results": after})
+        changed |= _tags_differ(all_tags(lines), all_tags(fixed))
         if not paired.keep.all():
             fixed = take_batch(fixed, np.flatnonzero(paired.keep))
         digests = [digest_records(to_records(x, names)) if noted else Digest() for x in (lines, fixed)]
@@ -223,6 +225,16 @@ class _Fixing:
             self.new.add(new)
             self.changed += changed
             yield Batch(batch.first, {name: batch[name] for name in names})
+
+
+def _tags_differ(one: Column, two: Column) -> Bool:
+    """In which records a tag that speaks of mates is another; the order of the tags does not count."""
+    one, two = one.compact(), two.compact()
+    different, same = np.zeros(len(one), np.bool_), np.empty(len(one), np.bool_)
+    for tag in MATE_TAGS:
+        kernels.same_names(one.values, *tag_spans(one, tag), two.values, *tag_spans(two, tag), False, same)
+        different |= ~same
+    return different
 
 
 def whole_templates(batches: Iterable[Batch], names: str) -> Iterator[Batch]:

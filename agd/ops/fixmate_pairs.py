@@ -195,6 +195,10 @@ def _tell_supplementary(work: _Mates, group: I64, primary: I64) -> None:
     work.tell(mate[mate >= 0], further[mate >= 0])
 
 
+#: Tags that are made from other records.
+MATE_TAGS = (b"MQ", b"MC", b"ms")
+
+
 def _new_tags(lines: Batch, work: _Mates, scores: bool) -> Column:
     a = lines.alignments()
     parts = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -72,8 +73,7 @@ class Ordering:
         UsageError
             There is no such order.
         """
-        tag = by.removeprefix("tag:") if by.startswith("tag:") else None
-        if by not in (*ORDERS, COLLATED) and (tag is None or len(tag) != 2 or not tag.isascii() or not tag.isalnum()):
+        if by not in (*ORDERS, COLLATED) and not re.fullmatch("tag:[A-Za-z][A-Za-z0-9]", by):
             raise UsageError(f"there is no order {by!r}", f"choose one of {', '.join(ORDERS)}, tag:XX")
         groups = lines_of(header, "RG")
         libraries = {g["ID"].encode(): g["LB"].encode() for g in groups if g.get("ID") and "LB" in g}

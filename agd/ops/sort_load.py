@@ -9,11 +9,11 @@ import numpy as np
 
 from agd.batch import Alignments, AnyColumn, Batch, Column
 from agd.dataset import Dataset
-from agd.errors import ColumnError
+from agd.errors import ColumnError, InputError
 from agd.kernels import alignments as structured
 from agd.kernels.ragged import concat, take
 from agd.manifest import Chunk
-from agd.ops.lines import SeqPlaces, alignment_lines, secondary_columns, to_lines
+from agd.ops.lines import SeqPlaces, alignment_lines, is_lines, secondary_columns, to_lines
 from agd.ops.sort_files import Place, remove_file
 from agd.ops.sort_gather import Part
 from agd.ops.sort_keys import Ordering, argsort
@@ -120,7 +120,13 @@ class Loader:
         manifest = self.dataset.manifest
         wanted = [name for name in self.ordering.columns if name in manifest.columns]
         batch = Batch(alignments.first, {**alignments.columns, **self._decode(fetched, wanted)})
-        return self.ordering.keys(to_lines(batch, manifest.orientation, self._paired))
+        lines = to_lines(batch, manifest.orientation, self._paired)
+        try:
+            return self.ordering.keys(lines)
+        except InputError as error:
+            # Lines of reads are counted by no one; the reason names the read.
+            record = fetched.chunk.first + error.record if is_lines(manifest) else -1
+            raise InputError(self.dataset.url, error.reason, record=record, remedy=error.remedy) from None
 
     @property
     def _paired(self) -> bool:

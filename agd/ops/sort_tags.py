@@ -157,9 +157,11 @@ def template_keys(alignments: Alignments, tags: Column, names: Column, libraries
     mate_mapped = ((flag & Flag.PAIRED) != 0) & ((flag & Flag.MATE_UNMAPPED) == 0)
     mate_cigars, has = text_fields(tags, "MC", records)
     if (mate_mapped & ~has).any():
+        line = int(np.flatnonzero(mate_mapped & ~has)[0])
+        name = bytes(names[line]).decode(errors="replace")
         raise InputError(
-            "the dataset", "a read whose mate is mapped has no MC tag, which template-coordinate order needs",
-            record=int(np.flatnonzero(mate_mapped & ~has)[0]) + 1, remedy="add it, such as with samtools fixmate -m",
+            "the alignments", f"{name!r} has no MC tag and a mapped mate; template-coordinate order needs the tag",
+            record=line + 1, remedy="'agd collate' brings mates together, 'agd fixmate' of its output adds the tag",
         )  # fmt: skip
     mate = _five_prime(
         alignments.mate_reference, alignments.mate_position, (flag & Flag.MATE_REVERSE) != 0,

@@ -165,3 +165,16 @@ def test_cigars_as_text(records: list[list[tuple[int, int]]]) -> None:
     values = np.array([op for row in rows for op in row], np.uint32)
     column = Column.from_lengths(values, np.array([len(row) for row in rows], np.int64))
     assert [text.decode() for text in cigar_texts(column)] == [cigar_text(row) for row in rows]
+
+
+def test_what_changed_is_counted_by_its_bytes(tmp_path: Path) -> None:
+    text = "@SQ\tSN:c1\tLN:1000\n" + "".join(
+        f"r{i}\t99\tc1\t5\t9\t4M\t=\t9\t8\tACGT\tIIII\tMC:Z:{mate}\tMQ:i:9\n"
+        f"r{i}\t147\tc1\t9\t9\t4M\t=\t5\t-8\tACGT\tIIII\tMC:Z:4M\tMQ:i:9\n"
+        for i, mate in enumerate(("4M", "9M", "12M"))
+    )
+    dataset = imported(tmp_path, text)
+    reports = [agd.fixmate(agd.open(dataset.url)), agd.fixmate(agd.open(dataset.url))]
+    before, after = ([sorted(x.split("\t")) for x in lines_of(t)] for t in (text, to_sam(agd.open(dataset.url))))
+    assert sum(x != y for x, y in zip(before, after, strict=True)) == 2
+    assert [report.changed for report in reports] == [2, 0]

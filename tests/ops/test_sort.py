@@ -298,8 +298,8 @@ def test_no_records(tmp_path: Path) -> None:
 def test_refusals(text: str, tmp_path: Path) -> None:
     dataset = from_sam(str(tmp_path / "in.agd"), text)
     for arguments in (
-        {"by": "size"}, {"by": "tag:X"}, {"codecs": {"nothing": []}}, {"chunk_records": 0}, {"chunk_bytes": 0},
-        {"memory": 1 << 20},
+        {"by": "size"}, {"by": "tag:X"}, {"by": "tag:9X"}, {"by": "tag:XXX"}, {"codecs": {"nothing": []}},
+        {"chunk_records": 0}, {"chunk_bytes": 0}, {"memory": 1 << 20},
     ):  # fmt: skip
         with pytest.raises(UsageError):
             sort(dataset, tmp_path / "out.agd", **arguments)  # type: ignore[arg-type]
@@ -321,11 +321,17 @@ def test_refusals(text: str, tmp_path: Path) -> None:
         sort(dataset, tmp_path / "out.agd")
 
 
-def test_a_missing_mate_cigar_is_an_error(text: str, tmp_path: Path) -> None:
-    lines = ["\t".join(f for f in line.split("\t") if not f.startswith("MC:")) for line in text.splitlines()]
-    dataset = from_sam(str(tmp_path / "in.agd"), "\n".join(lines) + "\n")
-    with pytest.raises(InputError, match="MC"):
+@pytest.mark.parametrize("after", [0, 25])
+def test_a_missing_mate_cigar_is_an_error(after: int, text: str, tmp_path: Path) -> None:
+    header, body = split(text)
+    lines = bytes(body).decode().splitlines()
+    at = next(i for i, line in enumerate(lines) if i >= after and int(line.split("\t")[1]) & 9 == 1)
+    lines[at] = "\t".join(field for field in lines[at].split("\t") if not field.startswith("MC:"))
+    dataset = from_sam(str(tmp_path / "in.agd"), header + "\n".join(lines) + "\n", chunk=20)
+    name = lines[at].split("\t")[0]
+    with pytest.raises(InputError, match=f"{dataset.url}, record {at + 1}: '{name}' has no MC tag") as error:
         sort(dataset, tmp_path / "out.agd", by="template-coordinate")
+    assert "agd fixmate" in error.value.remedy
     assert not (tmp_path / "out.agd").exists()
 
 
