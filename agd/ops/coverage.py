@@ -12,7 +12,9 @@ from agd import kernels
 from agd.batch import I64, Batch, Column
 from agd.cell import reference_lengths
 from agd.dataset import Dataset
+from agd.manifest import Chunk
 from agd.ops.depth import EXCLUDE, Layout, depths, whole_references
+from agd.ops.qualities import MISSING, missing_qualities
 from agd.ops.select import Region
 from agd.run import SILENT, Progress, Runner
 
@@ -36,7 +38,7 @@ class RegionCoverage:
     bases : int
         Sum of all depths.
     quality_sum, quality_bases : int
-        Sum of the qualities of the aligned bases, and how many have one.
+        Sum of the qualities of the aligned bases (255 for those without one), and how many bases of reads there are.
     mapq_sum : int
         Sum of the mapping qualities of the reads.
     """
@@ -136,8 +138,8 @@ def coverage(
     wanted = [r for r in regions if r.reference >= 0] if regions is not None else whole_references(dataset)
     result = []
     for stretch in depths(
-        dataset, wanted, exclude=exclude, require=require, min_mapq=min_mapq, columns=["qualities"], work=_qualities,
-        runner=runner, memory=memory, progress=progress,
+        dataset, wanted, exclude=exclude, require=require, min_mapq=min_mapq, columns=_columns(dataset),
+        work=_qualities, runner=runner, memory=memory, progress=progress,
     ):  # fmt: skip
         region = stretch.region
         reads, mapq, quality, bases = (0, 0, 0, 0) if stretch.counts is None else stretch.counts.tolist()
@@ -158,19 +160,39 @@ def _qualities(lines: Batch, layout: Layout) -> I64:
     reference = alignments.reference[inside]
     counts[0] = np.bincount(reference, minlength=count)
     counts[1] = np.bincount(reference, alignments.mapping_quality[inside], count).astype(np.int64)
+    lift = -min(0, int(place.min(initial=0)))
+    spans = place + lift, alignments.cigar.compact(), low + lift, high + lift
+    sums, bases = np.zeros(len(lines), np.int64), np.zeros(len(lines), np.int64)
     if "qualities" in lines:
-        lift = -min(0, int(place.min(initial=0)))
-        cigar, qualities = alignments.cigar.compact(), lines.ragged("qualities").compact()
-        sums, bases = np.empty(len(lines), np.int64), np.empty(len(lines), np.int64)
-        _aligned(place + lift, cigar, qualities, low + lift, high + lift, sums, bases)
-        for row, values in ((2, sums), (3, bases)):
-            # Weights are doubles: exact up to 2^53, far more than a chunk holds.
-            counts[row] = np.bincount(alignments.reference[inside], values[inside], count).astype(np.int64)
+        sums, bases = _aligned(*spans, lines.ragged("qualities").compact())
+    missing = missing_qualities(lines)
+    if missing.any():
+        # Their bases are counted by qualities of 1.
+        ones = Column.from_lengths(np.full(int(missing.sum()), 34, np.uint8), missing)
+        number, _ = _aligned(*spans, ones)
+        sums, bases = sums + MISSING * number, bases + number
+    for row, values in ((2, sums), (3, bases)):
+        # Weights are doubles: exact up to 2^53, far more than a chunk holds.
+        counts[row] = np.bincount(reference, values[inside], count).astype(np.int64)
     return counts
 
 
-def _aligned(place: I64, cigar: Column, qualities: Column, low: I64, high: I64, sums: I64, bases: I64) -> None:
+def _columns(dataset: Dataset) -> list[str]:
+    """Columns that are read: bases only where the statistics do not rule out that some have no quality."""
+
+    def total(chunk: Chunk, name: str) -> int | None:
+        return chunk.cells[name].statistics.get("total") if name in chunk.cells else 0
+
+    totals = [(total(chunk, "bases"), total(chunk, "qualities")) for chunk in dataset.chunks]
+    some = any(bases is None or bases != qualities for bases, qualities in totals)
+    return [name for name in ("qualities", "bases")[: 1 + some] if name in dataset.columns]
+
+
+def _aligned(place: I64, cigar: Column, low: I64, high: I64, qualities: Column) -> tuple[I64, I64]:
+    """Sum and number of the qualities of the aligned bases of each line."""
     assert cigar.offsets is not None
     assert qualities.offsets is not None
+    sums, bases = np.empty(len(place), np.int64), np.empty(len(place), np.int64)
     values, letters = np.ascontiguousarray(cigar.values), np.ascontiguousarray(qualities.values)
     kernels.aligned_qualities(place, values, cigar.offsets, letters, qualities.offsets, 33, low, high, sums, bases)
+    return sums, bases

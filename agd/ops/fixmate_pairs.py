@@ -10,6 +10,7 @@ from agd import kernels
 from agd.batch import I64, U8, Alignments, Batch, Bool, Column
 from agd.cell import reference_lengths
 from agd.ops.lines import read_names
+from agd.ops.qualities import quality_sums
 from agd.ops.sort_tags import constant, join
 from agd.tags import merge_tags
 from agd.types import CIGAR_OPERATIONS, Flag
@@ -17,7 +18,6 @@ from agd.types import CIGAR_OPERATIONS, Flag
 #: Least quality of the bases that count for a score, as in samtools.
 _SCORED = 15
 
-_MISSING_QUALITY = 255
 _LETTERS = np.frombuffer(CIGAR_OPERATIONS.encode(), np.uint8)
 
 
@@ -206,7 +206,7 @@ def _new_tags(lines: Batch, work: _Mates, scores: bool) -> Column:
         _fields(b"MCZ", cigar_texts(a.cigar), work.cigar_of, b"\0"),
     ]
     if scores:
-        sums = quality_scores(lines).astype("<i4").view(np.uint8)
+        sums = quality_sums(lines, _SCORED).astype("<i4").view(np.uint8)
         parts.append(_fields(b"msi", Column(sums, np.arange(len(a) + 1) * 4), work.score_of, b""))
     return join(parts)
 
@@ -227,16 +227,6 @@ def _fields(head: bytes, values: Column, source: I64, tail: bytes) -> Column:
 
 def _where(text: bytes, has: Bool) -> Column:
     return Column(constant(text, int(has.sum())).values, np.r_[0, np.cumsum(has)].astype(np.int64) * len(text))
-
-
-def quality_scores(lines: Batch) -> I64:
-    """Sum of the qualities of at least 15 of each line; a missing quality counts as 255, as it does in BAM."""
-    qualities = (lines.ragged("qualities") if "qualities" in lines else Column.empty(len(lines))).compact()
-    assert qualities.offsets is not None
-    sums = np.empty(len(qualities), np.int64)
-    kernels.quality_sums(np.ascontiguousarray(qualities.values), qualities.offsets, 33 + _SCORED, 33, sums)
-    bases = lines.ragged("bases").lengths if "bases" in lines else np.zeros(len(lines), np.int64)
-    return np.asarray(np.where(qualities.lengths == 0, bases * _MISSING_QUALITY, sums))
 
 
 def cigar_texts(cigar: Column) -> Column:

@@ -14,6 +14,7 @@ from agd.batch import I64, Alignments, Batch, Bool
 from agd.dataset import Dataset
 from agd.ops.handover import add_sparse, sparse
 from agd.ops.lines import all_tags
+from agd.ops.qualities import quality_sums
 from agd.ops.scan import chunk_bytes, scan
 from agd.ops.select import Selection
 from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
@@ -219,7 +220,7 @@ def _count(lines: Batch) -> _Part:
         "mq0": _sum(original & mapped & (a.mapping_quality == 0)), "mapped_paired": _sum(original & both),
         "mapped_single": _sum(original & mapped & ~both), "proper": _sum(original & both & ((flag & 2) != 0)),
         "distant": _sum(original & both & (a.reference != a.mate_reference)),
-        "quality": _qualities(lines, original),
+        "quality": _sum(quality_sums(lines), original),
         "mismatches": _sum(mismatches(lines)[0], counted & mapped),
         "mapped_cigar": _sum(aligned_bases(a), counted & mapped),
     }  # fmt: skip
@@ -239,16 +240,6 @@ def _count(lines: Batch) -> _Part:
 
 def _sum(values: I64 | Bool, chosen: Bool | None = None) -> int:
     return int((values if chosen is None else values[chosen]).sum())
-
-
-def _qualities(lines: Batch, chosen: Bool) -> int:
-    if "qualities" not in lines:
-        return 0
-    column = lines.ragged("qualities").compact()
-    assert column.offsets is not None
-    sums = np.empty(len(column), np.int64)
-    kernels.quality_sums(np.ascontiguousarray(column.values), column.offsets, 0, 33, sums)
-    return _sum(sums, chosen)
 
 
 def mismatches(lines: Batch) -> tuple[I64, Bool]:
