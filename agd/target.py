@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 
 from agd.dataset import Dataset
+from agd.embedded import EMBEDDED
 from agd.errors import UsageError
 from agd.manifest import MAX_NAME, is_word
 from agd.storage import TEMPORARY_PREFIX, place_of
@@ -37,7 +38,10 @@ def check_target(url: str, name: str | None, inputs: Iterable[Dataset] = ()) -> 
             f"give at most {MAX_NAME} bytes, printable, without '/' (--name; by default it is that of the output)",
         )
     here = place_of(url)
-    if any(place_of(source) == here for dataset in inputs for source in dataset.urls):
+    places = [place_of(source) for dataset in inputs for source in dataset.urls]
+    # What a dataset keeps of a reference goes with it.
+    inside = [folder for folder, _, last in (place.rpartition("/") for place in places) if EMBEDDED.fullmatch(last)]
+    if here in (*places, *inside):
         raise UsageError(f"{url}: is the dataset that is read", "choose another output")
     return name
 

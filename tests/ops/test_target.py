@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -14,10 +14,12 @@ from agd.cli import run
 from agd.cli.common import Count
 from agd.convert.bam_out import export_bam
 from agd.convert.cram import export_cram, import_cram
+from agd.convert.records import RawChunk, Source, import_records
 from agd.convert.sam_in import import_sam
 from agd.dataset import Dataset
-from agd.errors import UsageError
+from agd.errors import InputError, UsageError
 from agd.ops.cat import cat
+from agd.run import SerialRunner
 from agd.storage import place_of
 
 SAM = "@HD\tVN:1.6\tSO:queryname\n@SQ\tSN:c1\tLN:900\n" + "".join(
@@ -72,6 +74,14 @@ def test_a_dataset_in_memory_is_not_overwritten_by_its_own_subset(here: Path) ->
     assert len(Dataset.open(url)) == 18
 
 
+def test_what_a_dataset_keeps_of_its_reference_is_a_part_of_it(here: Path) -> None:
+    cat([Dataset.open("s.agd")], "s.agd/reference.agd")
+    inner = Dataset.open("s.agd/reference.agd")
+    with pytest.raises(UsageError, match="is read"):
+        cat([inner], "s.agd", overwrite=True)
+    assert len(Dataset.open(inner.url)) == 18
+
+
 @pytest.mark.parametrize("name", ["../x", "a/b", "x" * 129, "a\nb", ".tmp-x"])
 def test_names_that_objects_cannot_have(here: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(os.listdir(here))
@@ -115,11 +125,14 @@ def test_many_files_that_cannot_be_joined_cost_no_dataset(here: Path) -> None:
     assert sorted(os.listdir(here)) == ["link.agd", "list", "other.sam", "s.agd", "s.sam", "twice"]
 
 
-def test_a_file_that_ends_at_once_costs_no_dataset(here: Path) -> None:
-    export_cram(Dataset.open("s.agd"), "s.cram", embed=True)
-    whole = (here / "s.cram").read_bytes()
-    (here / "cut.cram").write_bytes(whole[: len(whole) // 2])
-    assert run(["import", "cram", "cut.cram", "-o", "s.agd", "--overwrite", "--quiet"]) == 1
+def test_a_file_whose_first_chunk_is_damaged_costs_no_dataset(here: Path) -> None:
+    def chunks() -> Iterator[RawChunk]:
+        raise InputError("r.cram", "is damaged")
+        yield
+
+    source = Source("r.cram", "cram", "", (), chunks(), lambda raw: raw.data, lambda: 0)
+    with pytest.raises(InputError, match="damaged"):
+        import_records(source, "s.agd", plan={}, overwrite=True, runner=SerialRunner(), ahead=1)
     assert len(Dataset.open("s.agd")) == 18
 
 
