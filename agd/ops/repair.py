@@ -145,7 +145,33 @@ class _Found:
 def _rebuild(
     storage: Storage, keys: list[str], header: str | None, runner: Runner, command: str
 ) -> tuple[Manifest, list[str]]:
-    notes: list[str] = []
+    """A manifest made from the headers of the objects, and what a person has to know of it."""
+    objects, notes = _sound_objects(storage, keys, runner)
+    columns, chunks, more = _columns_and_chunks(objects)
+    notes += [*more, *_check_whole(storage.url, columns, chunks)]
+    structured = any(spec.type is RecordType.STRUCTURED for spec in columns.values())
+    if structured and header is None:
+        raise VerificationError(
+            f"{storage.url}: the names of the references were in the manifest alone",
+            "give a file with the same header, with --from, such as the BAM file that was imported or the reference's "
+            "SAM header",
+        )
+    header = header or ""
+    orientation = next((o.header.orientation for o in objects if o.header.orientation), Orientation.READ)
+    notes.append("sort order, pairing, provenance and digest were in the manifest alone: they are not known any more")
+    first = objects[0].header
+    manifest = Manifest(
+        id=first.dataset_id, name=first.dataset_name, generation=1, columns=columns, chunks=tuple(chunks),
+        orientation=orientation, names="sam" if orientation is Orientation.SEQ else "fastq",
+        sort_order=sort_order_of(header) if header else SortOrder.UNKNOWN, header=header,
+        references=references_of(header),
+        steps=({"program": "agd repair", "version": agd.__version__, "command": command, "parameters": {}},),
+    )  # fmt: skip
+    return manifest, notes
+
+
+def _sound_objects(storage: Storage, keys: list[str], runner: Runner) -> tuple[list[_Found], list[str]]:
+    """The objects of the one dataset that is here, and what is said of those that are damaged."""
 
     def look(key: str) -> _Found | str:
         try:
@@ -161,12 +187,8 @@ def _rebuild(
             return f"{key}: damaged, left out: {error.message}"
         return _Found(key, parsed, Cell(len(data), cells.header_checksum(data), statistics))
 
-    objects: list[_Found] = []
-    for item in runner.map(look, [key for key in keys if _OBJECT.fullmatch(key)], on="io"):
-        if isinstance(item, str):
-            notes.append(item)
-        else:
-            objects.append(item)
+    looked = list(runner.map(look, [key for key in keys if _OBJECT.fullmatch(key)], on="io"))
+    objects = [item for item in looked if isinstance(item, _Found)]
     if not objects:
         raise VerificationError(f"{storage.url}: there is no sound object of a dataset here", "restore it from a copy")
     ids = {o.header.dataset_id for o in objects}
@@ -174,8 +196,14 @@ def _rebuild(
         raise VerificationError(
             f"{storage.url}: the objects belong to {len(ids)} datasets", "move those of each into a folder of their own"
         )
+    return objects, [item for item in looked if isinstance(item, str)]
+
+
+def _columns_and_chunks(objects: list[_Found]) -> tuple[dict[str, ColumnSpec], list[Chunk], list[str]]:
+    """What the objects make; of a column that was replaced, the newer one."""
     columns: dict[str, ColumnSpec] = {}
     by_chunk: dict[tuple[int, int], dict[str, Cell]] = {}
+    notes: list[str] = []
     for o in objects:
         match = _OBJECT.fullmatch(o.key)
         assert match is not None
@@ -189,33 +217,20 @@ def _rebuild(
                 entry.pop(name, None)
         columns[name] = ColumnSpec(o.header.record_type, o.header.codecs, key, o.header.dtype)
         by_chunk.setdefault((o.header.first, o.header.count), {})[name] = o.cell
-    chunks = [Chunk(first, count, entry) for (first, count), entry in sorted(by_chunk.items()) if entry]
-    expected = 0
+    return columns, [Chunk(first, count, entry) for (first, count), entry in sorted(by_chunk.items()) if entry], notes
+
+
+def _check_whole(url: str, columns: dict[str, ColumnSpec], chunks: list[Chunk]) -> list[str]:
+    """Refuse chunks with gaps; the notes on columns that are missing in some."""
+    notes, expected = [], 0
     for chunk in chunks:
         if chunk.first != expected:
             raise VerificationError(
-                f"{storage.url}: no object tells of the records {expected} to {chunk.first - 1}",
+                f"{url}: no object tells of the records {expected} to {chunk.first - 1}",
                 "restore the objects of that chunk from a copy, then run 'agd repair' again",
             )
         expected = chunk.first + chunk.count
         missing = [name for name in columns if name not in chunk.cells and not name.startswith("secondary")]
         notes += [f"chunk {chunk.first} has no sound object of the column {name!r}: it is empty there"
                   for name in missing]  # fmt: skip
-    structured = any(spec.type is RecordType.STRUCTURED for spec in columns.values())
-    if structured and header is None:
-        raise VerificationError(
-            f"{storage.url}: the names of the references were in the manifest alone",
-            "give a file with the same header, with --from, such as the BAM file that was imported or the reference's "
-            "SAM header",
-        )
-    header = header or ""
-    orientation = next((o.header.orientation for o in objects if o.header.orientation), Orientation.READ)
-    notes.append("sort order, pairing, provenance and digest were in the manifest alone: they are not known any more")
-    manifest = Manifest(
-        id=ids.pop(), name=objects[0].header.dataset_name, generation=1, columns=columns, chunks=tuple(chunks),
-        orientation=orientation, names="sam" if orientation is Orientation.SEQ else "fastq",
-        sort_order=sort_order_of(header) if header else SortOrder.UNKNOWN, header=header,
-        references=references_of(header),
-        steps=({"program": "agd repair", "version": agd.__version__, "command": command, "parameters": {}},),
-    )  # fmt: skip
-    return manifest, notes
+    return notes
