@@ -116,21 +116,17 @@ def finalise(
 
 def _clean(storage: Storage, parts: Sequence[Part], dataset: bool) -> None:
     """Remove claims, records of parts and what they left for this."""
-    if not dataset:
-        # Of a file nobody can tell later whether it was joined: without records nobody tries again.
-        for part in parts:
-            storage.delete(part.key)
-        storage.delete(NEW)
-    for part in parts:
-        for name in part.columns:
-            # Those of columns that no chunk needed in the end, too.
-            storage.delete(claim_key(name))
-        for chunk in part.chunks:
-            for name in chunk.cells:
-                if part.columns[name].key.endswith(INTERMEDIATE):
-                    storage.delete(object_key(part.name, chunk.first, part.columns[name].key))
-        if dataset:
-            storage.delete(part.key)
+    records = [part.key for part in parts]
+    # Those of columns that no chunk needed in the end, too.
+    claims = list(dict.fromkeys(claim_key(name) for part in parts for name in part.columns))
+    left = [
+        object_key(part.name, chunk.first, part.columns[name].key)
+        for part in parts for chunk in part.chunks for name in chunk.cells
+        if part.columns[name].key.endswith(INTERMEDIATE)
+    ]  # fmt: skip
+    # Of a file nobody can tell later whether it was joined: without records nobody tries again.
+    for key in [*claims, *left, *records] if dataset else [*records, NEW, *claims, *left]:
+        storage.delete(key)
     if not dataset:
         with contextlib.suppress(OSError):
             os.rmdir(storage.url)

@@ -35,7 +35,7 @@ from agd.ops.select import Selection
 from agd.ops.verify import verify
 from agd.run import Runner, SerialRunner, ThreadRunner
 from agd.run.dask import DaskRunner
-from agd.storage import TEMPORARY_PREFIX, open_storage
+from agd.storage import TEMPORARY_PREFIX, LocalStorage, open_storage
 from agd.testing import PicklingRunner, content_digest
 
 #: No result of a task, and no item, is larger than this: what is, goes through the store.
@@ -243,7 +243,9 @@ def test_export_bam(runner: Runner, inputs: Path, tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_export_bam_in_parts(inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_bam_in_parts(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     dataset, out = agd.open(str(inputs / "marked.agd")), tmp_path / "a.bam"
     for part in shuffled_parts(4)[:-1]:
         agd.export_bam(dataset, str(out), partition=part)
@@ -260,7 +262,10 @@ def test_export_bam_in_parts(inputs: Path, tmp_path: Path, capsys: pytest.Captur
         finalise_url(str(out))
     for part in shuffled_parts(4):
         agd.export_bam(dataset, str(out), partition=part)
+    delete, deleted = LocalStorage.delete, []
+    monkeypatch.setattr(LocalStorage, "delete", lambda self, key: (deleted.append(key), delete(self, key))[1])
     assert run(["finalise", str(out), "--json"]) == 0
+    assert sorted(set(deleted)) == sorted(deleted)  # of a store that is far away, every request counts
     assert '"operation": "export bam"' in capsys.readouterr().out
     agd.export_bam(dataset, str(tmp_path / "b.bam"))
     assert bam_text(out) == bam_text(tmp_path / "b.bam")
