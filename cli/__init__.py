@@ -61,8 +61,19 @@ class Place(click.ParamType):
         return [CompletionItem(incomplete, type="file")]
 
 
+class ReaderGoneError(Exception):
+    """The reader of a pipe that standard output goes to has seen enough."""
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called: ``agd --version`` must not wait for numpy."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb; click itself takes a closed pipe for a failure."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the verbs, in the order of the help text."""
@@ -168,8 +179,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("\nagd: interrupted; nothing half-written is visible, run the same command again to go on", err=True)
         return 130
-    except BrokenPipeError:
-        # The reader of a pipe has seen enough; let the interpreter not fail again when it flushes.
+    except ReaderGoneError:
+        # Let the interpreter not fail again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except MemoryError:

@@ -245,3 +245,21 @@ def test_start_up_imports_nothing_heavy() -> None:
         "heavy = {'numpy', 'fsspec', 'pyarrow', 'pysam', 'agd.dataset'} & set(sys.modules); sys.exit(bool(heavy))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path, unbuffered: str) -> None:
+    (tmp_path / "r.fq").write_text(FASTQ * 20_000)
+    assert run(["import", "fastq", str(tmp_path / "r.fq"), "-o", str(tmp_path / "s.agd"), "--quiet"]) == 0
+    program = [sys.executable, "-c", "from agd.cli import main; main()"]
+    for verb in (["view", str(tmp_path / "s.agd")], ["export", "fastq", str(tmp_path / "s.agd"), "-o", "-"]):
+        process = subprocess.Popen(
+            [*program, *verb, "--quiet"] if verb[0] == "export" else [*program, *verb], stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
