@@ -24,6 +24,7 @@ from agd.ops.digest import Digest
 from agd.ops.sort_spill import default_folder
 from agd.run import SILENT, Progress, Runner, runner_or_threads
 from agd.scratch import scratch_folder
+from agd.sinks import is_stream
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS
 
 
@@ -189,7 +190,7 @@ def _run(
     memory: int | None, progress: Progress, command: str, options: dict[str, Any],
 ) -> PipelineReport:
     begun = time.monotonic()
-    if bam is not None and bam != "-":
+    if bam is not None and not is_stream(bam):
         open_output(bam, compression="none").abort()  # where it cannot be written, nothing has to be aligned
     # A run that was stopped while it wrote the BAM file has published the dataset.
     done: FusedReport = fused.align_sorted(

@@ -7,13 +7,14 @@ import tempfile
 from contextlib import AbstractContextManager
 
 from agd.scratch import scratch_folder
+from agd.sinks import is_stream
 
 PREFIX = ".agd-sort-"
 
 
 def default_folder(url: str) -> str:
-    """Where runs are kept: beside a local output, in the system's folder for temporary files otherwise ("-", too)."""
-    if "://" in url or url == "-":
+    """Where runs are kept: beside a local output, in the system's folder for temporary files otherwise (pipes, too)."""
+    if "://" in url or (is_stream(url) and not os.path.isdir(url)):
         return tempfile.gettempdir()
     return os.path.dirname(os.path.abspath(url.rstrip("/")))
 

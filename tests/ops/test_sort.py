@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from agd.manifest import Chunk
 from agd.ops import sort as module
 from agd.ops.sort import sort
 from agd.ops.sort_plan import SortPlan, decoded_size, group
-from agd.ops.sort_spill import PREFIX, spill_folder
+from agd.ops.sort_spill import PREFIX, default_folder, spill_folder
 from agd.ops.sort_tags import parse_cigars
 from agd.run import SerialRunner, ThreadRunner
 from agd.samheader import references_of
@@ -379,6 +380,15 @@ def test_a_failed_sort_leaves_nothing(
     with pytest.raises(FormatError):
         sort(dataset, tmp_path / "out.agd")
     assert [p.name for p in tmp_path.iterdir()] == ["in.agd"]
+
+
+def test_spills_lie_beside_what_is_written(tmp_path: Path) -> None:
+    (tmp_path / "s.agd").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    places = [str(tmp_path / name) for name in ("s.agd", "s.agd/", "new.agd", "pipe")]
+    outside = tempfile.gettempdir()
+    assert [default_folder(x) for x in places] == [str(tmp_path)] * 3 + [outside]
+    assert [default_folder(x) for x in ("-", "/dev/stdout", "/dev/fd/63", "s3://bucket/s.agd")] == [outside] * 4
 
 
 def test_folders_of_dead_processes_are_removed(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

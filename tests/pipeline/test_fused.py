@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +239,28 @@ def test_from_reads_to_bam_in_one_go(folder: Path, tmp_path: Path) -> None:
     assert only.dataset == ""
     assert pysam.samtools.view(str(tmp_path / "o.bam")) == pysam.samtools.view(str(tmp_path / "p.bam"))
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
+
+
+def test_bam_into_a_pipe(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **options: object) -> None:
+        raise AssertionError("who reads from the pipe would have met its end")
+
+    def work(bam: Path) -> None:
+        pipeline(
+            folder / "1.fq", folder / "2.fq", reference=str(folder / "ref.fa"), bam=str(bam), command="the same"
+        )  # fmt: skip
+
+    os.mkfifo(tmp_path / "pipe")
+    found: list[bytes] = []
+    reader = threading.Thread(target=lambda: found.append((tmp_path / "pipe").read_bytes()), daemon=True)
+    reader.start()
+    with monkeypatch.context() as patch:
+        patch.setattr("agd.pipelines.open_output", refuse)
+        work(tmp_path / "pipe")
+    reader.join()
+    work(tmp_path / "file.bam")
+    assert found == [(tmp_path / "file.bam").read_bytes()]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file.bam", "file.bam.bai", "pipe"]
 
 
 def test_what_stopped_while_bam_was_written_goes_on_there(folder: Path, tmp_path: Path) -> None:
