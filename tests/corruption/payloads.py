@@ -8,6 +8,7 @@ Made for kernels that were built with sanitizers (``make sanitize-payloads``), f
 from __future__ import annotations
 
 import argparse
+import contextlib
 import faulthandler
 import sys
 import tempfile
@@ -22,7 +23,7 @@ import numpy as np
 
 import agd
 from agd.batch import AnyColumn, Column
-from agd.codecs import Chain, Context
+from agd.codecs import Chain, Context, rans
 from agd.codecs.base import Codec
 from agd.codecs.profile import PROFILES, candidates
 from agd.codecs.streams import StreamReader, StreamWriter
@@ -65,7 +66,7 @@ def datasets(folder: Path) -> Iterator[Dataset]:
 
 def payloads(folder: Path) -> list[Payload]:
     """Every column of every dataset with every chain that takes it."""
-    found = []
+    found: list[Payload | None] = []
     for dataset in datasets(folder):
         chunk = dataset.chunks[0]
         blobs = dataset.fetch(chunk)
@@ -75,10 +76,22 @@ def payloads(folder: Path) -> list[Payload]:
             chains = [chain for profile in PROFILES for chain in candidates(profile, name, spec.type)]
             chains += [[{"name": step} for step in chain] for chain in OTHERS.get(name, [])]
             for chain in {str(c): c for c in chains}.values():
-                made = _encode(f"{name} by {' '.join(c['name'] for c in chain) or 'none'}", chain, column, context)
-                if made is not None:
-                    found.append(made)
-    return found
+                label = f"{name} by {' '.join(c['name'] for c in chain) or 'none'}"
+                found += [_encode(label, chain, column, context)]
+                if {"name": "rans"} in chain:
+                    with _short_streams_as_long_ones():
+                        found += [_encode(f"{label}, wide", chain, column, context)]
+    return [payload for payload in found if payload is not None]
+
+
+@contextlib.contextmanager
+def _short_streams_as_long_ones() -> Iterator[None]:
+    """Streams of ``rans`` have 64 lanes, which otherwise only long ones have."""
+    long, rans.LONG = rans.LONG, 256
+    try:
+        yield
+    finally:
+        rans.LONG = long
 
 
 def _encode(label: str, config: list[dict[str, Any]], column: AnyColumn, context: Context) -> Payload | None:
