@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -160,10 +161,11 @@ class Frame(Tabular):
         if not 0 <= mapq <= 255:
             raise UsageError(f"mapping quality {mapq}: give 0 to 255")
         regions = (region,) if isinstance(region, str) else tuple(region)
-        groups = (read_groups,) if isinstance(read_groups, str) else tuple(read_groups)
+        groups = (read_groups,) if isinstance(read_groups, str | bytes) else tuple(read_groups)
+        wanted = tuple(group if isinstance(group, bytes) else group.encode() for group in groups)
         condition = Selection(
             tuple(parse_region(text, self.source.manifest.references) for text in regions),
-            parse_flags(flags), parse_flags(exclude), mapq, tuple(group.encode() for group in groups),
+            parse_flags(flags), parse_flags(exclude), mapq, wanted,
         )  # fmt: skip
         base = self.fixed() if self.limit is not None else self
         values = tuple((tag, _values_of(tag, value)) for tag, value in tags.items())
@@ -172,12 +174,14 @@ class Frame(Tabular):
 
     def first(self, n: int) -> Frame:
         """See :meth:`agd.tabular.Tabular.head`."""
+        n = operator.index(n)
         if n < 0:
             raise UsageError(f"{n} records: give 0 or more")
         return dataclasses.replace(self, limit=n if self.limit is None else min(n, self.limit))
 
     def draw(self, n: int, seed: int) -> Frame:
         """See :meth:`agd.tabular.Tabular.sample`."""
+        n = operator.index(n)
         if n < 0:
             raise UsageError(f"{n} records: give 0 or more")
         random = np.random.default_rng(seed)

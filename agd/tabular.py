@@ -24,12 +24,12 @@ class Tabular:
         """
         raise NotImplementedError
 
-    def select(self, *fields: str) -> Frame:
+    def select(self, *fields: str | Sequence[str]) -> Frame:
         """Only these fields.
 
         Parameters
         ----------
-        *fields : str
+        *fields : str or sequence of str
             Columns (``bases``), fields of alignments (``results.position``), tags as typed columns (``tags.NM``),
             ``results.*`` and ``tags.*`` for all of them, and ``ordinal`` (int64, 0-based place in the dataset).
 
@@ -54,7 +54,8 @@ class Tabular:
         >>> ds.select("ordinal", "results.flag", "tags.NM").schema.names
         ['ordinal', 'results.flag', 'tags.NM']
         """
-        return self.frame().choose(fields)
+        listed = [[field] if isinstance(field, str) else field for field in fields]
+        return self.frame().choose([name for names in listed for name in names])
 
     def filter(
         self, *, region: str | Sequence[str] = (), flags: int | str = 0, exclude: int | str = 0, mapq: int = 0,

@@ -327,3 +327,14 @@ def test_polars_scan(tmp_path: Path) -> None:
         counted = frame.filter(query).group_by("bases").len().sort("bases").collect()
         assert counted.equals(whole.filter(query).group_by("bases").len().sort("bases"))
     assert ds.select("bases").scan().filter(query).head(3).collect().equals(whole.select("bases").filter(query).head(3))
+
+
+def test_arguments_may_be_lists_and_bytes_and_are_whole_numbers(dataset: agd.Dataset) -> None:
+    names = ["bases", "results.flag"]
+    assert dataset.select(names).schema.names == dataset.select(*names).schema.names == names
+    assert dataset.select("ordinal", names).schema.names == ["ordinal", *names]
+    assert dataset.filter(read_groups=[b"rg1"]).count() == dataset.filter(read_groups="rg1").count()
+    assert dataset.head(np.int64(3)).count() == 3
+    for wrong in (lambda: dataset.head(2.5), lambda: dataset.sample(2.5)):  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            wrong()
