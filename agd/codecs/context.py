@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from agd.batch import I64, U8, AnyColumn
 from agd.codecs.base import Codec
+from agd.errors import CodecError
 from agd.types import Orientation
 
 
@@ -44,3 +45,12 @@ def needs_reference(chain: list[dict[str, Any]], where: str = "codec chain") -> 
 
     kinds = [kind_of(config, where) for config in chain]
     return any(getattr(kind, "needs", ()) and getattr(kind, "needs_reference", True) for kind in kinds)
+
+
+def lacking_letters(codec: str) -> CodecError:
+    """The error where an embedded reference does not reach as far as the alignments do."""
+    return CodecError(
+        codec, "reference", "the embedded reference lacks letters under these alignments",
+        "keep what alignments that were made since then need of it: agd recompress DATASET --embed-reference "
+        "(if none were: agd verify DATASET)",
+    )  # fmt: skip

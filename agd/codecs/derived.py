@@ -9,7 +9,7 @@ import numpy as np
 from agd import kernels
 from agd.batch import I32, I64, U8, Alignments, AnyColumn, Column
 from agd.codecs.base import Kind, register
-from agd.codecs.context import Context
+from agd.codecs.context import Context, lacking_letters
 from agd.errors import CodecError, KernelError
 from agd.kernels.memory import empty
 from agd.types import Flag, Orientation
@@ -105,5 +105,5 @@ def expected_tags(column: Alignments, context: Context) -> _Expected:
     except KernelError:
         md, used = compute(kernels.md_bound(contig_offsets, reference, cigar, cigar_offsets, base_offsets))
     if not md[:used].all():
-        raise CodecError("derived", "reference", "the embedded reference lacks letters under these alignments")
+        raise lacking_letters("derived")
     return nm, md[:used], md_offsets

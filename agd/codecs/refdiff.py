@@ -10,7 +10,7 @@ from agd import kernels
 from agd.batch import I64, U8, Alignments, AnyColumn, Column
 from agd.codecs.base import Kind, register
 from agd.codecs.base2 import read_bases, write_bases
-from agd.codecs.context import Context
+from agd.codecs.context import Context, lacking_letters
 from agd.codecs.streams import StreamReader, StreamWriter
 from agd.errors import CodecError
 from agd.kernels.memory import empty
@@ -95,5 +95,5 @@ def predict(offsets: I64, context: Context) -> tuple[U8, int]:
         np.ascontiguousarray(cigar.offsets), turned, offsets, out,
     )  # fmt: skip
     if lacking:
-        raise CodecError("refdiff", "reference", "the embedded reference lacks letters under these alignments")
+        raise lacking_letters("refdiff")
     return out, predicted

@@ -111,8 +111,9 @@ def test_new_alignments_that_lie_elsewhere(tmp_path: Path, dataset: Dataset) -> 
         for c in done.chunks
     ]
     other = draft.commit(chunks)
-    with pytest.raises(CodecError, match="lacks letters"):
+    with pytest.raises(CodecError, match="lacks letters") as caught:
         recompress(other, codecs={"bases": [{"name": "refdiff"}]}, runner=SerialRunner())
+    assert "--embed-reference" in caught.value.remedy
     wider, report = embed_reference(other, reference=str(tmp_path / "ref.fa"))
     assert (report.embedded, report.name) == (True, "reference-2.agd")
     recompress(wider, codecs={"bases": [{"name": "refdiff"}]})
