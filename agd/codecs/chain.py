@@ -140,7 +140,7 @@ class Chain:
         except KernelError as error:
             raise CodecError(self.where, "payload", str(error)) from error
         except CodecError as error:
-            raise type(error)(self.where, error.field, f"{error.where}: {error.reason}") from error
+            raise type(error)(self.where, error.field, f"{error.where}: {error.reason}", error.remedy) from error
         except (ValueError, OverflowError) as error:
             if isinstance(error, AgdError):
                 raise

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import agd.codecs.base
 from agd.batch import Alignments, AnyColumn, Column
-from agd.codecs import Base3, Chain, Gzip, Kind, Protobuf, Zstd, decode_bytes, encode_bytes, names, register
+from agd.codecs import Base3, Chain, Gzip, Kind, Protobuf, Rans, Zstd, decode_bytes, encode_bytes, names, register
 from agd.codecs.base import describe, make
 from agd.codecs.strand import Strand
 from agd.errors import CodecError, FormatError, UnknownCodecError
@@ -422,3 +422,15 @@ def test_errors_name_the_object() -> None:
     with pytest.raises(FormatError, match=r"s3://b/x-000000000000\.bases") as caught:
         Chain([Zstd()], "s3://b/x-000000000000.bases").decode(b"nonsense", 1, np.array([1]), 1)
     assert caught.value.where == "s3://b/x-000000000000.bases"
+
+
+def test_errors_of_steps_name_the_object_and_keep_their_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Any:
+        raise CodecError("rans", "table", "is odd", "make it even")
+
+    chain = Chain.from_json([{"name": "rans"}], "s-000.qualities")
+    made = chain.encode(Column.from_list([b"IIII"]))
+    monkeypatch.setattr(Rans, "decode", fail)
+    with pytest.raises(CodecError, match=r"s-000.qualities: table: rans: is odd") as caught:
+        chain.decode(made.data, 1, made.sizes, made.raw_size)
+    assert caught.value.remedy == "make it even"
