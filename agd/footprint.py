@@ -13,10 +13,9 @@ from typing import Any
 from agd.chunkfile import MAGIC
 from agd.embedded import EMBEDDED
 from agd.errors import ObjectNotFoundError
-from agd.manifest import MANIFEST_KEY
+from agd.manifest import MANIFEST_KEY, generation_of
 from agd.storage import TEMPORARY, Storage
 
-_GENERATION = re.compile(r"manifest-\d{6,}\.json")
 #: Claims, and records of parts that are done.
 _RECORD = re.compile(r"draft-(new|column-.+|part-\d+-of-\d+)\.json")
 _OBJECT = re.compile(r"(.+)-\d{12}\.[^/]+")
@@ -52,7 +51,7 @@ class Footprint:
         ``names`` are those that are AGD's here whatever lies under them.
         """
         keys = list(storage.keys())
-        manifests = {key: _document(storage, key) for key in keys if key == MANIFEST_KEY or _GENERATION.fullmatch(key)}
+        manifests = {k: _document(storage, k) for k in keys if k == MANIFEST_KEY or generation_of(k) is not None}
         records = {key: _document(storage, key) for key in keys if _RECORD.fullmatch(key)}
         told = [d for d in manifests.values() if d is not None and d.get("format") == "agd"]
         names = {*names, *(str(d.get("name")) for d in told)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 
 from agd.errors import (
     DatasetNotFoundError,
@@ -13,7 +12,7 @@ from agd.errors import (
     VersionTooNewError,
     VersionTooOldError,
 )
-from agd.manifest import MANIFEST_KEY, REMEDY, Manifest, generation_key
+from agd.manifest import MANIFEST_KEY, REMEDY, Manifest, generation_key, generation_of
 from agd.storage import Storage
 
 
@@ -44,7 +43,7 @@ def load_manifest(storage: Storage, generation: int | None = None) -> Manifest:
     except (VersionTooNewError, VersionTooOldError):
         raise
     except FormatError:
-        numbers = [int(found[1]) for key in list(storage.keys()) if (found := _GENERATION.fullmatch(key))]
+        numbers = [number for key in list(storage.keys()) if (number := generation_of(key)) is not None]
         if not numbers:
             raise
         manifest = _generation(storage, max(numbers), "no generation is")
@@ -70,9 +69,6 @@ def publish_copy(storage: Storage, manifest: Manifest) -> None:
     """
     with contextlib.suppress(StorageError):
         storage.put(MANIFEST_KEY, manifest.to_bytes())
-
-
-_GENERATION = re.compile(r"manifest-(\d+)\.json")
 
 
 def _generation(storage: Storage, number: int, missing: str) -> Manifest:

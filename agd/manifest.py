@@ -32,6 +32,12 @@ def generation_key(generation: int) -> str:
     return f"manifest-{generation:06d}.json"
 
 
+def generation_of(key: str) -> int | None:
+    """The generation whose manifest has this key; None for any other key."""
+    digits = key.removeprefix("manifest-").removesuffix(".json")
+    return int(digits) if digits.isdecimal() and key == generation_key(int(digits)) else None
+
+
 @dataclass(frozen=True, slots=True)
 class ColumnSpec:
     """How a column is stored.

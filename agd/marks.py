@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from agd.batch import Alignments, AnyColumn, Column
+from agd.batch import U8, U16, Alignments, AnyColumn, Column
 from agd.types import Flag
 
 
@@ -15,15 +15,23 @@ def is_marked(column: str) -> bool:
     return column == "results" or column.startswith("secondary")
 
 
+def unmarked(flag: U16) -> U16:
+    """Flags without 0x400."""
+    return flag & np.uint16(0xFFFF ^ Flag.DUPLICATE)
+
+
+def marked(flag: U16, marks: U8) -> U16:
+    """Flags, 0x400 of them as marks say (bit 0: a duplicate), whatever it was."""
+    return unmarked(flag) | np.where(marks & 1, np.uint16(Flag.DUPLICATE), np.uint16(0))
+
+
 def fold_marks(columns: Mapping[str, AnyColumn], marks: Column) -> dict[str, AnyColumn]:
     """Columns of a chunk by name, the flag 0x400 of alignments as the marks say.
 
     Further alignments of a read are duplicates if it is one.
     """
-    duplicate = np.where(marks.values & 1, np.uint16(Flag.DUPLICATE), np.uint16(0))
     folded = dict(columns)
     for name, column in columns.items():
         if isinstance(column, Alignments) and is_marked(name):
-            flag = (column.flag & np.uint16(0xFFFF ^ Flag.DUPLICATE)) | duplicate
-            folded[name] = column.replace(flag=flag.astype(np.uint16))
+            folded[name] = column.replace(flag=marked(column.flag, marks.values))
     return folded

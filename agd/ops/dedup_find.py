@@ -15,6 +15,7 @@ from agd.cell import flag_counts
 from agd.kernels import argsort_bytes, hash_spans
 from agd.kernels.duplicates import FOLLOWS, TAKEN, Rows, signed_dtype
 from agd.kernels.ragged import take
+from agd.marks import marked
 from agd.ops.dedup_ends import Extraction
 from agd.ops.dedup_groups import beside_pairs, choose, optical, sign
 from agd.ops.dedup_metrics import LibraryMetrics
@@ -22,7 +23,6 @@ from agd.ops.dedup_shuffle import PARTITIONS, Shuffle
 from agd.ops.handover import Arrays
 from agd.ops.lines import secondary_columns
 from agd.run import Progress, Runner
-from agd.types import Flag
 
 #: Tells names of records by their ordinals, which ascend; None if records have none.
 Names: TypeAlias = Callable[[I64], Column | None]
@@ -61,10 +61,10 @@ class FlagsOfChunk:
     def statistics(self, marks: U8) -> dict[str, Any]:
         """Numbers of records of each flag with the marks folded in."""
         valid = slice(None) if self.valid is None else self.valid
-        found: dict[str, Any] = {"flags": flag_counts(_fold(self.results, marks)[valid])}
+        found: dict[str, Any] = {"flags": flag_counts(marked(self.results, marks)[valid])}
         if self.further:
             found["further"] = {
-                name: flag_counts(_fold(flag, marks[at])) for name, (at, flag) in self.further.items() if len(at)
+                name: flag_counts(marked(flag, marks[at])) for name, (at, flag) in self.further.items() if len(at)
             }
         return found
 
@@ -108,11 +108,6 @@ class Extract:
         }  # fmt: skip
         flags = FlagsOfChunk(arrays["flags"], arrays.get("valid"), further)
         return Extract(arrays["rows"], arrays["counts"], flags)
-
-
-def _fold(flag: U16, marks: U8) -> U16:
-    duplicate = np.where(marks & DUPLICATE, np.uint16(Flag.DUPLICATE), np.uint16(0))
-    return (flag & np.uint16(0xFFFF ^ Flag.DUPLICATE)) | duplicate
 
 
 class Finder:

@@ -13,11 +13,11 @@ from agd.dataset import Dataset
 from agd.draft import Draft
 from agd.kernels.ragged import take_batch
 from agd.manifest import Cell, Chunk, ColumnSpec
+from agd.marks import is_marked, unmarked
 from agd.ops.digest import Digest, digest_records
 from agd.ops.lines import to_lines, to_records
 from agd.ops.scan import chunk_bytes
 from agd.run import Progress, Runner, in_flight
-from agd.types import Flag
 
 
 def remove_duplicates(
@@ -95,7 +95,7 @@ def _unmarked(batch: Batch) -> Batch:
     """The same records without flag 0x400: what is left is no duplicate."""
     columns = dict(batch.columns)
     for name in columns:
-        if name == "results" or name.startswith("secondary"):
+        if is_marked(name):
             alignments = batch.alignments(name)
-            columns[name] = alignments.replace(flag=alignments.flag & np.uint16(0xFFFF ^ Flag.DUPLICATE))
+            columns[name] = alignments.replace(flag=unmarked(alignments.flag))
     return Batch(batch.first, columns)

@@ -12,14 +12,13 @@ from agd import cell as cells
 from agd.chunkfile import HEADER_SIZE, Header, parse_header, unframe
 from agd.dataset import Dataset
 from agd.errors import AgdError, FormatError, ObjectNotFoundError, VerificationError, VersionTooNewError
-from agd.manifest import MANIFEST_KEY, Cell, Chunk, ColumnSpec, Manifest, generation_key
+from agd.manifest import MANIFEST_KEY, Cell, Chunk, ColumnSpec, Manifest, generation_key, generation_of
 from agd.run import Runner, SerialRunner
 from agd.samheader import references_of, sort_order_of
 from agd.storage import Storage
 from agd.types import Orientation, RecordType, SortOrder
 
 _OBJECT = re.compile(r"(?P<name>.+)-(?P<first>\d{12})\.(?P<key>[^/]+)")
-_GENERATION = re.compile(r"manifest-(\d+)\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +71,11 @@ def repair_manifest(
     keys = sorted(storage.keys())
     actions: list[str] = []
     notes: list[str] = []
-    found = {k: _manifest(storage, k) for k in keys if k == MANIFEST_KEY or _GENERATION.fullmatch(k)}
+    found = {k: _manifest(storage, k) for k in keys if k == MANIFEST_KEY or generation_of(k) is not None}
     readable = {key: m for key, m in found.items() if m is not None}
     if not readable:
         manifest, notes = _rebuild(storage, keys, header, runner or SerialRunner(), command)
-        taken = [int(match[1]) for key in found if (match := _GENERATION.fullmatch(key))]
+        taken = [number for key in found if (number := generation_of(key)) is not None]
         manifest = replace(manifest, generation=max(taken, default=0) + 1)
         actions.append(f"{generation_key(manifest.generation)}: made from the headers of the objects")
         state = "rebuilt"
@@ -86,7 +85,7 @@ def repair_manifest(
         for key in found:
             if found[key] is None and key != MANIFEST_KEY and key != generation_key(manifest.generation):
                 notes.append(f"{key} is damaged: that generation is lost; 'agd gc' cannot tell which objects it named")
-        lost = [int(match[1]) for k, m in found.items() if m is None and (match := _GENERATION.fullmatch(k))]
+        lost = [number for k, m in found.items() if m is None and (number := generation_of(k)) is not None]
         if lost and max(lost) > manifest.generation:
             newest = max(lost)
             notes.append(f"generation {newest} is damaged: what it added to generation {manifest.generation} is not "

@@ -18,6 +18,7 @@ from agd.dataset import Dataset
 from agd.draft import Draft
 from agd.errors import UsageError
 from agd.manifest import Chunk, ColumnSpec
+from agd.marks import unmarked
 from agd.ops.digest import Digest, digest_records
 from agd.ops.handover import Arrays, Handover
 from agd.ops.lines import is_lines, read_names, to_records
@@ -216,7 +217,7 @@ def _stored(lines: Batch, names: Sequence[str]) -> dict[str, AnyColumn]:
     columns = {name: lines[name] for name in names}
     if "duplicates" in columns and "results" in columns:
         alignments = lines.alignments()
-        columns["results"] = alignments.replace(flag=alignments.flag & np.uint16(0xFFFF ^ Flag.DUPLICATE))
+        columns["results"] = alignments.replace(flag=unmarked(alignments.flag))
     return columns
 
 
