@@ -14,7 +14,7 @@ from agd.aligners import fused
 from agd.aligners.fused import FusedReport, ReadSource, dataset_source
 from agd.batch import Batch
 from agd.convert.bam_out import export_bam
-from agd.convert.fastq_batches import ChunkText, FastqBatches, assemble
+from agd.convert.fastq_batches import FastqBatches
 from agd.convert.inputs import describe_input
 from agd.convert.kinds import check_output_name
 from agd.convert.outputs import open_output
@@ -172,15 +172,14 @@ def fastq_source(
 ) -> ReadSource:
     """FASTQ files as reads to be aligned."""
 
-    def load(text: ChunkText) -> tuple[Batch, Digest]:
-        batch = assemble(text)
+    def load(batch: Batch) -> tuple[Batch, Digest]:
         return batch, reads.digest(batch)
 
     step = {"program": "agd import fastq", "version": agd.__version__, "command": command,
             "parameters": {**parameters, "inputs": reads.paths}}  # fmt: skip
     return ReadSource(
-        reads.texts, load, reads.mates == 2, "fastq", {"inputs": inputs, **parameters},
-        max((text.text_bytes for text in reads.head), default=0), None,
+        reads.batches, load, reads.mates == 2, "fastq", {"inputs": inputs, **parameters},
+        max((batch.nbytes for batch in reads.head), default=0), None,
         lambda: {"sources": reads.sources(), "steps": (step,)},
     )  # fmt: skip
 

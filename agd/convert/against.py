@@ -11,7 +11,7 @@ import numpy as np
 from agd.batch import AnyColumn, Batch, Column
 from agd.convert.bam_in import BamReader
 from agd.convert.cram import CramSource, cram_options
-from agd.convert.fastq_batches import FastqBatches, assemble
+from agd.convert.fastq_batches import FastqBatches
 from agd.convert.kinds import kind_of
 from agd.convert.renew import REORDERING
 from agd.convert.sam_in import SamReader
@@ -120,18 +120,17 @@ def _compare_reads(dataset: Dataset, paths: Sequence[str], runner: Runner) -> li
         for arrays in _records(dataset, runner):
             ours.add(digest_records(arrays, alignments=False))
         with FastqBatches(paths, runner=runner, interleaved=_interleaved(dataset, paths)) as reads:
-            for text in reads.texts():
-                theirs.add(reads.digest(assemble(text)))
+            for batch in reads.batches():
+                theirs.add(reads.digest(batch))
         found, noted = ours.to_json(), theirs.to_json()
         parts = [f"{k} is {found['reads'][k]}, of the source {v}" for k, v in noted["reads"].items()
                  if found["reads"][k] != v]  # fmt: skip
         return [Problem(f"the reads are not those of the source: {text}") for text in parts]
     columns = ["metadata", "bases", "qualities"]
     with FastqBatches(paths, runner=runner, interleaved=_interleaved(dataset, paths)) as reads:
-        theirs_ = (assemble(text) for text in reads.texts())
         return _compare(
             dataset.batches(columns, runner=runner),
-            (Batch(b.first, {name: b[name] for name in columns}) for b in theirs_),
+            (Batch(b.first, {name: b[name] for name in columns}) for b in reads.batches()),
         )
 
 

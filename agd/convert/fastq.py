@@ -10,7 +10,7 @@ from typing import Any
 
 import agd
 from agd.batch import Batch
-from agd.convert.fastq_batches import ChunkText, FastqBatches, assemble, check_request
+from agd.convert.fastq_batches import FastqBatches, check_request
 from agd.convert.fastq_writer import export_fastq
 from agd.convert.importing import Importing, specs_of
 from agd.convert.inputs import describe_input, is_known
@@ -119,8 +119,7 @@ def _store(
 ) -> Dataset:
     """Store all reads, and publish them."""
 
-    def load(text: ChunkText) -> tuple[Batch, Digest]:
-        batch = assemble(text)
+    def load(batch: Batch) -> tuple[Batch, Digest]:
         return batch, reads.digest(batch)
 
     def fields(chunks: list[Chunk]) -> dict[str, Any]:
@@ -130,13 +129,13 @@ def _store(
         }  # fmt: skip
 
     # One chunk waits beside those at work; more of them only take memory, which costs time to get.
-    at_work = max(1, min(ahead - 1, runner.workers + 1))
+    at_work = min(ahead, runner.workers + 1)
     return Importing(draft, load, keep=keep).run(
-        reads.texts(), fields, runner=runner, ahead=(at_work, max(1, ahead // 2)), progress=progress, unit="reads"
+        reads.batches(), fields, runner=runner, ahead=(at_work, max(1, ahead // 2)), progress=progress, unit="reads"
     )
 
 
-def chunks_ahead(head: Sequence[ChunkText], memory: int | None, runner: Runner) -> int:
-    """Chunks that may be in memory, going by the first one: beside its text there are its columns, and their code."""
-    item = int(2.7 * max((cut.text_bytes for cut in head), default=0)) + (8 << 20)
+def chunks_ahead(head: Sequence[Batch], memory: int | None, runner: Runner) -> int:
+    """Chunks that may be in memory, going by the first one: beside its columns there is their code."""
+    item = int(2.0 * max((batch.nbytes for batch in head), default=0)) + (8 << 20)
     return in_flight(runner, memory, item, fixed=64 << 20)

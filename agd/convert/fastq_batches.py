@@ -1,4 +1,4 @@
-"""From FASTQ files to the text of chunks, and from that to columns."""
+"""FASTQ files as the columns of chunks, with mates in step."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import contextlib
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from agd import kernels
-from agd.batch import I64, Batch, Column
-from agd.convert.fastq_reader import BASES, NAME, PLUS, QUALITIES, Block, FastqReader
+from agd.batch import Batch
+from agd.convert.fastq_chunks import Segment, chunks
+from agd.convert.fastq_reader import NAME, Block, FastqReader
 from agd.convert.streams import open_input
 from agd.errors import InputError, UsageError
 from agd.ops.digest import Digest, digest_records
@@ -60,8 +60,8 @@ class FastqBatches:
         ]
         self.mates = 2 if interleaved or len(self.paths) == 2 else 1
         units = max(1, chunk_records // self.mates)
-        self._texts = _cut(_segments(self._readers), 2 if interleaved else 1, units, chunk_bytes)
-        self._head: list[ChunkText] | None = None
+        self._batches = chunks(_segments(self._readers), 2 if interleaved else 1, units, chunk_bytes)
+        self._head: list[Batch] | None = None
 
     def __enter__(self) -> FastqBatches:
         return self
@@ -70,15 +70,18 @@ class FastqBatches:
         self._stack.close()
 
     @property
-    def head(self) -> list[ChunkText]:
+    def head(self) -> list[Batch]:
         """The first chunk, if there is any: most damage and mistakes show here. It is handed out again."""
         if self._head is None:
-            self._head = list(itertools.islice(self._texts, 1))
+            self._head = list(itertools.islice(self._batches, 1))
         return self._head
 
-    def texts(self) -> Iterator[ChunkText]:
-        """The text of all chunks, once, in order."""
-        return itertools.chain(self.head, self._texts)
+    def batches(self) -> Iterator[Batch]:
+        """``bases``, ``qualities`` and ``metadata`` of all chunks, once, in order."""
+        head, self._head = self.head, []
+        while head:
+            yield head.pop()
+        yield from self._batches
 
     def digest(self, batch: Batch) -> Digest:
         """Digest of the reads of a chunk."""
@@ -114,11 +117,7 @@ def check_request(
     return texts
 
 
-#: The same records, or mates, of every file.
-_Segment = tuple[Block, ...]
-
-
-def _segments(readers: Sequence[FastqReader]) -> Iterator[_Segment]:
+def _segments(readers: Sequence[FastqReader]) -> Iterator[Segment]:
     """Blocks of all files, equal in number of records, with mates in step."""
     if len(readers) == 2:
         yield from _mates(*readers)
@@ -129,7 +128,7 @@ def _segments(readers: Sequence[FastqReader]) -> Iterator[_Segment]:
         yield (block,)
 
 
-def _mates(one: FastqReader, two: FastqReader) -> Iterator[_Segment]:
+def _mates(one: FastqReader, two: FastqReader) -> Iterator[Segment]:
     left, right = one.blocks(), two.blocks()
     a, b = next(left, None), next(right, None)
     while a is not None and b is not None:
@@ -170,105 +169,3 @@ def _check_names(
         remedy="give the two files of one run with their reads in the same order"
         if one is not two else "interleave the pairs again, or import single reads without --interleaved",
     )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkText:
-    """The text of one chunk."""
-
-    first: int
-    count: int
-    segments: list[_Segment]
-
-    @property
-    def text_bytes(self) -> int:
-        """Bytes of the text, near enough."""
-        return sum(int(b.spans[-1, -1] - b.spans[0, 0]) for segment in self.segments for b in segment if len(b))
-
-
-def _cut(segments: Iterator[_Segment], step: int, units: int, limit: int) -> Iterator[ChunkText]:
-    """Chunks at borders that depend on the records alone.
-
-    Parameters
-    ----------
-    step : int
-        Records of a block that stay together.
-    units : int
-        Most such groups in a chunk.
-    limit : int
-        A chunk ends with the group that brings a column to this many bytes.
-    """
-    first, taken, held, sizes = 0, 0, list[_Segment](), np.zeros(2, np.int64)
-    for segment in segments:
-        total = len(segment[0]) // step
-        at = 0
-        grown = _unit_sizes(segment, step)
-        while at < total:
-            room = min(total, at + units - taken)
-            full = sizes + grown[:, room] - grown[:, at]
-            if (full >= limit).any():
-                wanted = limit - sizes + grown[:, at]
-                room = min(int(np.searchsorted(grown[k], wanted[k])) for k in (0, 1))
-            held.append(tuple(block.slice(at * step, room * step) for block in segment))
-            sizes += grown[:, room] - grown[:, at]
-            taken += room - at
-            at = room
-            if taken == units or (sizes >= limit).any():
-                count = taken * step * len(segment)
-                yield ChunkText(first, count, held)
-                first, taken, held, sizes = first + count, 0, [], np.zeros(2, np.int64)
-    if taken:
-        yield ChunkText(first, sum(len(block) for segment in held for block in segment), held)
-
-
-def _unit_sizes(segment: _Segment, step: int) -> I64:
-    """Bytes of bases and of metadata in the first 0, 1, 2, … groups, int64, shape (2, groups + 1)."""
-    grown = np.zeros((2, len(segment[0]) // step + 1), np.int64)
-    for block in segment:
-        grown[0, 1:] += _width(block, BASES).reshape(-1, step).sum(1)
-        grown[1, 1:] += _metadata_width(block).reshape(-1, step).sum(1)
-    return np.cumsum(grown, axis=1)
-
-
-def _width(block: Block, field: int) -> I64:
-    return np.asarray(block.spans[:, field + 1] - block.spans[:, field])
-
-
-def _metadata_width(block: Block) -> I64:
-    plus = _width(block, PLUS)
-    return np.asarray(_width(block, NAME) + plus + (plus > 0))
-
-
-def assemble(cut: ChunkText) -> Batch:
-    """Columns of a chunk; the records of two files take turns."""
-    lengths, widths = np.empty(cut.count, np.int64), np.empty(cut.count, np.int64)
-    for block, where in _places(cut):
-        lengths[where] = _width(block, BASES)
-        widths[where] = _metadata_width(block)
-    bases = Column.from_lengths(np.empty(int(lengths.sum()), np.uint8), lengths)
-    qualities = Column(np.empty(len(bases.values), np.uint8), bases.offsets)
-    metadata = Column.from_lengths(np.empty(int(widths.sum()), np.uint8), widths)
-    assert bases.offsets is not None
-    assert metadata.offsets is not None
-    for block, where in _places(cut):
-        text, spans = block.text, block.spans
-        reads, names = bases.offsets[:-1][where], metadata.offsets[:-1][where]
-        kernels.copy_spans(text, spans[:, BASES], spans[:, BASES + 1], bases.values, reads)
-        kernels.copy_spans(text, spans[:, QUALITIES], spans[:, QUALITIES + 1], qualities.values, reads)
-        kernels.copy_spans(text, spans[:, NAME], spans[:, NAME + 1], metadata.values, names)
-        noted = np.flatnonzero(_width(block, PLUS))
-        if len(noted):
-            ends = names[noted] + _width(block, NAME)[noted]
-            metadata.values[ends] = ord("\n")
-            kernels.copy_spans(text, spans[noted, PLUS], spans[noted, PLUS + 1], metadata.values, ends + 1)
-    return Batch(cut.first, {"bases": bases, "qualities": qualities, "metadata": metadata})
-
-
-def _places(cut: ChunkText) -> Iterator[tuple[Block, slice]]:
-    """Every block of a chunk, and which records of the chunk it holds."""
-    at = 0
-    for segment in cut.segments:
-        end = at + len(segment[0]) * len(segment)
-        for way, block in enumerate(segment):
-            yield block, slice(at + way, end, len(segment))
-        at = end

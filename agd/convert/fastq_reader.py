@@ -13,7 +13,7 @@ from agd.batch import I64, U8
 from agd.errors import InputError, KernelError
 
 #: Text that is scanned at one time, bytes.
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 2 << 20
 
 #: Records that are scanned at one time; even, so that pairs stay together.
 BLOCK_RECORDS = 1 << 16

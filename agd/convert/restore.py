@@ -14,7 +14,7 @@ from agd.cell import encode_cell, independent_codecs
 from agd.codecs import Context, needed_columns
 from agd.codecs.profile import PROFILES, Config, candidates
 from agd.convert.against import open_records
-from agd.convert.fastq_batches import FastqBatches, assemble
+from agd.convert.fastq_batches import FastqBatches
 from agd.convert.kinds import kind_of
 from agd.convert.records import to_batch
 from agd.convert.renew import Renewal, obstacle
@@ -130,7 +130,7 @@ def _batches(
     else:
         interleaved = len(sources) == 1 and manifest.pairing == "interleaved"
         with FastqBatches(sources, runner=runner, interleaved=interleaved) as reads:
-            yield (assemble(text) for text in reads.texts())
+            yield reads.batches()
 
 
 class _Restoring:

@@ -18,7 +18,7 @@ from agd.run import Runner, SerialRunner
 __all__ = ["InputStream", "OutputStream", "open_input", "open_output"]
 
 #: Decompressed blocks (of about 1 to 4 MiB) that wait for the reader.
-BLOCKS_AHEAD = 4
+BLOCKS_AHEAD = 8
 
 
 class InputStream:
