@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from agd import clib
 from agd.errors import AgdError, StorageError
 from agd.storage import (
     TEMPORARY_PREFIX,
@@ -23,6 +24,9 @@ from agd.storage import (
 )
 from agd.storage.options import S3, check_local_options, check_url, protocol_of
 from agd.storage.upload import Upload
+
+#: Bytes of a local file after which the system is asked to begin to write them, so that little is left at the end.
+WRITEBACK_BYTES = 16 << 20
 
 
 class Sink(Protocol):
@@ -175,6 +179,7 @@ class _LocalSink:
     def __init__(self, path: str) -> None:
         self.name = path
         self._temporary: str | None = None
+        self._written = self._begun = 0
         with _output_errors(path):
             number = _descriptor(path)
             if number is not None:
@@ -195,6 +200,10 @@ class _LocalSink:
     def write(self, data: bytes | memoryview) -> None:
         with _output_errors(self.name):
             _write_all(self._file, data)
+        self._written += memoryview(data).nbytes
+        if self._temporary is not None and self._written - self._begun >= WRITEBACK_BYTES:
+            clib.begin_writeback(self._file.fileno(), self._begun, self._written - self._begun)
+            self._begun = self._written
 
     def commit(self) -> None:
         with _output_errors(self.name):

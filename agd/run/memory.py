@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import os
-from collections.abc import Callable
-from typing import Any, cast
 
+from agd import clib
 from agd.errors import UsageError
 from agd.kernels import memory as arrays
 from agd.run.runner import Runner
@@ -83,28 +80,7 @@ def release() -> None:
     Threads that take turns with large arrays otherwise leave holes behind that add to the resident set.
     """
     arrays.release()
-    trim = _malloc_trim()
-    if trim is not None:
-        trim(0)
-
-
-@functools.cache
-def _malloc_trim() -> Callable[[int], int] | None:
-    function = _of_c_library("malloc_trim")
-    if function is not None:
-        function.argtypes, function.restype = [ctypes.c_size_t], ctypes.c_int
-    return cast("Callable[[int], int] | None", function)
-
-
-def _of_c_library(name: str) -> Any:
-    try:
-        return getattr(ctypes.CDLL(None), name)
-    except (OSError, AttributeError, TypeError):
-        return None
-
-
-# Parameters of mallopt (glibc, malloc.h).
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+    clib.malloc_trim()
 
 
 def keep_freed() -> None:
@@ -114,8 +90,6 @@ def keep_freed() -> None:
     and clearing them again (measured). For programs, not for libraries, and not where memory is short. To be called
     before any threads are started.
     """
-    mallopt = _of_c_library("mallopt")
-    if mallopt is not None:
-        mallopt(_MMAP_THRESHOLD, 1 << 30)
-        mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
-        mallopt(_ARENA_MAX, 1)
+    clib.mallopt(clib.MMAP_THRESHOLD, 1 << 30)
+    clib.mallopt(clib.TRIM_THRESHOLD, (1 << 31) - 1)
+    clib.mallopt(clib.ARENA_MAX, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import ctypes
 import gzip
 import os
 import random
@@ -20,6 +21,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agd import clib, sinks
 from agd.convert import bgzf as bgzf_module
 from agd.convert.bgzf import EOF, deflate_blocks, virtual_offsets
 from agd.convert.streams import open_input, open_output
@@ -295,3 +297,33 @@ def test_object_store(monkeypatch: pytest.MonkeyPatch) -> None:
             open_input("s3://bucket/missing", **options)
     finally:
         server.stop()
+
+
+def test_local_files_are_written_back_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def note(descriptor: int, start: int, size: int) -> None:
+        assert os.fstat(descriptor).st_size == start + size
+        asked.append((start, size))
+        begin(descriptor, start, size)
+
+    begin = clib.begin_writeback
+    monkeypatch.setattr(clib, "begin_writeback", note)
+    monkeypatch.setattr(sinks, "WRITEBACK_BYTES", 1000)
+    sink = sinks.open_sink(str(tmp_path / "out"))
+    for data in (b"a" * 999, b"b", memoryview(np.arange(300, dtype=np.int64)), b"c" * 10):
+        sink.write(data)
+    sink.commit()
+    assert asked == [(0, 1000), (1000, 2400)]
+    assert (tmp_path / "out").read_bytes() == b"a" * 999 + b"b" + np.arange(300).tobytes() + b"c" * 10
+
+
+def test_what_the_c_library_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    clib._function.cache_clear()
+    try:
+        clib.begin_writeback(-1, 0, 1)
+        clib.malloc_trim()
+        clib.mallopt(clib.ARENA_MAX, 1)
+    finally:
+        clib._function.cache_clear()
