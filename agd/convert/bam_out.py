@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import struct
 import time
 from collections.abc import Iterator
@@ -25,7 +27,8 @@ from agd.convert.reports import ExportReport
 from agd.dataset import Dataset
 from agd.errors import KernelError, UsageError, VerificationError
 from agd.kernels.memory import empty
-from agd.ops.digest import Digest, check_digest, digest_records
+from agd.kernels.records import RecordArrays
+from agd.ops.digest import Digest, check_digest, digest_to_compare
 from agd.ops.finalise import finalise
 from agd.ops.lines import to_lines, to_records
 from agd.ops.partition import Joining, Partition
@@ -62,8 +65,8 @@ def bam_header(text: str, references: tuple[Reference, ...]) -> bytes:
     return b"".join(parts)
 
 
-def encode_records(batch: Batch, names: str) -> tuple[Any, I64, Any]:
-    """Uncompressed BAM records of a batch of alignment lines: bytes, their offsets, and the records.
+def bam_layout(batch: Batch, names: str) -> tuple[RecordArrays, I64]:
+    """The records of a batch of alignment lines, and where each begins in uncompressed BAM (one offset more: the end).
 
     Raises
     ------
@@ -73,18 +76,52 @@ def encode_records(batch: Batch, names: str) -> tuple[Any, I64, Any]:
     records = to_records(batch, names)
     sizes = np.empty(len(batch), np.int64)
     offsets = np.zeros(len(batch) + 1, np.int64)
-    try:
+    with _named(records):
         kernels.bam_sizes(records, sizes)
-        np.cumsum(sizes, out=offsets[1:])
-        out = empty(int(offsets[-1]))
-        kernels.bam_encode(records, out, offsets)
+    np.cumsum(sizes, out=offsets[1:])
+    return records, offsets
+
+
+def deflate_records(records: RecordArrays, offsets: I64, level: int) -> tuple[bytes, I64]:
+    """BGZF blocks of records, and the size of each block.
+
+    Parameters
+    ----------
+    records, offsets
+        As of :func:`bam_layout`, which raises what this would.
+    level : int
+        0 (stored) to 12 of libdeflate.
+    """
+    # Records are made and deflated a few megabytes at a time, which the processor's caches hold.
+    borders = np.searchsorted(offsets, np.arange(bgzf.TASK_BYTES, int(offsets[-1]), bgzf.TASK_BYTES)).tolist()
+    borders = [0, *borders, len(offsets) - 1]
+    room = max(int(offsets[stop] - offsets[start]) for start, stop in itertools.pairwise(borders))
+    text = empty(bgzf.BLOCK_BYTES + room)
+    blocks, sizes, held = list[bytes](), list[I64](), 0
+    for start, stop in itertools.pairwise(borders):
+        end = held + int(offsets[stop] - offsets[start])
+        with _named(records, start):
+            kernels.bam_encode(records.slice(start, stop), text[held:end], offsets[start : stop + 1] - offsets[start])
+        whole = end if stop == borders[-1] else end - end % bgzf.BLOCK_BYTES
+        data, size = bgzf.deflate_blocks(text[:whole], level)
+        blocks.append(data)
+        sizes.append(size)
+        held = end - whole
+        text[:held] = text[whole:end].copy()
+    return b"".join(blocks), np.concatenate(sizes)
+
+
+@contextlib.contextmanager
+def _named(records: RecordArrays, first: int = 0) -> Iterator[None]:
+    """Errors of kernels name the record, of which they count from the first one."""
+    try:
+        yield
     except KernelError as error:
         if error.record < 0:
             raise
-        low, high = records.name_offsets[error.record : error.record + 2].tolist()
+        low, high = records.name_offsets[first + error.record : first + error.record + 2].tolist()
         name = records.names[low:high].tobytes().decode("utf-8", "replace")
         raise VerificationError(f"record {name!r} does not fit BAM: {error.reason}", "'agd view' shows it") from error
-    return out, offsets, records
 
 
 def export_bam(
@@ -197,7 +234,7 @@ def _in_parts(
 def _piece(dataset: Dataset, level: int, batch: Batch) -> Piece:
     """On a worker: the records of a chunk, and what the index needs of them."""
     lines = to_lines(batch, dataset.orientation, dataset.manifest.pairing == "interleaved")
-    part = _encode(lines, dataset.manifest.names, level, True)
+    part = _encode(dataset, lines, level, True)
     names = ("reference", "position", "end", "flag")
     arrays: dict[str, Any] = {"starts": part.starts, **dict(zip(names, part.index, strict=True))}
     return Piece((part.data,), (part.count,), (len(part.data),), part.bases, part.digest, arrays)
@@ -228,14 +265,14 @@ def join_bam(joining: Joining) -> None:
             file.write(builder.to_bytes())
 
 
-def _encode(lines: Batch, names: str, level: int, whole: bool) -> _Part:
-    data, offsets, records = encode_records(lines, names)
-    blocks, sizes = bgzf.deflate_blocks(data, level)
+def _encode(dataset: Dataset, lines: Batch, level: int, whole: bool) -> _Part:
+    records, offsets = bam_layout(lines, dataset.manifest.names)
+    blocks, sizes = deflate_records(records, offsets, level)
     places = bgzf.virtual_offsets(offsets, sizes)
     a = lines.alignments()
     return _Part(
         blocks, len(lines), len(records.bases), places, (a.reference, a.position, alignment_ends(a), a.flag),
-        digest_records(records) if whole else Digest(),
+        digest_to_compare(records, dataset.manifest.digest) if whole else Digest(),
     )  # fmt: skip
 
 
@@ -298,4 +335,4 @@ class BamStream:
         return data
 
     def _encode(self, lines: Batch) -> _Part:
-        return _encode(lines, self._dataset.manifest.names, self._level, self._whole)
+        return _encode(self._dataset, lines, self._level, self._whole)

@@ -101,15 +101,18 @@ class Importing(Generic[T]):
     # What was read is let go of with the columns: only objects wait to be stored.
     def _encode(self, item: T) -> _Encoded:
         batch, digest = self._load(item)
+        first, count, columns = batch.first, len(batch), dict(batch.columns)
+        del batch
         blobs: dict[str, bytes] = {}
         cells: dict[str, Cell] = {}
-        for name, column in batch.columns.items():
-            kept = self._draft.finished(name, batch.first, len(batch)) if self._keep else None
+        for name in list(columns):
+            column = columns.pop(name)
+            kept = self._draft.finished(name, first, count) if self._keep else None
             if kept is not None:
                 cells[name] = kept
             else:
-                blobs[name], cells[name] = self._draft.encode(name, batch.first, column)
-        return _Encoded(blobs, Chunk(batch.first, len(batch), cells), digest)
+                blobs[name], cells[name] = self._draft.encode(name, first, column)
+        return _Encoded(blobs, Chunk(first, count, cells), digest)
 
     def _store(self, encoded: _Encoded) -> _Encoded:
         for name, data in encoded.blobs.items():

@@ -32,7 +32,7 @@ T = TypeVar("T")
 COLUMNS = ("bases", "qualities", "metadata", "results", "tags")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RawChunk:
     """Consecutive records of a source, not decoded yet.
 
@@ -42,7 +42,8 @@ class RawChunk:
         Ordinal of the first record.
     count : int
     data : object
-        What the decoder of the format takes.
+        What the decoder of the format takes. Whoever needs it no more sets it to None: a runner holds the chunk as long
+        as it is worked on.
     """
 
     first: int
@@ -181,6 +182,7 @@ def import_records(
         except KernelError as error:
             place = raw.first + error.record + 1 if error.record >= 0 else -1
             raise InputError(source.path, error.reason, record=place) from error
+        raw.data = None
         return to_batch(raw.first, records), digest_records(records)
 
     def fields(chunks: list[Chunk]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from agd.dataset import Dataset
 from agd.errors import UsageError
 from agd.kernels.ragged import take_batch
 from agd.kernels.records import RecordArrays
-from agd.ops.digest import Digest, check_digest, digest_records
+from agd.ops.digest import Digest, check_digest, digest_to_compare
 from agd.ops.finalise import finalise
 from agd.ops.lines import to_lines, to_records
 from agd.ops.partition import Joining, Partition
@@ -190,7 +190,8 @@ class _SamStream:
         arrays = to_records(lines, self._dataset.manifest.names)
         text = _text(arrays, self._names)
         shown = text if self._fields is None else cut_fields(text, self._fields)
-        return len(lines), len(arrays.bases), shown, digest_records(arrays) if self._whole else Digest()
+        digest = digest_to_compare(arrays, self._dataset.manifest.digest) if self._whole else Digest()
+        return len(lines), len(arrays.bases), shown, digest
 
 
 def _reference_names(dataset: Dataset) -> Column:
@@ -228,9 +229,8 @@ def _piece(dataset: Dataset, kind: Compression, level: int | None, batch: Batch)
     lines = to_lines(batch, dataset.orientation, dataset.manifest.pairing == "interleaved")
     arrays = to_records(lines, dataset.manifest.names)
     text = _text(arrays, _reference_names(dataset)).tobytes()
-    return Piece(
-        (compress(text, kind, level),), (len(lines),), (len(text),), len(arrays.bases), digest_records(arrays)
-    )
+    digest = digest_to_compare(arrays, dataset.manifest.digest)
+    return Piece((compress(text, kind, level),), (len(lines),), (len(text),), len(arrays.bases), digest)
 
 
 def join_sam(joining: Joining) -> None:

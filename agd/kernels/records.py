@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,6 +48,14 @@ class RecordArrays(NamedTuple):
     quality_offsets: I64
     tags: U8
     tag_offsets: I64
+
+    def slice(self, start: int, stop: int) -> RecordArrays:
+        """Records ``start`` to ``stop`` (0-based, half-open); shares the arrays, so offsets need not begin at 0."""
+        fixed, ragged = self[:7], self[7:]
+        parts: list[Any] = [values[start:stop] for values in fixed]
+        for values, offsets in zip(ragged[::2], ragged[1::2], strict=True):
+            parts += (values, offsets[start : stop + 1])
+        return RecordArrays(*parts)
 
     @staticmethod
     def allocate(records: int, names: int, cigar: int, bases: int, qualities: int, tags: int) -> RecordArrays:

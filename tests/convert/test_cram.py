@@ -117,7 +117,7 @@ def test_there_is_no_such_file(tmp_path: Path) -> None:
 
 def test_a_failed_export_leaves_nothing(small: Path, tmp_path: Path) -> None:
     ds = Dataset.open(str(tmp_path / "s.agd"))
-    wrong = dict(ds.manifest.digest, reads=dict(ds.manifest.digest["reads"], count=2))
+    wrong = dict(ds.manifest.digest, records=dict(ds.manifest.digest["records"], count=2))
     changed = Dataset(ds.storage, ds.manifest.next(digest=wrong))
     with pytest.raises(VerificationError):
         export_cram(changed, str(tmp_path / "o.cram"), reference=str(tmp_path / "moved.fa"))

@@ -15,7 +15,7 @@ from agd import chunkfile
 from agd.batch import Alignments, AnyColumn
 from agd.cell import decode_cell, encode_cell
 from agd.convert.bam_in import BamReader
-from agd.convert.bam_out import encode_records
+from agd.convert.bam_out import bam_layout, deflate_records
 from agd.convert.fastq_reader import FastqReader
 from agd.convert.records import to_batch
 from agd.convert.sam_in import SamReader
@@ -132,7 +132,7 @@ def _records(reader: BamReader | SamReader) -> Outcome:
     for raw in reader.chunks(5, 1 << 20):
         records: RecordArrays = reader.decode(raw)
         batch = to_batch(raw.first, records)
-        encode_records(batch, "sam")
+        deflate_records(*bam_layout(batch, "sam"), 0)
         digest_records(records)
         for column in batch.columns.values():
             found += _arrays(column)

@@ -17,7 +17,8 @@ from agd.dataset import Dataset
 from agd.draft import Draft
 from agd.errors import VerificationError
 from agd.manifest import Chunk
-from agd.ops.digest import Digest, differences
+from agd.ops.digest import Digest, differences, digest_to_compare
+from agd.ops.lines import to_records
 from agd.ops.sort import sort
 
 FILES = [
@@ -85,19 +86,34 @@ def test_digest_survives_json_and_adds_up(tmp_path: Path) -> None:
     assert total.to_json() == noted
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "part"),
-    [
+CHANGES = [
         ("ACGT\tIIII", "ACGA\tIIII", "reads: seq"), ("ACGT\tIIII", "ACGT\tIIIJ", "reads: qual"),
         ("r3\t", "r4\t", "reads: name"), ("NM:i:0", "NM:i:1", "records: aux"), ("c1\t30", "c1\t31", "records: pos"),
         ("3M\t*\t0\t0\tTTT", "2M1I\t*\t0\t0\tTTT", "records: cigar"), ("=\t20", "=\t21", "records: mate"),
         ("r2\t0\tc1", "r2\t16\tc1", "reads: seq"), ("r3\t4\t*\t0\t0\t*\t*\t0\t0\tGG\tI!\n", "", "reads: count"),
-    ],
-)  # fmt: skip
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "part"), CHANGES)
 def test_every_change_shows(tmp_path: Path, old: str, new: str, part: str) -> None:
     before = small(tmp_path).manifest.digest
     after = small(tmp_path, SMALL.replace(old, new, 1), "other").manifest.digest
     assert any(text.startswith(part) for text in differences(before, Digest.from_json(after)))
+
+
+@pytest.mark.parametrize("unknown", ["", "qual"])
+@pytest.mark.parametrize(("old", "new", "part"), CHANGES)
+def test_every_change_shows_in_what_is_compared(tmp_path: Path, old: str, new: str, part: str, unknown: str) -> None:
+    noted = small(tmp_path).manifest.digest
+    noted["records"].pop(unknown, None)
+    found = []
+    for i, text in enumerate((SMALL, SMALL.replace(old, new, 1))):
+        [batch] = small(tmp_path, text, f"other{i}", 9).batches()
+        found.append(digest_to_compare(to_records(batch, "sam"), noted))
+    # The reads are taken apart only where all records do not tell as much.
+    assert [bool(digest.reads) for digest in found] == [bool(unknown)] * 2
+    assert differences(noted, found[0]) == []
+    assert differences(noted, found[1])
 
 
 def test_marks_of_duplicates_do_not_change_it(tmp_path: Path) -> None:

@@ -21,6 +21,12 @@ uint64_t factor(uint32_t crc) {
     return value == 0 || value == prime ? 1 : value;
 }
 
+// Product modulo the prime of numbers that are at most the prime, which stands for 0 too.
+uint64_t times(uint64_t a, uint64_t b) {
+    const uint64_t x = a * b, folded = (x & prime) + (x >> 31);
+    return folded >= prime ? folded - prime : folded;
+}
+
 struct Field {
     uint16_t tag;
     const uint8_t *begin, *end;
@@ -103,8 +109,13 @@ class Hasher {
         uint8_t fixed[20];
         uint8_t *end = store(store(fixed, in_.reference[i]), in_.position[i]);
         crcs[4] = crc32(seq, fixed, (size_t)(end - fixed));
+        const uint8_t *cigar = (const uint8_t *)in_.cigar.begin(i);
+        const size_t size = 4 * (size_t)in_.cigar.size(i);
         end = store(fixed, (uint32_t)in_.mapping_quality[i]);
-        crcs[5] = crc32(crc32(seq, fixed, 4), (const uint8_t *)in_.cigar.begin(i), 4 * (size_t)in_.cigar.size(i));
+        const bool fits = size <= sizeof fixed - 4;  // as it does but for some: one CRC rather than two
+        if (fits) end = std::copy(cigar, cigar + size, end);
+        crcs[5] = crc32(seq, fixed, (size_t)(end - fixed));
+        if (!fits) crcs[5] = crc32(crcs[5], cigar, size);
         end = store(store(store(fixed, in_.mate_reference[i]), in_.mate_position[i]), in_.template_length[i]);
         crcs[6] = crc32(seq, fixed, (size_t)(end - fixed));
     }
@@ -166,6 +177,12 @@ class Hasher {
     static bool legal(uint8_t letter) { return letter >= '0' && letter <= 'z'; }
 };
 
+// Counts the records of a row into another one.
+void add(uint64_t *to, const uint64_t *row) {
+    to[0] += row[0];
+    for (int64_t k = 1; k < columns; k++) to[k] = times(to[k] % prime, row[k]) % prime;
+}
+
 }  // namespace
 
 void record_crcs(nb::tuple arrays, bool reverse, Out<uint32_t> crcs) {
@@ -187,22 +204,27 @@ void checksum(nb::tuple arrays, In<uint32_t> crcs, In<int64_t> groups, Out<uint6
     require((int64_t)crcs.size() == parts * in.count, "crcs are not three numbers for each record");
     require(sums.size() % (rows * columns) == 0, "sums are not 24 numbers for each group");
     const int64_t count = (int64_t)sums.size() / (rows * columns);
+    // Those that pass and those that fail of each group; all are both.
+    std::vector<uint64_t> found((size_t)(count * 2 * columns), 1);
+    for (int64_t row = 0; row < count * 2; row++) found[(size_t)(row * columns)] = 0;
     Hasher hasher(in, (uint16_t)flag_mask, tags, inverse);
     for (int64_t i = 0; i < in.count; i++) {
         if (in.flag[i] & exclude) continue;
         const int64_t group = groups.data()[i];
         require(group >= 0 && group < count, "group is out of range", i);
-        uint32_t found[columns - 1];
-        hasher.hash(i, crcs.data() + parts * i, placed, found);
+        uint32_t crc[columns - 1];
+        hasher.hash(i, crcs.data() + parts * i, placed, crc);
+        uint64_t *row = found.data() + (group * 2 + (in.flag[i] & flags::qc_fail ? 1 : 0)) * columns;
+        row[0]++;
+        for (int64_t k = 1; k < (placed ? columns : 5); k++) row[k] = times(row[k], factor(crc[k - 1]));
+    }
+    for (int64_t group = 0; group < count; group++) {
+        const uint64_t *pass = found.data() + group * 2 * columns, *fail = pass + columns;
         uint64_t *all = sums.data() + group * rows * columns;
-        uint64_t *part = all + (in.flag[i] & flags::qc_fail ? 2 : 1) * columns;
-        all[0]++;
-        part[0]++;
-        for (int64_t k = 1; k < (placed ? columns : 5); k++) {
-            const uint64_t by = factor(found[k - 1]);
-            all[k] = all[k] % prime * by % prime;
-            part[k] = part[k] % prime * by % prime;
-        }
+        add(all, pass);
+        add(all, fail);
+        add(all + columns, pass);
+        add(all + 2 * columns, fail);
     }
 }
 

@@ -28,6 +28,13 @@ constexpr Tables tables = [] {
     return t;
 }();
 
+// Modulo the polynomial: what is of degree 32 or more, in the low half, is moved over the four bytes below.
+uint32_t reduce(uint64_t polynomial) {
+    const uint32_t high = (uint32_t)polynomial;
+    return tables[3][high & 0xff] ^ tables[2][high >> 8 & 0xff] ^ tables[1][high >> 16 & 0xff] ^ tables[0][high >> 24] ^
+           (uint32_t)(polynomial >> 32);
+}
+
 // On the inverted remainder, as the two public functions below do it at their ends.
 uint32_t update(uint32_t state, const uint8_t *p, size_t size) {
     for (; size >= 8; p += 8, size -= 8) {
@@ -37,6 +44,13 @@ uint32_t update(uint32_t state, const uint8_t *p, size_t size) {
         low ^= state;
         state = tables[7][low & 0xff] ^ tables[6][low >> 8 & 0xff] ^ tables[5][low >> 16 & 0xff] ^ tables[4][low >> 24] ^
                 tables[3][high & 0xff] ^ tables[2][high >> 8 & 0xff] ^ tables[1][high >> 16 & 0xff] ^ tables[0][high >> 24];
+    }
+    if (size >= 4) {
+        uint32_t low;
+        std::memcpy(&low, p, 4);
+        state = reduce(state ^ low);
+        p += 4;
+        size -= 4;
     }
     for (; size; p++, size--) state = state >> 8 ^ tables[0][(state ^ *p) & 0xff];
     return state;
@@ -120,13 +134,6 @@ uint64_t product(uint32_t a, uint32_t b) {
     for (int bit = 0; bit < 32; bit++)
         if (b >> bit & 1) sum ^= (uint64_t)a << (bit + 1);
     return sum;
-}
-
-// Modulo the polynomial: what is of degree 32 or more, in the low half, is moved over the four bytes below.
-uint32_t reduce(uint64_t polynomial) {
-    const uint32_t high = (uint32_t)polynomial;
-    return tables[3][high & 0xff] ^ tables[2][high >> 8 & 0xff] ^ tables[1][high >> 16 & 0xff] ^ tables[0][high >> 24] ^
-           (uint32_t)(polynomial >> 32);
 }
 
 }  // namespace
