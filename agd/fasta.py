@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import mmap
 import os
 import re
 from dataclasses import dataclass
 
 import numpy as np
-from isal import igzip
 
 from agd.batch import I64, U8
 from agd.errors import InputError, UsageError
@@ -53,7 +51,7 @@ class Genome:
     def digest(self) -> str:
         """MD5 of the names and sequences in order: tells whether something was made from this very reference."""
         text = "".join(f"{c.name}\t{c.length}\t{c.md5}\n" for c in self.contigs)
-        return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+        return _md5(text.encode())
 
 
 def load_genome(url: str | os.PathLike[str]) -> Genome:
@@ -91,7 +89,13 @@ def load_genome(url: str | os.PathLike[str]) -> Genome:
 
 def md5_of(sequence: bytes) -> str:
     """``@SQ M5`` of a sequence: in upper case, without blanks (SAM specification, section 1.3.2)."""
-    return hashlib.md5(without_blanks(sequence).upper(), usedforsecurity=False).hexdigest()
+    return _md5(without_blanks(sequence).upper())
+
+
+def _md5(data: bytes) -> str:
+    import hashlib  # takes a while to load, and few commands need it
+
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def without_blanks(sequence: bytes) -> bytes:
@@ -119,6 +123,8 @@ def _read(url: str) -> bytes | mmap.mmap:
             data = b"".join(iter(lambda: source.read(REQUEST_BYTES), b""))
     if data[:2] != b"\x1f\x8b":
         return data
+    from isal import igzip
+
     try:
         text: bytes = igzip.decompress(data)
     except Exception as error:  # isal has several kinds, some of them private

@@ -9,7 +9,6 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Collection
-from decimal import Decimal
 from typing import Any, TypeVar
 
 import click
@@ -56,6 +55,8 @@ class Count(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number."""
+        from decimal import Decimal
+
         whole, rest = r"[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+", r"(?:\.[0-9]+)?(?:e[0-9]{1,2})?"
         found = re.fullmatch(f"((?:{whole}){rest})([km]?)", str(value).lower())
         factor = {"": 1, "k": 1_000, "m": 1_000_000}[found[2]] if found else 0

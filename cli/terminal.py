@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from typing import IO
 
@@ -31,7 +30,11 @@ def say(text: str, *, err: bool = False) -> None:
 
 def width() -> int | None:
     """Columns of the terminal; None where the output goes to a file or another program, which get whole lines."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if not sys.stdout.isatty():
+        return None
+    import shutil  # brings three libraries of compression along
+
+    return shutil.get_terminal_size().columns
 
 
 def fit(line: str, columns: int | None) -> str:

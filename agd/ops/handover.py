@@ -5,7 +5,6 @@ machines through the store, for nothing that grows with the data may pass a sche
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -29,6 +28,8 @@ def pack(arrays: Arrays) -> memoryview:
 
 def unpack(data: bytes) -> Arrays:
     """The arrays of :func:`pack`; ValueError if the object is damaged."""
+    import zipfile  # as numpy does when it has to: few commands read arrays, and all of them start sooner
+
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}

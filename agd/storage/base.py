@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -57,13 +56,13 @@ WRAPPERS: list[Callable[[Storage], Storage]] = []
 
 def temporary_name() -> str:
     """Name of a new temporary file; tells by whom, so that those of dead processes can be found and removed."""
-    return f"{TEMPORARY_PREFIX}{socket.gethostname()}+{os.getpid()}+{uuid.uuid4().hex}"
+    return f"{TEMPORARY_PREFIX}{os.uname().nodename}+{os.getpid()}+{uuid.uuid4().hex}"
 
 
 def is_stale(key: str) -> bool:
     """Whether a temporary file was left by a process of this machine that is not alive any more."""
     host, _, rest = key.removeprefix(TEMPORARY_PREFIX).rpartition("+")[0].partition("+")
-    if host != socket.gethostname() or not rest.isdigit():
+    if host != os.uname().nodename or not rest.isdigit():
         return False
     try:
         os.kill(int(rest), 0)

@@ -190,3 +190,19 @@ def test_units() -> None:
     assert [format_ratio(10, 4), format_ratio(1, 0)] == ["2.5×", ""]
     assert [bar(0), bar(1e-9), bar(0.5, 4), bar(1, 4), bar(7, 2)] == ["", "▏", "██", "████", "██"]
     assert [fit("abcdef", n) for n in (None, 6, 3)] == ["abcdef", "abcdef", "ab…"]
+
+
+@pytest.mark.parametrize(
+    ("redirect", "code"), [(">/dev/full", 1), (">&-", 0), ("| true", 0), ("2>&-", 0)],
+    ids=["full", "closed", "gone", "quiet"],
+)
+def test_what_is_printed_goes_out_before_the_end_or_is_an_error(redirect: str, code: int) -> None:
+    # Printed by the verb without being flushed, as a library might.
+    script = "import agd.cli as c; c.run = lambda _: print('x' * 9) or 0; c.main()"
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -c \"{script}\" {redirect}; exit ${{PIPESTATUS[0]}}"],
+        capture_output=True, text=True, env={**os.environ, "PYTHONUNBUFFERED": ""},
+    )  # fmt: skip
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert ("No space left" in done.stderr) == (code == 1)
