@@ -40,9 +40,10 @@ docs: $(STAMP)
 try-docs:
 	$(PYTHON) -m tests.docs.newcomer
 
-# Our commands next to their peers: make bench SIZE=1M, or R1=… R2=… REF=… for real reads.
+# Our commands next to their peers: make bench SIZE=1M, or R1=… R2=… REF=… for real reads. Modules are compiled once,
+# as where they are installed.
 bench: $(STAMP)
-	$(BIN)/python benchmarks/bench.py $(if $(SIZE),--size $(SIZE)) $(if $(R1),--reads1 $(R1)) \
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python benchmarks/bench.py $(if $(SIZE),--size $(SIZE)) $(if $(R1),--reads1 $(R1)) \
 		$(if $(R2),--reads2 $(R2)) $(if $(REF),--reference $(REF)) $(if $(ONLY),--only "$(ONLY)")
 
 # Kill every verb at random writes, run it again, compare: KILLS in each store.

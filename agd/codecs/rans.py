@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -142,10 +143,20 @@ def _code(data: U8, order: int, lanes: int) -> list[Any]:
     counts = _counts(data, base, span, order, lanes)
     bits = _bits(counts, order)
     frequencies = _frequencies(counts, bits)
-    out = np.empty(2 * len(data) + 4 * lanes + 64, np.uint8)
+    out = empty(_room(counts, frequencies, bits, len(data), lanes))
     start = kernels.rans_encode(data, base, span, order, bits, frequencies.reshape(-1), lanes, out)
     table = _pack_table(frequencies)
     return [_TABLE.pack(base, span - 1, bits, len(table)), table, out[start:].data]
+
+
+def _room(counts: U32, frequencies: U16, bits: int, values: int, lanes: int) -> int:
+    """Bytes that the kernel needs at most.
+
+    A state x, which is at least f * 2 ** (15 - bits) when a value of frequency f is coded, becomes less than
+    (x / f + 1) * 2 ** bits: the value takes no more than log2(1 + 2 ** (bits - 15)) bits more than it should.
+    """
+    words = int((_cost(counts, frequencies, bits) + values * math.log2(1 + 2 ** (bits - 15))) / 8) + 2 * lanes
+    return min(2 * values, words + 128 * lanes) + 6 * lanes + 64
 
 
 def _split(data: U8, repeated: U8) -> tuple[U8, U8]:

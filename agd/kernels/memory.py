@@ -69,6 +69,10 @@ class Pool:
             finally:
                 self._lock.release()
 
+    def keep(self, most: int) -> None:
+        """Keep as many bytes at most."""
+        self._most = most
+
     def clear(self) -> None:
         """Keep nothing."""
         self._settle()
@@ -84,6 +88,11 @@ _pool = Pool()
 def empty(size: int) -> U8:
     """Array of ``size`` bytes that are whatever they are, for a column of a chunk."""
     return _pool.empty(size)
+
+
+def keep(most: int) -> None:
+    """Keep as many bytes at most."""
+    _pool.keep(most)
 
 
 def release() -> None:

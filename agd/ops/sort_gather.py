@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from agd import kernels
 from agd.batch import I64, U32, Bool, Column
+from agd.kernels.memory import empty
 
 
 class Part(NamedTuple):
@@ -58,6 +59,22 @@ class Part(NamedTuple):
         return lengths
 
 
+def together(parts: Mapping[str, Part], least: int) -> dict[str, Part]:
+    """The same parts with their values in one block of memory.
+
+    When these are gone an array of ``least`` bytes fits there: scattered between smaller things they would leave gaps
+    that are of no use for larger ones.
+    """
+    sizes = [-(-part.values.nbytes // 64) * 64 for part in parts.values()]
+    block, at, found = empty(max(least, sum(sizes))), 0, dict(parts)
+    for (name, part), size in zip(parts.items(), sizes, strict=True):
+        values = block[at : at + part.values.nbytes].view(part.values.dtype)
+        values[:] = part.values
+        found[name] = part._replace(values=values)
+        at += size
+    return found
+
+
 class Places(NamedTuple):
     """Where gathered records come from, once for all columns of the same records.
 
@@ -83,11 +100,11 @@ class Places(NamedTuple):
             source = np.repeat(np.arange(len(parts), dtype=np.uint32), np.diff(firsts))[order]
         else:
             source = (np.searchsorted(firsts, order, "right") - 1).astype(np.uint32)
-        row = order - firsts[source]
-        for i, part in enumerate(parts):
-            if part.rows is not None:
-                of_it = np.flatnonzero(source == i) if len(parts) > 1 else slice(None)
-                row[of_it] = part.rows[row[of_it]]
+        if any(part.rows is not None for part in parts):
+            wanted = [np.arange(part.records) if part.rows is None else part.rows for part in parts]
+            row = np.concatenate(wanted)[order]
+        else:
+            row = order - firsts[source]
         return Places(source, row)
 
 
@@ -126,6 +143,6 @@ def gather_at(parts: Sequence[Part], places: Places, *, complement: bool = False
         return Column(values[firsts[places.source] + places.row])
     spans = [part[:4] for part in parts]
     offsets = np.empty(len(places.row) + 1, np.int64)
-    out = np.empty(kernels.gather_lengths(spans, *places, offsets), np.uint8)  # type: ignore[arg-type]
+    out = empty(kernels.gather_lengths(spans, *places, offsets))  # type: ignore[arg-type]
     kernels.gather_spans(spans, *places, complement, out, offsets)  # type: ignore[arg-type]
     return Column(out, offsets)

@@ -15,7 +15,7 @@ from agd.kernels.ragged import concat, take
 from agd.manifest import Chunk
 from agd.ops.lines import SeqPlaces, alignment_lines, is_lines, secondary_columns, to_lines
 from agd.ops.sort_files import Place, remove_file
-from agd.ops.sort_gather import Part
+from agd.ops.sort_gather import Part, together
 from agd.ops.sort_keys import Ordering, argsort
 from agd.ops.sort_runs import KEYS, MemoryRun, RunWriter, SpilledRun, pieces
 from agd.run.memory import release
@@ -172,7 +172,9 @@ class Loader:
         lines = self.lines(fetched)
         order = argsort(lines.keys)
         parts = {n: lines.results if n == "results" else self.part(fetched, lines.seq, n) for n in columns}
-        return Loaded(lines.seq, MemoryRun(take(lines.keys, order), order, parts))
+        # Bases and qualities, one value a base, come next.
+        total = fetched.chunk.cells["bases"].statistics.get("total", 0) if "bases" in fetched.chunk.cells else 0
+        return Loaded(lines.seq, MemoryRun(take(lines.keys, order), order, together(parts, total)))
 
     def spilled_run(self, chunks: Sequence[Fetched], path: Place, block: int) -> SpilledRun:
         """Sorted run of these chunks, in a file; one column is in memory at a time, besides the alignments."""

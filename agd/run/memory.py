@@ -90,6 +90,8 @@ def keep_freed() -> None:
     and clearing them again (measured). For programs, not for libraries, and not where memory is short. To be called
     before any threads are started.
     """
+    # Columns that are in memory one after the other, as a whole, use the same memory; C allocates much between them.
+    arrays.keep(min(1 << 30, available_memory() // 16))
     clib.mallopt(clib.MMAP_THRESHOLD, 1 << 30)
     clib.mallopt(clib.TRIM_THRESHOLD, (1 << 31) - 1)
     clib.mallopt(clib.ARENA_MAX, 1)

@@ -66,6 +66,16 @@ def test_no_more_is_kept_than_may_be() -> None:
     assert pool._kept == 0 == len(pool._free)
 
 
+def test_how_much_is_kept_can_be_chosen() -> None:
+    pool = Pool(smallest=1, kept=0)
+    pool.empty(900)
+    assert pool._kept == 0
+    pool.keep(2000)
+    arrays = [pool.empty(900) for _ in range(3)]
+    arrays.clear()
+    assert 0 < pool._kept <= 2000
+
+
 def test_arrays_of_other_sizes_are_let_be() -> None:
     pool = Pool(smallest=1, kept=100_000)
     large = address(pool.empty(5000))

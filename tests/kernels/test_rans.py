@@ -144,6 +144,29 @@ def test_impossible_tables(
         kernels.rans_encode(zeros[:64], base, span, order, bits, frequencies, 32, zeros)
 
 
+@given(values=texts().filter(len), order=orders, bits=precisions, lanes=widths, odd=st.integers(0, 1))
+def test_so_much_room_is_enough_and_less_than_nothing_else(
+    values: U8, order: int, bits: int, lanes: int, odd: int
+) -> None:
+    base, span, frequencies = table(values, order, bits, lanes)
+    counts = np.zeros((span if order else 1, span), np.uint32)
+    reference.rans_counts(values, base, span, order, lanes, counts.reshape(-1))
+    coded = code(reference, values, order, bits, lanes)[3]
+    room = rans._room(counts, frequencies.reshape(counts.shape), bits, len(values), lanes)
+    # Begins and ends where it likes: nothing before or after it is touched.
+    memory = np.full(room + odd + 200, 0xEE, np.uint8)
+    out = memory[100 + odd : 100 + odd + room]
+    for each in (reference, _native):
+        out[:] = 0
+        start = each.rans_encode(values, base, span, order, bits, frequencies, lanes, out)
+        assert out[start:].tobytes() == coded.tobytes()
+        assert (memory[: 100 + odd] == 0xEE).all()
+        assert (memory[100 + odd + room :] == 0xEE).all()
+        for size in {len(coded) - 1, len(coded) // 2, 0} - {-1, len(coded)}:
+            with pytest.raises(KernelError, match="too small"):
+                each.rans_encode(values, base, span, order, bits, frequencies, lanes, np.empty(size, np.uint8))
+
+
 def test_values_and_outputs_that_do_not_fit(kernels: ModuleType) -> None:
     values = np.array([5, 6] * 40, np.uint8)
     whole = np.array([256, 0], np.uint16)

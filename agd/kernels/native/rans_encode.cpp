@@ -303,22 +303,23 @@ template <int LANES>
 int64_t encode_values(In<uint8_t> &values, int base, int span, bool order1, int bits, In<uint16_t> &frequencies, Out<uint8_t> &out) {
     const uint8_t *p = values.data();
     const int64_t n = (int64_t)values.size(), steps = n / LANES, rest = n % LANES;
-    require((int64_t)out.size() >= 2 * n + 4 * LANES + 64, "the output is too small");
     uint8_t *end = out.data() + out.size();
     if (steps == 0) {
+        require((int64_t)out.size() >= n, "the output is too small");
         std::copy(p, p + n, end - n);
         return (int64_t)out.size() - n;
     }
     Encoder<LANES> coder{Table(frequencies.data(), order1 ? span : 1, span, bits), {}, nullptr};
-    // Words are kept aligned while they are written; the odd byte, if any, stays behind.
-    const size_t room = (size_t)(steps * LANES + 16);
-    const std::unique_ptr<uint16_t[]> words(new uint16_t[room]);
-    uint16_t *const last = coder.word = words.get() + room;
+    // Words are kept aligned while they are written.
+    uint16_t *const last = coder.word = (uint16_t *)(end - ((uintptr_t)end & 1));
     std::fill(coder.state, coder.state + LANES, LOWEST);
     const auto encode = steps_encoder<LANES>(order1);
     std::array<Step<LANES>, TILE + 1> tile;
     for (int64_t stop = steps; stop > 0;) {
         const int64_t count = stop % TILE ? stop % TILE : TILE, start = stop - count;
+        // Beside the words of the tile: a vector that is stored with them, the states and the rest, an odd byte.
+        const int64_t room = 2 * count * LANES + 32 + 4 * LANES + rest + 1;
+        require((uint8_t *)coder.word - out.data() >= room, "the output is too small");
         require(load_steps<LANES>(p, steps, start, count, (uint8_t)base, tile.data()) < span, "a value lies outside of the span");
         encode(coder, tile.data(), count);
         stop = start;
@@ -326,9 +327,9 @@ int64_t encode_values(In<uint8_t> &values, int base, int span, bool order1, int 
     require(!coder.absent, "a value has no frequency in its context");
     const int64_t size = (last - coder.word) * 2;
     uint8_t *to = end - size - (int64_t)sizeof(coder.state) - rest;
+    if ((uint8_t *)last != end) std::memmove(end - size, coder.word, (size_t)size);
     std::copy(p + steps * LANES, p + n, to);
     std::memcpy(to + rest, coder.state, sizeof(coder.state));
-    std::memcpy(end - size, coder.word, (size_t)size);
     return to - out.data();
 }
 

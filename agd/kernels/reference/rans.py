@@ -114,8 +114,9 @@ def rans_encode(
         Not 0 for what occurs.
     lanes : int
         32 or 64.
-    out : ndarray of uint8, at least 2 bytes a value, 4 a lane and 64 more
-        Written, from somewhere up to its end: the values that are left over, the states, the words.
+    out : ndarray of uint8
+        Written, from somewhere up to its end: the values that are left over, the states, the words. Six bytes a lane
+        and 64 are enough, and two bytes a value, or what the words take and 128 bytes a lane.
 
     Returns
     -------
@@ -128,8 +129,6 @@ def rans_encode(
         Values and table do not fit each other, or the output is too small.
     """
     table = _check_table(frequencies, base, span, order, bits, lanes)
-    if len(out) < 2 * len(values) + 4 * lanes + 64:
-        raise KernelError("the output is too small")
     steps = _steps(_codes(values, base, span), lanes)
     starts = np.cumsum(table, 1) - table
     state = np.full(lanes, LOWEST, np.int64)
@@ -147,6 +146,8 @@ def rans_encode(
     if len(steps) > 1:
         parts += [state.astype("<u4").tobytes(), *(part.astype("<u2").tobytes() for part in reversed(words))]
     coded = np.frombuffer(b"".join(parts), np.uint8)
+    if len(out) < len(coded):
+        raise KernelError("the output is too small")
     out[len(out) - len(coded) :] = coded
     return len(out) - len(coded)
 
