@@ -12,7 +12,7 @@ import agd
 from agd.batch import Batch
 from agd.convert.fastq_batches import FastqBatches, check_request
 from agd.convert.fastq_writer import export_fastq
-from agd.convert.importing import Importing, specs_of
+from agd.convert.importing import Importing, Once, specs_of
 from agd.convert.inputs import describe_input, is_known
 from agd.convert.reports import ImportReport, import_report
 from agd.dataset import Dataset
@@ -119,7 +119,8 @@ def _store(
 ) -> Dataset:
     """Store all reads, and publish them."""
 
-    def load(batch: Batch) -> tuple[Batch, Digest]:
+    def load(item: Once[Batch]) -> tuple[Batch, Digest]:
+        batch = item.take()
         return batch, reads.digest(batch)
 
     def fields(chunks: list[Chunk]) -> dict[str, Any]:
@@ -131,8 +132,9 @@ def _store(
     # One chunk waits beside those at work; more of them only take memory, which costs time to get.
     at_work = min(ahead, runner.workers + 1)
     return Importing(draft, load, keep=keep).run(
-        reads.batches(), fields, runner=runner, ahead=(at_work, max(1, ahead // 2)), progress=progress, unit="reads"
-    )
+        map(Once, reads.batches()), fields, runner=runner, ahead=(at_work, max(1, ahead // 2)), progress=progress,
+        unit="reads",
+    )  # fmt: skip
 
 
 def chunks_ahead(head: Sequence[Batch], memory: int | None, runner: Runner) -> int:

@@ -34,7 +34,7 @@ def chunks(segments: Iterator[Segment], step: int, units: int, limit: int) -> It
     limit : int
         A chunk ends with the group that brings a column to this many bytes.
     """
-    first, chunk = 0, None
+    first, chunk, full = 0, None, list[Batch]()
     for segment in segments:
         at, total = 0, len(segment[0]) // step
         while at < total:
@@ -43,8 +43,9 @@ def chunks(segments: Iterator[Segment], step: int, units: int, limit: int) -> It
                 chunk = _Filling(first, part, units, limit)
             at += chunk.add(part, limit)
             if chunk.groups == units or chunk.largest >= limit:
-                yield chunk.batch()
+                full.append(chunk.batch())
                 first, chunk = first + chunk.groups * step * len(segment), None
+                yield full.pop()  # nothing here holds on to it
     if chunk is not None:
         yield chunk.batch()
 

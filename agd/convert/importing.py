@@ -18,6 +18,17 @@ from agd.run import Progress, Runner
 T = TypeVar("T")
 
 
+class Once(Generic[T]):
+    """Something that is handed over once: a runner holds on to its items until the work on them is done."""
+
+    def __init__(self, thing: T) -> None:
+        self._held = [thing]
+
+    def take(self) -> T:
+        """The thing, which is not held any more."""
+        return self._held.pop()
+
+
 @dataclass(frozen=True, slots=True)
 class _Encoded:
     """A chunk: its objects that are still to be stored, by column, and its entry in the manifest."""

@@ -72,6 +72,13 @@ def _offsets(column: Column) -> I64:
     return np.ascontiguousarray(column.offsets, np.int64)
 
 
+def sizes(alignments: Alignments) -> I64:
+    """Bytes of the protobuf message of each alignment, int64, shape (records,); errors as of :func:`encode`."""
+    found = np.empty(len(alignments), np.int64)
+    active.alignment_sizes(arrays(alignments), found)
+    return found
+
+
 def encode(alignments: Alignments) -> Column:
     """One protobuf message per alignment.
 
@@ -89,13 +96,10 @@ def encode(alignments: Alignments) -> Column:
     KernelError
         A value is out of range (a position or reference below -1), or offsets lie outside of their values.
     """
-    source = arrays(alignments)
-    sizes = np.empty(len(alignments), np.int64)
-    active.alignment_sizes(source, sizes)
-    offsets = np.zeros(len(sizes) + 1, np.int64)
-    np.cumsum(sizes, out=offsets[1:])
+    offsets = np.zeros(len(alignments) + 1, np.int64)
+    np.cumsum(sizes(alignments), out=offsets[1:])
     out = np.empty(int(offsets[-1]), np.uint8)
-    active.alignment_encode(source, out, offsets)
+    active.alignment_encode(arrays(alignments), out, offsets)
     return Column(out, offsets)
 
 

@@ -18,7 +18,7 @@ from agd.storage import LocalStorage
 
 #: Chunks whose headers are read to learn how large a column is once decoded, and chunks that are decoded for it where
 #: headers do not tell; the others are judged by these.
-HEADERS, SAMPLES = 64, 3
+HEADERS, SAMPLES = 64, 2
 
 #: Records of output that one task merges at least, for its overhead to be small.
 WINDOW = 50_000
@@ -148,8 +148,8 @@ def decoded_size(dataset: Dataset, name: str) -> float:
         return largest
     for chunk in chunks[:: max(1, -(-len(chunks) // SAMPLES))]:
         column = dataset.decode_column(chunk, name, dataset.fetch(chunk, [name]))
-        messages = structured.encode(column) if isinstance(column, Alignments) else column
-        largest = max(largest, len(messages.values) / chunk.count)
+        size = structured.sizes(column).sum() if isinstance(column, Alignments) else len(column.values)
+        largest = max(largest, int(size) / chunk.count)
     return largest
 
 
