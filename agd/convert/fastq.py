@@ -108,14 +108,17 @@ def import_fastq(
         )  # fmt: skip
         step = {"program": "agd import fastq", "version": agd.__version__, "command": command,
                 "parameters": parameters | {"inputs": paths}}  # fmt: skip
-        dataset = _store(reads, draft, step, keep=all(map(is_known, inputs)), runner=runner, ahead=ahead,
-                         progress=progress)  # fmt: skip
+        # With the default codecs it is reading that takes longest: a chunk more that waits would only take memory,
+        # which costs time to get. Slow codecs must not be kept waiting.
+        at_work = min(ahead, runner.workers + (1 if profile or codecs else 0))
+        dataset = _store(reads, draft, step, keep=all(map(is_known, inputs)), runner=runner,
+                         ahead=(at_work, max(1, ahead // 2)), progress=progress)  # fmt: skip
         return import_report([dataset], reads.bytes_in, begun)
 
 
 def _store(
-    reads: FastqBatches, draft: Draft, step: Mapping[str, Any], *, keep: bool, runner: Runner, ahead: int,
-    progress: Progress,
+    reads: FastqBatches, draft: Draft, step: Mapping[str, Any], *, keep: bool, runner: Runner,
+    ahead: tuple[int, int], progress: Progress,
 ) -> Dataset:
     """Store all reads, and publish them."""
 
@@ -129,12 +132,9 @@ def _store(
             "sort_order": SortOrder.UNSORTED, "steps": (step,), "sources": reads.sources(),
         }  # fmt: skip
 
-    # One chunk waits beside those at work; more of them only take memory, which costs time to get.
-    at_work = min(ahead, runner.workers + 1)
     return Importing(draft, load, keep=keep).run(
-        map(Once, reads.batches()), fields, runner=runner, ahead=(at_work, max(1, ahead // 2)), progress=progress,
-        unit="reads",
-    )  # fmt: skip
+        map(Once, reads.batches()), fields, runner=runner, ahead=ahead, progress=progress, unit="reads"
+    )
 
 
 def chunks_ahead(head: Sequence[Batch], memory: int | None, runner: Runner) -> int:

@@ -25,10 +25,9 @@ READ_COLUMNS = COLUMNS[:4]
 #: Columns of a dataset that some products are of; all are of the bases, the flags and the places, too.
 PRODUCT_COLUMNS = {"name": "metadata", "qual": "qualities", "aux": "tags"}
 
-#: samtools' defaults: flags that count, flags of records that do not, tags.
+#: samtools' defaults: flags that count, and flags of records that do not.
 FLAG_MASK = 0xC1
 EXCLUDE = 0x900
-TAGS = np.frombuffer(b"BCFIQTRTTC", np.uint8)
 _NO_TAGS: U8 = np.empty(0, np.uint8)
 
 
@@ -160,7 +159,7 @@ def digest_records(records: RecordArrays, *, reads: bool = True, alignments: boo
         digest.reads = _digest_reads(records, crcs)
     if alignments:
         sums = empty_sums(1).reshape(-1)
-        kernels.checksum(records, crcs, np.zeros(count, np.int64), sums, 0xFF, 0, _NO_TAGS, True, True)
+        kernels.checksum(records, crcs, np.zeros(count, np.int64), sums, 0xFF, 0, _NO_TAGS, True, len(COLUMNS))
         digest.records = sums[:8]
     return digest
 
@@ -176,7 +175,7 @@ def _digest_reads(records: RecordArrays, crcs: U32) -> dict[str, U64]:
         )  # fmt: skip
         groups += [_text(records.tags, int(at)) for at in firsts[:distinct]]
     sums = empty_sums(len(groups)).reshape(-1)
-    kernels.checksum(records, crcs, codes, sums, FLAG_MASK, EXCLUDE, TAGS, False, False)
+    kernels.checksum(records, crcs, codes, sums, FLAG_MASK, EXCLUDE, _NO_TAGS, False, len(READ_COLUMNS))
     return {g: rows[0] for g, rows in zip(groups, sums.reshape(-1, 3, 8), strict=True) if rows[0, 0]}
 
 
@@ -212,7 +211,7 @@ def digest_alignments(reads: Batch, columns: Sequence[str], names: str, paired: 
     crcs = np.empty(3 * len(lines), np.uint32)
     kernels.record_crcs(records, False, crcs)
     sums = empty_sums(1).reshape(-1)
-    kernels.checksum(records, crcs, np.zeros(len(lines), np.int64), sums, 0xFF, 0, _NO_TAGS, True, True)
+    kernels.checksum(records, crcs, np.zeros(len(lines), np.int64), sums, 0xFF, 0, _NO_TAGS, True, len(COLUMNS))
     digest.records = sums[:8]
     for product, needed in PRODUCT_COLUMNS.items():
         if needed in columns and needed not in reads:

@@ -29,15 +29,15 @@ class Options(NamedTuple):
     reverse: bool
     tags: bytes
     inverse: bool
-    placed: bool
+    columns: int
 
 
-DEFAULT = Options([], 0xC1, 0x900, True, b"BCFIQTRTTC", False, False)
-PLACED = DEFAULT._replace(samtools=["-P", "-C", "-M"], placed=True)
+DEFAULT = Options([], 0xC1, 0x900, True, b"BCFIQTRTTC", False, 5)
+PLACED = DEFAULT._replace(samtools=["-P", "-C", "-M"], columns=8)
 EVERYTHING = Options(
-    ["-P", "-C", "-M", "-c", "-F", "0", "-b", "0xfff", "-t", "*,cF,MD,NM"], 0xFFF, 0, False, b"cFMDNM", True, True
+    ["-P", "-C", "-M", "-c", "-F", "0", "-b", "0xfff", "-t", "*,cF,MD,NM"], 0xFFF, 0, False, b"cFMDNM", True, 8
 )
-SOME_TAGS = Options(["-t", "NM,RG,AS,XX", "-F", "0x100"], 0xC1, 0x100, True, b"NMRGASXX", False, False)
+SOME_TAGS = Options(["-t", "NM,RG,AS,XX", "-F", "0x100"], 0xC1, 0x100, True, b"NMRGASXX", False, 5)
 ALL_OPTIONS = pytest.mark.parametrize(
     "options", [DEFAULT, PLACED, EVERYTHING, SOME_TAGS], ids=["default", "placed", "everything", "some tags"]
 )
@@ -52,17 +52,17 @@ def add(kernels: ModuleType, records: RecordArrays, groups: Any, count: int, opt
     kernels.record_crcs(records, options.reverse, crcs)
     kernels.checksum(
         records, crcs, groups, sums.reshape(-1), options.flag_mask, options.exclude,
-        np.frombuffer(options.tags, np.uint8), options.inverse, options.placed,
+        np.frombuffer(options.tags, np.uint8), options.inverse, options.columns,
     )  # fmt: skip
     return sums
 
 
-def combined_checksum(sums: Any, placed: bool) -> Any:
+def combined_checksum(sums: Any, columns: int) -> Any:
     """The last column of the report, from sums of shape (..., 8): samtools takes ``seq`` twice and no ``qual``."""
     count, seq, name, _, aux, pos, cigar, mate = np.moveaxis(sums, -1, 0)
     parts = [count >> np.uint64(32), count & np.uint64(0xFFFFFFFF), seq, name, seq, aux]
     result = np.ones(sums.shape[:-1], np.uint64)
-    for part in parts + ([pos, cigar, mate] if placed else []):
+    for part in parts + ([pos, cigar, mate] if columns == 8 else []):
         factor = part & PRIME
         result = result * np.where((factor == 0) | (factor == PRIME), np.uint64(1), factor) % PRIME
     return result
@@ -108,15 +108,24 @@ def check_against_samtools(kernels: ModuleType, path: Path, options: Options) ->
     for group in sums:
         total = combine_sums(total, group)
     expected = report_of_samtools(path, options.samtools)
-    width = len(COLUMNS) if options.placed else 5
     found = {}
     for group, table in [("all", total), *zip(names, sums, strict=True)]:
-        combined = combined_checksum(table, options.placed)
+        combined = combined_checksum(table, options.columns)
         for row, label in enumerate(ROWS):
-            found[group, label] = [*table[row, :width].tolist(), int(combined[row])]
+            found[group, label] = [*table[row, : options.columns].tolist(), int(combined[row])]
     assert found == {key: value for key, value in expected.items() if key in found}
     assert {key for key, value in expected.items() if value[0]} <= set(found)
     assert expected["all", "all"][0] > 0
+
+
+@given(rows=record_lists)
+def test_what_is_not_wanted_stays_as_it_is(kernels: ModuleType, rows: list[Any]) -> None:
+    records, groups = from_tuples(rows), np.zeros(len(rows), np.int64)
+    whole = add(kernels, records, groups, 1, EVERYTHING)
+    for columns in (4, 5):
+        some = add(kernels, records, groups, 1, EVERYTHING._replace(columns=columns))
+        assert (some[..., :columns] == whole[..., :columns]).all()
+        assert (some[..., columns:] == 1).all()
 
 
 @given(rows=record_lists, options=st.sampled_from([DEFAULT, EVERYTHING, SOME_TAGS]), data=st.data())
@@ -203,11 +212,14 @@ def test_bad_arguments_are_refused(kernels: ModuleType) -> None:
         add(kernels, records, none, 1, DEFAULT._replace(tags=b"RGX"))
     with pytest.raises(KernelError, match="24"):
         kernels.checksum(
-            records, np.zeros(3, np.uint32), none, np.ones(25, np.uint64), 0, 0, np.zeros(0, np.uint8), False, False
+            records, np.zeros(3, np.uint32), none, np.ones(25, np.uint64), 0, 0, np.zeros(0, np.uint8), False, 8
         )
+    for columns in (0, 3, 6, 9):
+        with pytest.raises(KernelError, match="4, 5 or 8"):
+            add(kernels, records, none, 1, DEFAULT._replace(columns=columns))
     with pytest.raises(KernelError, match="three numbers"):
         kernels.checksum(
-            records, np.zeros(2, np.uint32), none, np.ones(24, np.uint64), 0, 0, np.zeros(0, np.uint8), False, False
+            records, np.zeros(2, np.uint32), none, np.ones(24, np.uint64), 0, 0, np.zeros(0, np.uint8), False, 8
         )
     with pytest.raises(KernelError, match="three numbers"):
         kernels.record_crcs(records, True, np.zeros(4, np.uint32))

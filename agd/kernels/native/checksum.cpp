@@ -96,16 +96,17 @@ class Hasher {
         }
     }
 
-    // CRCs of seq, name, qual, aux, pos, cigar and mate, from those of the parts; the last three only if asked.
-    void hash(int64_t i, const uint32_t part[parts], bool placed, uint32_t crcs[columns - 1]) {
+    // CRCs of seq, name, qual, aux, pos, cigar and mate, from those of the parts: the first three, four or all of them.
+    void hash(int64_t i, const uint32_t part[parts], int wanted, uint32_t crcs[columns - 1]) {
         const size_t length = (size_t)in_.bases.size(i);
         const uint32_t seq = over_bases_(flags_[in_.flag[i] & flag_mask_ & 0xff], length) ^ part[0];
         crcs[0] = seq;
         crcs[1] = over_flag_(part[1], length + 1) ^ seq;
         crcs[2] = over_bases_(seq, length) ^ part[2];
+        if (wanted < 4) return;
         aux(i);
         crcs[3] = crc32(seq, buffer_.data(), buffer_.size());
-        if (!placed) return;
+        if (wanted < 5) return;
         uint8_t fixed[20];
         uint8_t *end = store(store(fixed, in_.reference[i]), in_.position[i]);
         crcs[4] = crc32(seq, fixed, (size_t)(end - fixed));
@@ -197,12 +198,13 @@ void record_crcs(nb::tuple arrays, bool reverse, Out<uint32_t> crcs) {
 }
 
 void checksum(nb::tuple arrays, In<uint32_t> crcs, In<int64_t> groups, Out<uint64_t> sums, int64_t flag_mask,
-              int64_t exclude, In<uint8_t> tags, bool inverse, bool placed) {
+              int64_t exclude, In<uint8_t> tags, bool inverse, int wanted) {
     const Records<false> in(arrays);
     nb::gil_scoped_release unlocked;
     require((int64_t)groups.size() == in.count, "groups and records differ in number");
     require((int64_t)crcs.size() == parts * in.count, "crcs are not three numbers for each record");
     require(sums.size() % (rows * columns) == 0, "sums are not 24 numbers for each group");
+    require(wanted == 4 || wanted == 5 || wanted == columns, "columns are not 4, 5 or 8");
     const int64_t count = (int64_t)sums.size() / (rows * columns);
     // Those that pass and those that fail of each group; all are both.
     std::vector<uint64_t> found((size_t)(count * 2 * columns), 1);
@@ -213,10 +215,10 @@ void checksum(nb::tuple arrays, In<uint32_t> crcs, In<int64_t> groups, Out<uint6
         const int64_t group = groups.data()[i];
         require(group >= 0 && group < count, "group is out of range", i);
         uint32_t crc[columns - 1];
-        hasher.hash(i, crcs.data() + parts * i, placed, crc);
+        hasher.hash(i, crcs.data() + parts * i, wanted - 1, crc);
         uint64_t *row = found.data() + (group * 2 + (in.flag[i] & flags::qc_fail ? 1 : 0)) * columns;
         row[0]++;
-        for (int64_t k = 1; k < (placed ? columns : 5); k++) row[k] = times(row[k], factor(crc[k - 1]));
+        for (int64_t k = 1; k < wanted; k++) row[k] = times(row[k], factor(crc[k - 1]));
     }
     for (int64_t group = 0; group < count; group++) {
         const uint64_t *pass = found.data() + group * 2 * columns, *fail = pass + columns;
@@ -248,7 +250,7 @@ void bind_checksum(nb::module_ &m) {
     m.def("record_crcs", &record_crcs, nb::arg("records"), nb::arg("reverse"), nb::arg("crcs").noconvert());
     m.def("checksum", &checksum, nb::arg("records"), nb::arg("crcs").noconvert(), nb::arg("groups").noconvert(),
           nb::arg("sums").noconvert(), nb::arg("flag_mask"), nb::arg("exclude"), nb::arg("tags").noconvert(),
-          nb::arg("inverse"), nb::arg("placed"));
+          nb::arg("inverse"), nb::arg("columns"));
     m.def("span_product", &span_product, nb::arg("values").noconvert(), nb::arg("offsets").noconvert());
     m.def("crc32", &crc32_of, nb::arg("data").noconvert(), nb::arg("crc") = 0, nb::arg("portable") = false);
 }

@@ -66,7 +66,7 @@ def record_crcs(records: RecordArrays, reverse: bool, crcs: U32) -> None:
 
 def checksum(
     records: RecordArrays, crcs: U32, groups: I64, sums: U64, flag_mask: int, exclude: int, tags: U8, inverse: bool,
-    placed: bool,
+    columns: int,
 ) -> None:  # fmt: skip
     """Add records to the checksums of their groups.
 
@@ -90,13 +90,14 @@ def checksum(
         of a name the last counts.
     inverse : bool
         All tags but these count, in the order of their names (samtools ``-t '*,…'``).
-    placed : bool
-        The last three products are wanted as well (samtools ``-P -C -M``).
+    columns : int
+        How many of the numbers of a row are wanted; the others stay as they are. 4: without tags; 5; 8: with the last
+        three products (samtools ``-P -C -M``).
 
     Raises
     ------
     KernelError
-        A group is out of range, or aux fields do not parse.
+        A group is out of range, or aux fields do not parse where tags are wanted.
 
     Notes
     -----
@@ -111,6 +112,8 @@ def checksum(
         raise KernelError("sums are not 24 numbers for each group")
     if len(tags) % 2:
         raise KernelError("tags are not pairs of letters")
+    if columns not in (4, 5, 8):
+        raise KernelError("columns are not 4, 5 or 8")
     letters = tags.tobytes()
     wanted = [letters[k : k + 2] for k in range(0, len(letters), 2)]
     table = sums.reshape(-1, len(ROWS), len(COLUMNS))
@@ -121,11 +124,11 @@ def checksum(
         group = int(groups[i])
         if not 0 <= group < len(table):
             raise KernelError("group is out of range", i)
-        chosen = _chosen(list(fields(record.tags, i, tag_offsets[i])), wanted, inverse)
+        chosen = _chosen(list(fields(record.tags, i, tag_offsets[i])), wanted, inverse) if columns > 4 else []
         found = _crcs(record, crcs[PARTS * i : PARTS * (i + 1)].tolist(), record.flag & flag_mask & 0xFF, chosen)
         for row in (0, 2 if record.flag & Flag.QC_FAIL else 1):
             table[group, row, 0] += np.uint64(1)
-            for column, crc in enumerate(found if placed else found[:4], 1):
+            for column, crc in enumerate(found[: columns - 1], 1):
                 value = crc & PRIME
                 table[group, row, column] = int(table[group, row, column]) * (value if 0 < value < PRIME else 1) % PRIME
 
