@@ -25,7 +25,7 @@ _PUBLIC = {
     "SerialRunner": "agd.run",
     "ThreadRunner": "agd.run",
     "import_fastq": "agd.convert.fastq",
-    "export_fastq": "agd.convert.fastq",
+    "export_fastq": "agd.convert.fastq_writer",
     "import_bam": "agd.convert.bam_in",
     "import_sam": "agd.convert.sam_in",
     "import_cram": "agd.convert.cram",

@@ -61,7 +61,7 @@ def fastq(
       agd export fastq s.agd -o R1.fastq.gz -2 R2.fastq.gz
       agd export fastq s.agd | head
     """
-    from agd.convert.fastq import export_fastq
+    from agd.convert.fastq_writer import export_fastq
     from agd.dataset import Dataset
 
     refuse_json(as_json, output, output2, singletons)

@@ -1,4 +1,4 @@
-"""Import and export of FASTQ."""
+"""Import FASTQ."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 import agd
 from agd.batch import Batch
 from agd.convert.fastq_batches import FastqBatches, check_request
-from agd.convert.fastq_writer import export_fastq
 from agd.convert.importing import Importing, Once, specs_of
 from agd.convert.inputs import describe_input, is_known
 from agd.convert.reports import ImportReport, import_report
@@ -21,8 +20,6 @@ from agd.manifest import Chunk
 from agd.ops.digest import Digest
 from agd.run import SILENT, Progress, Runner, in_flight, runner_or_threads
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Orientation, SortOrder
-
-__all__ = ["export_fastq", "import_fastq"]
 
 COLUMNS = ("bases", "qualities", "metadata")
 

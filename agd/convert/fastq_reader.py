@@ -162,22 +162,23 @@ class FastqReader:
     def _scan(self, text: U8, final: bool) -> Iterator[tuple[Block, int]]:
         """Blocks of the records of a text, each with the bytes that it takes."""
         capacity = min(BLOCK_RECORDS, 2 * (len(text) // 12 + 1))
-        scratch = np.empty(8 * capacity, np.int64)
         while True:
+            # More than is needed, as a rule: memory that is not written to costs nothing.
+            spans = np.empty(8 * capacity, np.int64)
             error: KernelError | None = None
             try:
-                count, consumed = kernels.fastq_scan(text, final, self.crlf, scratch)
+                count, consumed = kernels.fastq_scan(text, final, self.crlf, spans)
             except KernelError as found:
                 error = found
-                count, consumed = kernels.fastq_scan(text, False, self.crlf, scratch[: 8 * max(0, error.record)])
-            if final and count and scratch[8 * count - 1] == len(text):
+                count, consumed = kernels.fastq_scan(text, False, self.crlf, spans[: 8 * max(0, error.record)])
+            if final and count and spans[8 * count - 1] == len(text):
                 self.final_newline = False
             good, odd = consumed, count % self._multiple
             if odd and not final:
-                consumed = int(scratch[8 * (count - 1)]) - 1
+                consumed = int(spans[8 * (count - 1)]) - 1
             before = self.records
             self.records += count - odd
-            yield Block(text, scratch[: 8 * (count - odd)].reshape(-1, 8).copy(), before), consumed
+            yield Block(text, spans[: 8 * (count - odd)].reshape(-1, 8), before), consumed
             if error is not None:
                 raise self._bad(error, text[good:], error.offset - good, before + error.record)
             if odd and final:

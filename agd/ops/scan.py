@@ -68,7 +68,9 @@ def scan(
 
     chunks = selection.chunks(dataset) if only is None else only
     fetched = runner.map(fetch, chunks, on="io", ahead=ahead)
-    yield from runner.map(work, fetched, on="cpu", ahead=ahead)
+    # Beside those at work one that is done, or waits: more only take memory.
+    at_work = None if ahead is None else min(ahead, runner.workers + 1)
+    yield from runner.map(work, fetched, on="cpu", ahead=at_work)
 
 
 def chunk_bytes(dataset: Dataset, columns: Sequence[str] | None = None) -> int:

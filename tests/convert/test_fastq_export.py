@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agd.batch import Alignments, Batch, Column
-from agd.convert.fastq import export_fastq, import_fastq
+from agd.convert.fastq import import_fastq
+from agd.convert.fastq_writer import export_fastq
 from agd.dataset import Dataset
 from agd.draft import Draft, columns_of
 from agd.errors import UsageError
