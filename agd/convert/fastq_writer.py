@@ -373,7 +373,8 @@ def _map_chunks(
 
     dataset.resolve(columns)
     blobs = runner.map(fetch, range(len(dataset.chunks)), on="io", ahead=ahead)
-    return runner.map(work, blobs, on="cpu", ahead=ahead)
+    # What waits to be written only takes memory.
+    return runner.map(work, blobs, on="cpu", ahead=min(ahead, runner.workers + 1))
 
 
 def _flags(batch: Batch) -> U16:
