@@ -47,7 +47,7 @@ OPERATION = "export bam"
 class _Part:
     """One chunk as it goes into the file: deflated blocks, and what the index needs of its records."""
 
-    data: bytes
+    data: list[bytes]
     count: int
     bases: int
     starts: I64  # virtual offsets of the records, relative to the beginning of the part
@@ -82,8 +82,8 @@ def bam_layout(batch: Batch, names: str) -> tuple[RecordArrays, I64]:
     return records, offsets
 
 
-def deflate_records(records: RecordArrays, offsets: I64, level: int) -> tuple[bytes, I64]:
-    """BGZF blocks of records, and the size of each block.
+def deflate_records(records: RecordArrays, offsets: I64, level: int) -> tuple[list[bytes], I64]:
+    """BGZF blocks of records, many to each piece, and the size of each block.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def deflate_records(records: RecordArrays, offsets: I64, level: int) -> tuple[by
         sizes.append(size)
         held = end - whole
         text[:held] = text[whole:end].copy()
-    return b"".join(blocks), np.concatenate(sizes)
+    return blocks, np.concatenate(sizes)
 
 
 @contextlib.contextmanager
@@ -237,7 +237,8 @@ def _piece(dataset: Dataset, level: int, batch: Batch) -> Piece:
     part = _encode(dataset, lines, level, True)
     names = ("reference", "position", "end", "flag")
     arrays: dict[str, Any] = {"starts": part.starts, **dict(zip(names, part.index, strict=True))}
-    return Piece((part.data,), (part.count,), (len(part.data),), part.bases, part.digest, arrays)
+    data = b"".join(part.data)
+    return Piece((data,), (part.count,), (len(data),), part.bases, part.digest, arrays)
 
 
 def join_bam(joining: Joining) -> None:
@@ -322,7 +323,8 @@ class BamStream:
                 self.records += part.count
                 self.bases += part.bases
                 digest.add(part.digest)
-                yield self._count(part.data)
+                for data in part.data:
+                    yield self._count(data)
                 self._progress.advance(part.count)
             yield self._count(bgzf.EOF)
             if self._whole:

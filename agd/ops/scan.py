@@ -60,6 +60,7 @@ def scan(
         chunk, blobs = fetched
         paired = dataset.manifest.pairing == "interleaved"
         lines = to_lines(dataset.decode(chunk, blobs, needed), dataset.orientation, paired)
+        blobs.clear()  # the runner holds on to the item until all is done with it
         if not selection.everything:
             mask = selection.mask(lines)
             if not mask.all():

@@ -104,8 +104,8 @@ class Hasher {
         crcs[1] = over_flag_(part[1], length + 1) ^ seq;
         crcs[2] = over_bases_(seq, length) ^ part[2];
         if (wanted < 4) return;
-        aux(i);
-        crcs[3] = crc32(seq, buffer_.data(), buffer_.size());
+        const size_t bytes = aux(i);
+        crcs[3] = crc32(seq, buffer_.data(), bytes);
         if (wanted < 5) return;
         uint8_t fixed[20];
         uint8_t *end = store(store(fixed, in_.reference[i]), in_.position[i]);
@@ -129,11 +129,11 @@ class Hasher {
     Crc32Shift over_bases_, over_flag_;
     std::vector<uint16_t> wanted_;
     std::vector<Field> found_;
-    std::vector<uint8_t> buffer_;  // the bytes that a CRC is taken of
+    std::vector<uint8_t> buffer_;  // begins with the bytes that a CRC is taken of
 
-    // The wanted fields, integers in their smallest type: in the order in which they are wanted, or (inverse) all but
-    // those, in the order of their names.
-    void aux(int64_t i) {
+    // Puts the wanted fields into the buffer, integers in their smallest type: in the order in which they are wanted, or
+    // (inverse) all but those, in the order of their names. Returns the bytes that they take.
+    size_t aux(int64_t i) {
         if (inverse_)
             found_.clear();
         else
@@ -147,7 +147,7 @@ class Hasher {
         });
         if (inverse_) sort_fields();
         // No field grows when its integer is packed.
-        buffer_.resize((size_t)in_.tags.size(i));
+        if (buffer_.size() < (size_t)in_.tags.size(i)) buffer_.resize((size_t)in_.tags.size(i));
         uint8_t *end = buffer_.data();
         for (const Field &field : found_) {
             int64_t value;
@@ -157,7 +157,7 @@ class Hasher {
             else
                 end = std::copy(field.begin, field.end, end);
         }
-        buffer_.resize((size_t)(end - buffer_.data()));
+        return (size_t)(end - buffer_.data());
     }
 
     // Stable, for equal names must stay in their order. There are few fields as a rule, so by insertion.
