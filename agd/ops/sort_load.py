@@ -19,6 +19,7 @@ from agd.ops.sort_gather import Part, together
 from agd.ops.sort_keys import Ordering, argsort
 from agd.ops.sort_runs import KEYS, MemoryRun, RunWriter, SpilledRun, pieces
 from agd.run.memory import release
+from agd.types import DEFAULT_CHUNK_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +173,11 @@ class Loader:
         lines = self.lines(fetched)
         order = argsort(lines.keys)
         parts = {n: lines.results if n == "results" else self.part(fetched, lines.seq, n) for n in columns}
-        # Bases and qualities, one value a base, come next.
-        total = fetched.chunk.cells["bases"].statistics.get("total", 0) if "bases" in fetched.chunk.cells else 0
-        return Loaded(lines.seq, MemoryRun(take(lines.keys, order), order, together(parts, total)))
+        if "bases" in fetched.chunk.cells and "bases" not in columns:
+            # Bases and qualities, one value a base, come next; no more room is made than a chunk should need.
+            total = int(fetched.chunk.cells["bases"].statistics.get("total", 0))
+            parts = together(parts, min(total, DEFAULT_CHUNK_BYTES))
+        return Loaded(lines.seq, MemoryRun(take(lines.keys, order), order, parts))
 
     def spilled_run(self, chunks: Sequence[Fetched], path: Place, block: int) -> SpilledRun:
         """Sorted run of these chunks, in a file; one column is in memory at a time, besides the alignments."""
