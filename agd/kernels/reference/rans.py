@@ -115,8 +115,8 @@ def rans_encode(
     lanes : int
         32 or 64.
     out : ndarray of uint8
-        Written, from somewhere up to its end: the values that are left over, the states, the words. Six bytes a lane
-        and 64 are enough, and two bytes a value, or what the words take and 128 bytes a lane.
+        Written, from somewhere up to its end: the values that are left over, the states, the words. So long it must be
+        that beside 6 bytes a lane and 64 more it has room for two bytes a value, or for the words and 128 bytes a lane.
 
     Returns
     -------
