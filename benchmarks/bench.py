@@ -76,8 +76,13 @@ def make_inputs(folder: Path, options: argparse.Namespace) -> None:
     if shutil.which("samtools") and not (folder / "fixed.bam").exists():
         subprocess.run("samtools fixmate -m aligned.bam - | samtools sort -o fixed.bam -", shell=True, cwd=folder,
                        check=True, stderr=subprocess.DEVNULL)  # fmt: skip
-    if shutil.which("bwa") and not (folder / "ref.fa.bwt").exists():
-        subprocess.run(["bwa", "index", "ref.fa"], cwd=folder, check=True, stderr=subprocess.DEVNULL)
+    for made, command in (
+        ("ref.fa.bwt", "bwa index ref.fa"), ("ref.mmi", "minimap2 -x sr -d ref.mmi ref.fa"),
+        ("ref.snap", "snap-aligner index ref.fa ref.snap"),
+    ):  # fmt: skip
+        if shutil.which(command.split()[0]) and not (folder / made).exists():
+            subprocess.run(command.split(), cwd=folder, check=True, stdin=subprocess.DEVNULL,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
 
 
 def measure(case: Case, folder: Path, runs: int) -> dict[str, Any]:
