@@ -1,106 +1,122 @@
-"""Records a second of the kernels for alignments, on one thread.
+"""Throughput of the kernels for alignments: their messages, their CIGARs, and what the reference says of them.
 
 Run with ``pytest benchmarks/kernels/test_alignments.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from agd.aligners.finish import collect, finish
-from agd.batch import Alignments, Column
+from agd.aligners.finish import ALTERNATIVE_RATIO, ALTERNATIVES
+from agd.batch import Column
 from agd.kernels import _native as kernels
 from agd.kernels import alignments
-from agd.types import Reference
-
-RECORDS, LENGTH, GENOME = 100_000, 150, 20_000_000
-
-Measure = Callable[[int, Callable[[], Any]], None]
-
-
-@pytest.fixture
-def measure(benchmark: Any) -> Measure:
-    """Run a function many times and note how many records one run handles."""
-
-    def run(records: int, function: Callable[[], Any]) -> None:
-        benchmark.pedantic(function, rounds=15, warmup_rounds=2)
-        if benchmark.stats:
-            benchmark.extra_info["million_records_per_second"] = round(records / benchmark.stats.stats.min / 1e6, 2)
-
-    return run
+from agd.kernels.alignments import AlignmentArrays
+from agd.kernels.hits import MINIBWA_SCORING
+from benchmarks.kernels.measure import Measure
+from benchmarks.kernels.samples import Aligned, hit_objects, offsets_of
 
 
 @pytest.fixture(scope="module")
-def sample() -> SimpleNamespace:
-    """A chunk of pairs that lie properly on a random genome, one base in 250 wrong."""
-    rng = np.random.default_rng(1)
-    letters = np.frombuffer(b"ACGT", np.uint8)
-    genome = letters[rng.integers(0, 4, GENOME)]
-    first = rng.integers(0, GENOME - 1000, RECORDS // 2)
-    position = np.stack([first, first + 250], axis=1).ravel()
-    bases = genome[position[:, None] + np.arange(LENGTH)].ravel()
-    wrong = rng.integers(0, len(bases), len(bases) // 250)
-    bases[wrong] = letters[rng.integers(0, 4, len(wrong))]
-    offsets = np.arange(RECORDS + 1, dtype=np.int64)
-    pair = np.tile(np.array([99, 147], np.uint16), RECORDS // 2)
-    mates = position.reshape(-1, 2)[:, ::-1].ravel()
-    records = Alignments(
-        pair, np.zeros(RECORDS, np.int32), position, np.full(RECORDS, 60, np.uint8), np.zeros(RECORDS, np.int32), mates,
-        np.where(pair == 99, 400, -400), Column(np.full(RECORDS, LENGTH << 4, np.uint32), offsets),
-        Column.empty(RECORDS),
+def arrays(aligned: Aligned) -> AlignmentArrays:
+    """The alignments as the kernels take them."""
+    return alignments.arrays(aligned.lines)
+
+
+@pytest.fixture(scope="module")
+def messages(aligned: Aligned) -> Column:
+    """The same as protobuf."""
+    return alignments.encode(aligned.lines)
+
+
+def test_alignment_sizes(measure: Measure, arrays: AlignmentArrays, messages: Column, reads: int) -> None:
+    sizes = np.empty(reads, np.int64)
+    measure("protobuf", messages.values.nbytes, lambda: kernels.alignment_sizes(arrays, sizes), records=reads)
+
+
+def test_alignment_encode(measure: Measure, arrays: AlignmentArrays, messages: Column, reads: int) -> None:
+    out, offsets = np.empty_like(messages.values), offsets_of(messages)
+    measure("protobuf", out.nbytes, lambda: kernels.alignment_encode(arrays, out, offsets), records=reads)
+
+
+def test_alignment_decode(measure: Measure, arrays: AlignmentArrays, messages: Column, reads: int) -> None:
+    data, offsets = messages.values, offsets_of(messages)
+    out = AlignmentArrays.allocate(reads, len(arrays.cigar), len(arrays.tags))
+    measure("protobuf", data.nbytes, lambda: kernels.alignment_decode(data, offsets, out), records=reads)
+
+
+def test_reference_spans(measure: Measure, aligned: Aligned, reads: int) -> None:
+    cigar, (query, reference) = aligned.cigar, np.empty((2, reads), np.int64)
+    measure("CIGAR", cigar[0].nbytes, lambda: kernels.reference_spans(*cigar, query, reference), records=reads)
+
+
+def test_unclipped_ends(measure: Measure, aligned: Aligned, reads: int) -> None:
+    position, cigar, (start, end) = aligned.lines.position, aligned.cigar, np.empty((2, reads), np.int64)
+    measure("CIGAR", cigar[0].nbytes, lambda: kernels.unclipped_ends(position, *cigar, True, start, end), records=reads)
+
+
+def test_md_bound(measure: Measure, aligned: Aligned, reads: int) -> None:
+    place, cigar, offsets = (aligned.genome.offsets, aligned.lines.reference), aligned.cigar, offsets_of(aligned.bases)
+    measure("CIGAR", cigar[0].nbytes, lambda: kernels.md_bound(*place, *cigar, offsets), records=reads)
+
+
+@pytest.mark.parametrize("order", ["sequencer", "coordinate"])
+def test_nm_md(measure: Measure, aligned: Aligned, ordered: Aligned, reads: int, order: str) -> None:
+    of = ordered if order == "coordinate" else aligned
+    place, cigar, bases = (of.genome.offsets, of.lines.reference), of.cigar, (of.bases.values, offsets_of(of.bases))
+    room = kernels.md_bound(*place, *cigar, bases[1])
+    out = np.empty(reads, np.int32), np.empty(room, np.uint8), np.empty(reads + 1, np.int64)
+    measure(
+        "bases", bases[0].nbytes,
+        lambda: kernels.nm_md(of.genome.bases, *place, of.lines.position, *cigar, *bases, *out), records=reads,
     )  # fmt: skip
-    return SimpleNamespace(
-        genome=genome, contigs=np.array([0, GENOME]), records=records, bases=Column(bases, offsets * LENGTH)
-    )
 
 
-def test_encode(measure: Measure, sample: Any) -> None:
-    measure(RECORDS, lambda: alignments.encode(sample.records))
+@pytest.mark.parametrize("turned", [False, True])
+def test_predict_bases(measure: Measure, ordered: Aligned, reads: int, turned: bool) -> None:
+    lines, genome = ordered.lines, ordered.genome
+    turn = (lines.flag & 0x10 != 0) & turned
+    place = genome.bases, genome.offsets, lines.reference, lines.position, *ordered.cigar
+    offsets, out = offsets_of(ordered.bases), np.empty_like(ordered.bases.values)
+    measure("bases", out.nbytes, lambda: kernels.predict_bases(*place, turn, offsets, out), records=reads)
 
 
-def test_decode(measure: Measure, sample: Any) -> None:
-    column = alignments.encode(sample.records)
-    measure(RECORDS, lambda: alignments.decode(column))
+def test_fill_zeros(measure: Measure, ordered: Aligned, reads: int) -> None:
+    lines, genome, bases = ordered.lines, ordered.genome, ordered.bases
+    values = np.empty_like(bases.values)
+    kernels.predict_bases(
+        genome.bases, genome.offsets, lines.reference, lines.position, *ordered.cigar, np.zeros(reads, np.bool_),
+        offsets_of(bases), values,
+    )  # fmt: skip
+    free = np.flatnonzero(values == 0)
+    rest = bases.values[free]
+
+    def empty() -> None:
+        values[free] = 0
+
+    measure("bases", values.nbytes, lambda: kernels.fill_zeros(values, rest), records=reads, before=empty)
 
 
-def test_nm_md(measure: Measure, sample: Any) -> None:
-    r = sample.records
-    place = (sample.contigs, r.reference)
-    room = kernels.md_bound(*place, r.cigar.values, r.cigar.offsets, sample.bases.offsets)
-    out = np.empty(RECORDS, np.int32), np.empty(room, np.uint8), np.empty(RECORDS + 1, np.int64)
-    measure(RECORDS, lambda: kernels.nm_md(
-        sample.genome, *place, r.position, r.cigar.values, r.cigar.offsets, sample.bases.values, sample.bases.offsets,
-        *out,
-    ))  # fmt: skip
+def test_collect_hits(measure: Measure, aligned: Aligned, reads: int) -> None:
+    results, contigs = list(hit_objects(aligned.hits)), {c.name: i for i, c in enumerate(aligned.genome.contigs)}
+    size = sum(values.nbytes for values in aligned.hits)
+    measure("hits", size, lambda: kernels.collect_hits(results, contigs), records=reads)
 
 
-def hit_objects(sample: Any) -> list[Any]:
-    """What an aligner in this process would give: one tuple of two lists per pair."""
-    hits = [
-        SimpleNamespace(
-            contig="c", ref_start=start, query_start=0, query_end=LENGTH, mapq=60, reverse=i % 2 == 1, proper_pair=True,
-            is_primary=True, is_secondary=False, cigar=[("M", LENGTH)],
-        )
-        for i, start in enumerate(sample.records.position.tolist())
-    ]  # fmt: skip
-    return [([a], [b]) for a, b in zip(hits[::2], hits[1::2], strict=True)]
+def finished(aligned: Aligned, references: Column) -> tuple[Any, ...]:
+    """What the kernel that makes lines of hits takes."""
+    genome = aligned.genome
+    return (
+        aligned.hits, aligned.sequenced.values, offsets_of(aligned.sequenced), genome.bases, genome.offsets,
+        references.values, offsets_of(references), np.frombuffer(b"sample", np.uint8), True, False, MINIBWA_SCORING,
+        ALTERNATIVES, ALTERNATIVE_RATIO,
+    )  # fmt: skip
 
 
-def test_collect_hits(measure: Measure, sample: Any) -> None:
-    results = hit_objects(sample)
-    measure(RECORDS, lambda: collect(results, {"c": 0}))
-
-
-def test_finish_hits(measure: Measure, sample: Any) -> None:
-    hits = collect(hit_objects(sample), {"c": 0})
-    bases = Column(sample.bases.values.copy(), sample.bases.offsets)
-    kernels.reverse_spans(bases.values, bases.offsets, np.arange(RECORDS) % 2 == 1, True)
-    genome: Any = SimpleNamespace(contigs=[Reference("c", GENOME)], bases=sample.genome, offsets=sample.contigs)
-    primary, _, _ = finish(hits, bases, genome, paired=True)
-    assert primary.flag.tolist() == sample.records.flag.tolist()
-    measure(RECORDS, lambda: finish(hits, bases, genome, read_group="g", paired=True))
+def test_finish_hits(measure: Measure, aligned: Aligned, references: Column, reads: int) -> None:
+    given = finished(aligned, references)
+    assert kernels.finish_hits(*given)[0].tolist() == aligned.lines.flag.tolist()
+    measure("bases", aligned.bases.values.nbytes, lambda: kernels.finish_hits(*given), records=reads)
