@@ -6,14 +6,21 @@ Run with ``pytest benchmarks/kernels/test_codecs.py``.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
-from agd.batch import U8, Column
+from agd.batch import U8, AnyColumn, Column
 from agd.codecs import Chain, Rans
 from agd.kernels import _native as kernels
 from benchmarks.kernels.measure import Measure
+from benchmarks.kernels.samples import Aligned
+
+
+def label(config: dict[str, Any]) -> str:
+    """Name and level of a codec."""
+    return "-".join(map(str, config.values()))
 
 
 @pytest.fixture(params=[0, 1, 2], ids=["plain", "avx2", "avx512"])
@@ -42,13 +49,23 @@ def test_rans_decode(measure: Measure, walk: U8) -> None:
     measure("values", walk.nbytes, lambda: Rans().decode(stream, len(walk)))
 
 
-@pytest.mark.parametrize("codec", ["names", "zstd"])
+#: Codecs of whole columns, and the column that each is measured on.
+CODECS = (
+    ("headers", {"name": "names"}), ("headers", {"name": "zstd"}), ("bases", {"name": "base2", "level": 1}),
+    ("alignments", {"name": "alignments", "level": 1}), ("alignments", {"name": "alignments", "level": 3}),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("of", "config"), CODECS, ids=lambda value: value if isinstance(value, str) else label(value))
 @pytest.mark.parametrize("decode", [False, True], ids=["encode", "decode"])
-def test_names(measure: Measure, headers: Column, codec: str, decode: bool) -> None:
-    chain, count = Chain.from_json([{"name": codec}]), len(headers)
-    made = chain.encode(headers)
-    size = headers.values.nbytes
+def test_columns(
+    measure: Measure, headers: Column, aligned: Aligned, of: str, config: dict[str, Any], decode: bool
+) -> None:
+    column: AnyColumn = {"headers": headers, "bases": aligned.bases, "alignments": aligned.lines}[of]
+    chain, count = Chain.from_json([config]), len(column)
+    size = column.values.nbytes if isinstance(column, Column) else column.nbytes
+    made = chain.encode(column)
     if decode:
-        measure("headers", size, lambda: chain.decode(made.data, count, made.sizes, made.raw_size), records=count)
+        measure(of, size, lambda: chain.decode(made.data, count, made.sizes, made.raw_size), records=count)
     else:
-        measure("headers", size, lambda: chain.encode(headers), records=count)
+        measure(of, size, lambda: chain.encode(column), records=count)
