@@ -30,12 +30,12 @@ from agd.ops.dedup_marks import MARKS, marks_step
 from agd.ops.dedup_merge import MergedDuplicates
 from agd.ops.digest import Digest, digest_alignments
 from agd.ops.flagstat import flagstat
-from agd.ops.run_store import BLOCK, LineParts, RunStore
+from agd.ops.run_store import BLOCK, RunStore, run_of_reads
 from agd.ops.sort import Sorting
 from agd.ops.sort_keys import Ordering
 from agd.ops.sort_merge import Run
 from agd.ops.sort_plan import MAX_FAN_IN, WINDOW, SortPlan
-from agd.ops.sort_runs import SpilledRun
+from agd.ops.sort_runs import MemoryRun, SpilledRun
 from agd.ops.sort_spill import default_folder, spill_folder
 from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight
 from agd.run.memory import BASE
@@ -343,8 +343,8 @@ class _Fused:
         self.digest = Digest()
         self.reads = self.mapped = 0
 
-    def lines(self) -> Iterator[LineParts]:
-        """Align everything."""
+    def lines(self) -> Iterator[MemoryRun]:
+        """Align everything; the lines of each chunk, sorted."""
         items = self.source.batches()
         sampled: list[Any] = []
 
@@ -375,8 +375,8 @@ class _Fused:
     def _columns(self, batch: Batch) -> Batch:
         return Batch(batch.first, {n: c for n, c in batch.columns.items() if n in self.tool.columns})
 
-    def _chunkwise(self, items: Iterable[Any]) -> Iterator[tuple[LineParts, Digest, int, int]]:
-        def work(item: Any) -> tuple[LineParts, Digest, int, int]:
+    def _chunkwise(self, items: Iterable[Any]) -> Iterator[tuple[MemoryRun, Digest, int, int]]:
+        def work(item: Any) -> tuple[MemoryRun, Digest, int, int]:
             batch, digest = self.source.load(item)
             assert isinstance(self.tool, ChunkAligner)
             return self._lines(batch, self.tool.align_batch(self._columns(batch)), digest)
@@ -385,7 +385,7 @@ class _Fused:
 
     def _streamed(
         self, items: Iterable[Any], tool: StreamAligner
-    ) -> Iterator[tuple[LineParts, Digest, int, int]]:
+    ) -> Iterator[tuple[MemoryRun, Digest, int, int]]:
         waiting: deque[tuple[Batch, Digest | None]] = deque()
 
         def feed() -> Iterator[Batch]:
@@ -400,12 +400,12 @@ class _Fused:
 
     def _lines(
         self, batch: Batch, aligned: Aligned, digest: Digest | None
-    ) -> tuple[LineParts, Digest, int, int]:
+    ) -> tuple[MemoryRun, Digest, int, int]:
         columns: dict[str, AnyColumn] = dict(batch.columns)
         columns["results"] = aligned.primary
         columns.update({f"secondary{i}": layer for i, layer in enumerate(layers(aligned))})
         reads = Batch(batch.first, columns)
-        lines = LineParts.of(reads, self.ordering, COLUMNS, self.source.paired)
+        lines = run_of_reads(reads, self.ordering, COLUMNS, self.source.paired)
         found = digest_alignments(reads, COLUMNS, self.source.names, self.source.paired)
         found.reads = {} if digest is None else digest.reads
         return lines, found, len(batch), int(((aligned.primary.flag & 4) == 0).sum())

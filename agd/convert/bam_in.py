@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from agd.convert.records import RawChunk, cut, header_references, import_stream
 from agd.convert.reports import ImportReport
 from agd.convert.streams import InputStream
 from agd.errors import InputError, KernelError
+from agd.kernels.memory import empty
 from agd.kernels.records import RecordArrays
 from agd.run import SILENT, Progress, Runner
 from agd.samheader import check_reference_name
@@ -85,8 +86,6 @@ class BamReader:
         For errors.
     stream : InputStream
         Of uncompressed bytes; read from where it is.
-    allocate : callable
-        From a size in bytes to an array, uint8, for the records of a chunk.
 
     Attributes
     ----------
@@ -94,12 +93,9 @@ class BamReader:
     references : tuple of Reference
     """
 
-    def __init__(
-        self, path: str, stream: InputStream, allocate: Callable[[int], U8] = lambda size: np.empty(size, np.uint8)
-    ) -> None:
+    def __init__(self, path: str, stream: InputStream) -> None:
         self.path = path
         self._stream = stream
-        self._allocate = allocate
         self._offset = 0
         if self._exactly(4, "magic") != MAGIC:
             raise InputError(path, "this is not a BAM file", offset=0, remedy="check the path; SAM and CRAM have verbs "
@@ -156,7 +152,7 @@ class BamReader:
         first, size, final = 0, BLOCK, False
         while not final or len(rest):
             # Chunks are much alike, so room for the one before and a block is room enough as a rule.
-            buffer = self._allocate(max(size, len(rest)) + BLOCK)
+            buffer = empty(max(size, len(rest)) + BLOCK)
             buffer[: len(rest)] = rest
             filled, count, offsets = len(rest), 0, np.zeros(records + 1, np.int64)
             while True:
@@ -173,8 +169,8 @@ class BamReader:
             count = cut(offsets[: count + 1], records, limit)
             end = int(offsets[count])
             rest = buffer[end:filled].copy()
-            buffer.resize(end, refcheck=False)  # no view is left of what is given back
-            yield RawChunk(first, count, (buffer, offsets[: count + 1].copy()))
+            yield RawChunk(first, count, (buffer[:end], offsets[: count + 1].copy()))
+            del buffer  # for the next one, if the work on this one is done by then
             first, size = first + count, end
 
     def _scan(self, buffer: U8, final: bool, offsets: I64, first: int) -> int:

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import itertools
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +15,6 @@ import numpy as np
 from agd import __version__, kernels
 from agd.batch import I32, I64, U8, U16, Alignments, Batch, Column
 from agd.convert import bgzf
-from agd.convert.bam_in import BLOCK as BLOCK_BYTES
 from agd.convert.bam_in import BamReader
 from agd.convert.bam_out import bam_header
 from agd.convert.index import IndexBuilder
@@ -24,12 +23,12 @@ from agd.convert.outputs import OutputStream, check_level, open_output
 from agd.convert.records import RawChunk, to_batch
 from agd.convert.streams import open_input
 from agd.errors import InputError, KernelError, UsageError, VerificationError
-from agd.ops.run_store import BLOCK, LineParts, RunStore
+from agd.ops.run_store import BLOCK, RunStore, sorted_run
 from agd.ops.sort_gather import Part, gather
 from agd.ops.sort_keys import Ordering
 from agd.ops.sort_merge import Run, fewer_runs
 from agd.ops.sort_plan import MAX_FAN_IN, SortPlan
-from agd.ops.sort_runs import SpilledRun
+from agd.ops.sort_runs import MemoryRun, SpilledRun
 from agd.ops.sort_spill import default_folder, spill_folder
 from agd.ops.sort_split import Window, merge_order, windows
 from agd.run import SILENT, Progress, Runner, ThreadRunner, items_in_flight, local_runner, memory_of
@@ -144,9 +143,7 @@ def sort_bam(
         runner = runner or stack.enter_context(ThreadRunner())
         if local_runner(runner) is not runner:
             raise UsageError("one file is sorted by one process", "leave --cluster out, or import it")
-        room = _Room(runner)
-        stack.callback(room.close)
-        reader = BamReader(path, stack.enter_context(open_input(path, runner)), room.allocate)
+        reader = BamReader(path, stack.enter_context(open_input(path, runner)))
         job = _Job(reader, Ordering.of_header(by, reader.header), runner, memory_of(runner, memory), progress)
 
         @functools.cache
@@ -164,37 +161,6 @@ def sort_bam(
     return BamSortReport(
         output, by, job.read.records, len(runs), job.passes, job.spilled, size, where, time.perf_counter() - begun
     )
-
-
-class _Room:
-    """Memory for what is read, which the system has cleared beforehand on the workers.
-
-    What is read stays in memory, so all of it is fresh; the one thread that reads would spend its time on that.
-    """
-
-    SIZE = PIECE_BYTES + 2 * BLOCK_BYTES
-
-    def __init__(self, runner: Runner) -> None:
-        self._ready = runner.map(_touched, itertools.repeat(self.SIZE), on="cpu", ahead=2)
-
-    def allocate(self, size: int) -> U8:
-        """An array of ``size`` bytes."""
-        if size > self.SIZE:
-            return np.empty(size, np.uint8)
-        array = next(self._ready)
-        array.resize(size, refcheck=False)  # nobody else knows it
-        return array
-
-    def close(self) -> None:
-        """Let go of what was not asked for."""
-        if isinstance(self._ready, Generator):
-            self._ready.close()
-
-
-def _touched(size: int) -> U8:
-    array = np.empty(size, np.uint8)
-    array[::4096] = 0
-    return array
 
 
 def _head(reader: BamReader, ordering: Ordering, command: str) -> bytes:
@@ -281,13 +247,13 @@ class _Job:
         self.spilled += fewer.spilled
         return fewer.runs
 
-    def _lines(self) -> Iterator[LineParts]:
-        for lines, part in self.runner.map(self._line_parts, self._chunks, on="cpu", ahead=self._ahead):
+    def _lines(self) -> Iterator[MemoryRun]:
+        for lines, part in self.runner.map(self._sorted, self._chunks, on="cpu", ahead=self._ahead):
             self.read.combine(part)
             self.progress.advance(part.records)
             yield lines
 
-    def _line_parts(self, raw: RawChunk) -> tuple[LineParts, _Sum]:
+    def _sorted(self, raw: RawChunk) -> tuple[MemoryRun, _Sum]:
         buffer, offsets = raw.data
         found = _Sum()
         found.add(buffer, offsets)
@@ -296,7 +262,8 @@ class _Job:
         except KernelError as error:
             place = raw.first + error.record + 1 if error.record >= 0 else -1
             raise InputError(self.reader.path, error.reason, record=place) from error
-        return LineParts(keys, {RECORDS: Part.of(Column(buffer, offsets))}), found
+        raw.data = None  # whoever gave it to a worker holds on to it until the work is done
+        return sorted_run(keys, {RECORDS: Part.of(Column(buffer, offsets))}), found
 
     def _batch(self, raw: RawChunk) -> Batch:
         """What the keys are made from; the records are checked."""

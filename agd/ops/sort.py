@@ -250,7 +250,7 @@ class Sorting:
             chunks = [
                 replace(one, cells={**one.cells, **two.cells}) for one, two in zip(chunks or made, made, strict=True)
             ]
-            loaded = [Loaded(each.seq, each.run.with_columns({})) for each in loaded]
+            loaded = [replace(each, run=each.run.with_columns({})) for each in loaded]
         return chunks
 
     def _load(self, loader: Loader, columns: Sequence[str], before: Sequence[Loaded]) -> list[Loaded]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agd.batch import Alignments, AnyColumn, Batch, Column
+from agd.batch import I64, Alignments, AnyColumn, Batch, Column
 from agd.dataset import Dataset
 from agd.errors import ColumnError, InputError
 from agd.kernels import alignments as structured
@@ -15,7 +15,7 @@ from agd.kernels.ragged import concat, take
 from agd.manifest import Chunk
 from agd.ops.lines import SeqPlaces, alignment_lines, is_lines, secondary_columns, to_lines
 from agd.ops.sort_files import Place, remove_file
-from agd.ops.sort_gather import Part, together
+from agd.ops.sort_gather import Part, gather, gather_together
 from agd.ops.sort_keys import Ordering, argsort
 from agd.ops.sort_runs import KEYS, MemoryRun, RunWriter, SpilledRun, pieces
 from agd.run.memory import release
@@ -63,10 +63,13 @@ class Loaded:
     ----------
     seq : SeqPlaces
         What of the reads its lines show, for the other columns.
+    order : ndarray of int64, shape (lines,)
+        The lines in their order.
     run : MemoryRun
     """
 
     seq: SeqPlaces
+    order: I64
     run: MemoryRun
 
 
@@ -168,16 +171,21 @@ class Loader:
             The same chunk with other columns, which are not needed any more.
         """
         if before is not None:
-            parts = {name: self.part(fetched, before.seq, name) for name in columns}
-            return Loaded(before.seq, before.run.with_columns(parts))
+            found = {
+                name: gather([self.part(fetched, before.seq, name)], before.order, complement=name == "bases")
+                for name in columns
+            }
+            return Loaded(before.seq, before.order, before.run.with_columns(found))
         lines = self.lines(fetched)
         order = argsort(lines.keys)
         parts = {n: lines.results if n == "results" else self.part(fetched, lines.seq, n) for n in columns}
         if "bases" in fetched.chunk.cells and "bases" not in columns:
             # Bases and qualities, one value a base, come next; no more room is made than a chunk should need.
             total = int(fetched.chunk.cells["bases"].statistics.get("total", 0))
-            parts = together(parts, min(total, DEFAULT_CHUNK_BYTES))
-        return Loaded(lines.seq, MemoryRun(take(lines.keys, order), order, parts))
+            found = gather_together(parts, order, min(total, DEFAULT_CHUNK_BYTES))
+        else:
+            found = {name: gather([part], order, complement=name == "bases") for name, part in parts.items()}
+        return Loaded(lines.seq, order, MemoryRun(take(lines.keys, order), found))
 
     def spilled_run(self, chunks: Sequence[Fetched], path: Place, block: int) -> SpilledRun:
         """Sorted run of these chunks, in a file; one column is in memory at a time, besides the alignments."""

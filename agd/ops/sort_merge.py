@@ -70,7 +70,7 @@ def merge_window(
     for name in todo:
         parts = [runs[i].part(name, window.low[i], window.high[i]) for i in present]
         places = places or Places.of(parts, order)  # runs have the records of all columns in the same rows
-        column = gather_at(parts, places, complement=name == "bases")
+        column = gather_at(parts, places)
         for found, seen, first, end in zip(cells, watched, firsts, firsts[1:], strict=False):
             piece = unpack(column.slice(first - window.first, end - window.first), draft.columns[name].type)
             if name in looked_at:

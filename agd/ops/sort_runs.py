@@ -26,26 +26,35 @@ SPILL_CODECS: dict[str, list[dict[str, Any]]] = {"bases": [{"name": "base3"}]}
 
 
 class MemoryRun:
-    """A run in memory: sorted keys, and the order of the records of columns that stay as they came.
+    """A run in memory: keys and columns of sorted records.
+
+    A merge goes through each run from front to back, which costs much less than to look for its records all over the
+    memory; a chunk is brought into order as long as it is in the processor's caches.
 
     Parameters
     ----------
     keys : Column
-        Sorted.
-    order : ndarray of int64, shape (records,)
-        Record of the columns for each sorted place.
-    columns : mapping of str to Part
+    columns : mapping of str to Column
     """
 
-    def __init__(self, keys: Column, order: I64, columns: Mapping[str, Part]) -> None:
-        self._keys, self._order, self._columns = keys, order, columns
+    def __init__(self, keys: Column, columns: Mapping[str, Column]) -> None:
+        self._keys, self._columns = keys, dict(columns)
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._keys)
 
-    def with_columns(self, columns: Mapping[str, Part]) -> MemoryRun:
-        """The same run with other columns; keys and order are shared."""
-        return MemoryRun(self._keys, self._order, columns)
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return self._keys.nbytes + sum(column.nbytes for column in self._columns.values())
+
+    def with_columns(self, columns: Mapping[str, Column]) -> MemoryRun:
+        """The same run with other columns; the keys are shared."""
+        return MemoryRun(self._keys, columns)
+
+    def take_out(self, column: str) -> Column:
+        """A column that is not wanted here any more."""
+        return self._columns.pop(column)
 
     def key(self, record: int) -> Key:
         """Key of one record."""
@@ -61,7 +70,7 @@ class MemoryRun:
 
     def sizes(self, column: str, start: int, stop: int) -> I64:
         """Bytes of a column in each of these records."""
-        return self.part(column, start, stop).lengths
+        return self._columns[column].slice(start, stop).lengths
 
     def widest(self, column: str) -> int:
         """Most bytes of a column in any record."""
@@ -69,7 +78,7 @@ class MemoryRun:
 
     def part(self, column: str, start: int, stop: int) -> Part:
         """Records ``start`` to ``stop`` of a column."""
-        return self._columns[column]._replace(rows=self._order[start:stop])
+        return Part.of(self._columns[column].slice(start, stop))
 
     def remove(self) -> None:
         """Nothing to remove."""
