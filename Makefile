@@ -46,6 +46,10 @@ bench: $(STAMP)
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python benchmarks/bench.py $(if $(SIZE),--size $(SIZE)) $(if $(R1),--reads1 $(R1)) \
 		$(if $(R2),--reads2 $(R2)) $(if $(REF),--reference $(REF)) $(if $(ONLY),--only "$(ONLY)")
 
+# What the steps of each work cost at least on this machine, after make bench.
+limits: $(STAMP)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python benchmarks/limits.py $(if $(SIZE),--size $(SIZE))
+
 # Kill every verb at random writes, run it again, compare: KILLS in each store.
 kill-campaign: $(STAMP)
 	$(BIN)/python -m benchmarks.kill_campaign $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))

@@ -9,21 +9,31 @@ namespace agd {
 
 namespace {
 
-// One source: spans of its values.
+// One source: spans of its values. The arrays are held, for whoever handed them over may let go of them meanwhile; what
+// is looked at for every record are plain pointers.
 struct Source {
-    In<uint8_t> values;
-    In<int64_t> starts, ends;
-    std::optional<In<bool>> turn;
+    const uint8_t *values;
+    const int64_t *starts, *ends;
+    const bool *turn = nullptr;
+    int64_t size, count;
 
     explicit Source(nb::tuple fields) {
         require(nb::len(fields) == 4, "a source has four fields");
-        values = nb::cast<In<uint8_t>>(fields[0]);
-        starts = nb::cast<In<int64_t>>(fields[1]);
-        ends = nb::cast<In<int64_t>>(fields[2]);
-        if (!fields[3].is_none()) turn = nb::cast<In<bool>>(fields[3]);
-        require(ends.size() == starts.size() && (!turn || turn->size() == starts.size()),
+        values_ = nb::cast<In<uint8_t>>(fields[0]);
+        starts_ = nb::cast<In<int64_t>>(fields[1]);
+        ends_ = nb::cast<In<int64_t>>(fields[2]);
+        if (!fields[3].is_none()) turn_ = nb::cast<In<bool>>(fields[3]);
+        require(ends_.size() == starts_.size() && (!turn_ || turn_->size() == starts_.size()),
                 "spans of a source differ in number");
+        values = values_.data(), starts = starts_.data(), ends = ends_.data();
+        if (turn_) turn = turn_->data();
+        size = (int64_t)values_.size(), count = (int64_t)starts_.size();
     }
+
+private:
+    In<uint8_t> values_;
+    In<int64_t> starts_, ends_;
+    std::optional<In<bool>> turn_;
 };
 
 struct Span {
@@ -49,22 +59,22 @@ struct Records {
     void prefetch(int64_t record) const {
         require(source[record] < sources.size(), "a record is of none of the sources", record);
         const Source &s = sources[source[record]];
-        require(row[record] >= 0 && row[record] < (int64_t)s.starts.size(), "a row lies outside of its source", record);
-        __builtin_prefetch(s.starts.data() + row[record]);
-        __builtin_prefetch(s.ends.data() + row[record]);
+        require((uint64_t)row[record] < (uint64_t)s.count, "a row lies outside of its source", record);
+        __builtin_prefetch(s.starts + row[record]);
+        __builtin_prefetch(s.ends + row[record]);
     }
 
     // Of a record that was prefetched, and so checked.
     Span span(int64_t record) const {
         const Source &s = sources[source[record]];
-        const int64_t at = row[record], start = s.starts.data()[at], end = s.ends.data()[at];
-        require(start >= 0 && end >= start && end <= (int64_t)s.values.size(), "span outside of the source", record, start);
-        return {s.values.data() + start, end - start, s.turn && s.turn->data()[at]};
+        const int64_t at = row[record], start = s.starts[at], end = s.ends[at];
+        require(start >= 0 && end >= start && end <= s.size, "span outside of the source", record, start);
+        return {s.values + start, end - start, s.turn && s.turn[at]};
     }
 };
 
 // The records lie all over the memory: what comes next is asked for while one is copied, in two steps.
-constexpr int64_t FAR = 32, NEAR = 16;
+constexpr int64_t FAR = 64, NEAR = 32;
 
 }  // namespace
 
@@ -94,7 +104,7 @@ void gather_spans(nb::sequence list, In<uint32_t> source, In<int64_t> row, bool 
     Span spans[NEAR];
     for (int64_t i = -FAR; i < n; i++) {
         if (i >= 0) {
-            const Span span = spans[i % NEAR];
+            const Span span = spans[i & (NEAR - 1)];
             const int64_t target = out_offsets.data()[i];
             require(out_offsets.data()[i + 1] - target == span.length, "offsets do not fit the records", i);
             uint8_t *to = out.data() + target;
@@ -103,7 +113,7 @@ void gather_spans(nb::sequence list, In<uint32_t> source, In<int64_t> row, bool 
         }
         const int64_t near = i + NEAR, far = i + FAR;
         if (near >= 0 && near < n) {
-            const Span span = spans[near % NEAR] = records.span(near);
+            const Span span = spans[near & (NEAR - 1)] = records.span(near);
             for (int64_t at = 0; at < span.length && at < 512; at += 64) __builtin_prefetch(span.from + at);
         }
         if (far < n) records.prefetch(far);
