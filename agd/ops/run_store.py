@@ -16,6 +16,7 @@ from agd.ops.sort_gather import Part, gather
 from agd.ops.sort_keys import Ordering, argsort
 from agd.ops.sort_runs import KEYS, MemoryRun, RunWriter, SpilledRun, pieces
 from agd.run import Runner
+from agd.run.memory import release
 from agd.types import Orientation
 
 #: Records in a block of a run that is written: few enough that the slices of many runs are read with little waste.
@@ -131,6 +132,8 @@ class RunStore:
                 for name in self.columns:
                     parts = [Part.of(each.take_out(name)) for each in group]
                     writer.add(name, pieces(parts, order, BLOCK))
+                    del parts
+                    release()
                 return writer.finish()
         except BaseException:
             with contextlib.suppress(OSError):
