@@ -321,8 +321,8 @@ def _budget(
     least = fixed + 2 * chunk
     ahead = items_in_flight(memory, item, runner.workers + 1, fixed=least)
     ahead = min(ahead, runner.workers + 1)
-    # Merging needs about as much for each worker as aligning a chunk did, but not at the same time. Runs are written once
-    # there is a chunk too many; what lies between them, small and soon gone, costs a third as much again.
+    # Merging needs about as much for each worker as aligning a chunk did, but not at the same time. Runs are written
+    # once there is a chunk too many; what lies between them, small and soon gone, costs a third as much again.
     return (memory - BASE - fixed - ahead * item - chunk) * 3 // 4, ahead
 
 
