@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 FILES := $(shell find agd cli schemas -name '*.py' | sort | cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.installed-$(FILES)
 
-.PHONY: demo test lint pytest docs try-docs bench kill-campaign scale-out remote ceph sanitize \
+.PHONY: demo test lint pytest docs try-docs bench limits kill-campaign scale-out remote ceph sanitize \
 	sanitize-payloads sanitized corruption fuzz fuzz-native clean
 
 # The environment is made again when what it is made from changes.
