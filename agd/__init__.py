@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ _PUBLIC = {
 __all__ = ["__version__", "open", *_PUBLIC]
 
 
-def open(url: str, **options: Any) -> Dataset:
+def open(url: str | os.PathLike[str], **options: Any) -> Dataset:
     """Open a dataset: see :meth:`agd.dataset.Dataset.open`.
 
     Parameters

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import operator
-import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from agd.run import Runner, SerialRunner
 from agd.storage import Storage, open_storage
 from agd.tabular import Tabular
 from agd.types import Orientation, RecordType, Reference
+from agd.urls import Url, as_text
 
 if TYPE_CHECKING:
     from agd.frame import Frame
@@ -43,19 +43,19 @@ class Dataset(Tabular):
         for the other places that are looked into.
     """
 
-    def __init__(self, storage: Storage, manifest: Manifest, reference: str | None = None) -> None:
+    def __init__(self, storage: Storage, manifest: Manifest, reference: Url | None = None) -> None:
         self.storage = storage
         self.manifest = manifest
         hints = [step.get("parameters", {}).get("reference") for step in reversed(manifest.steps)]
         embedded = embedded_reference(manifest)
         self.genome = GenomeSource(
-            manifest.references, storage.url, reference, [hint for hint in hints if isinstance(hint, str)],
+            manifest.references, storage.url, as_text(reference), [hint for hint in hints if isinstance(hint, str)],
             functools.partial(_load_embedded, storage, embedded, manifest.references) if embedded else None,
         )
 
     @staticmethod
     def open(
-        url: str | os.PathLike[str], *, generation: int | None = None, reference: str | None = None, **options: Any
+        url: Url, *, generation: int | None = None, reference: Url | None = None, **options: Any
     ) -> Dataset:
         """Open the dataset at a url or path.
 
@@ -65,7 +65,7 @@ class Dataset(Tabular):
             ``s.agd``, ``s3://bucket/s.agd``, …; ``s.agd@3`` opens generation 3.
         generation : int, optional
             Default: the newest.
-        reference : str, optional
+        reference : str or path, optional
             FASTA file of the reference, where bases are stored as differences to it.
         **options
             For fsspec: credentials, ``endpoint_url``, …. A local path has none.
@@ -83,7 +83,7 @@ class Dataset(Tabular):
         UsageError
             The url or the options cannot be understood.
         """
-        url = os.fspath(url)
+        url = as_text(url)
         base, at, number = url.rpartition("@")
         storage = open_storage(url, **options)
         if at and number.isdecimal() and generation is None and not is_dataset(storage):

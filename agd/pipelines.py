@@ -26,6 +26,7 @@ from agd.run import SILENT, Progress, Runner, runner_or_threads
 from agd.scratch import scratch_folder
 from agd.sinks import is_stream
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS
+from agd.urls import Url, as_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class PipelineReport:
 
 
 def align_sorted(
-    dataset: Dataset, reference: str, output: str | os.PathLike[str], *, dedup: bool = False, bam: str | None = None,
+    dataset: Dataset, reference: Url, output: Url, *, dedup: bool = False, bam: Url | None = None,
     runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT, command: str = "",
     **options: Any,
 ) -> PipelineReport:
@@ -76,13 +77,13 @@ def align_sorted(
     Parameters
     ----------
     dataset : Dataset
-    reference : str
+    reference : str or path
         FASTA, path or url.
     output : str or path
         Url of the sorted dataset.
     dedup : bool
         Mark duplicates.
-    bam : str, optional
+    bam : str or path, optional
         BAM file to write, with its index.
     **options
         As for :func:`agd.aligners.fused.align_sorted`: ``aligner``, ``read_group``, ``by``, ….
@@ -94,16 +95,17 @@ def align_sorted(
     PipelineReport
         Reads, alignments, duplicates, and the time that each step took.
     """
+    reference, output, bam = as_text(reference), as_text(output), as_text(bam)
     if bam is not None:
         check_output_name(bam, "bam")
     with runner_or_threads(runner) as runner:
         source = dataset_source(dataset, runner)
-        return _run(source, reference, os.fspath(output), bam, dedup, runner, memory, progress, command, options)
+        return _run(source, reference, output, bam, dedup, runner, memory, progress, command, options)
 
 
 def pipeline(
-    reads1: str | os.PathLike[str], reads2: str | os.PathLike[str] | None = None, *, reference: str,
-    bam: str | None = None, dataset: str | os.PathLike[str] | None = None, interleaved: bool = False,
+    reads1: Url, reads2: Url | None = None, *, reference: Url, bam: Url | None = None, dataset: Url | None = None,
+    interleaved: bool = False,
     dedup: bool = True, chunk_records: int = DEFAULT_CHUNK_RECORDS, chunk_bytes: int = DEFAULT_CHUNK_BYTES,
     runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT, command: str = "",
     **options: Any,
@@ -114,9 +116,9 @@ def pipeline(
     ----------
     reads1, reads2 : str or path
         As for :func:`agd.import_fastq`.
-    reference : str
+    reference : str or path
         FASTA, path or url.
-    bam : str, optional
+    bam : str or path, optional
         BAM file to write, with its index.
     dataset : str or path, optional
         Url of the sorted dataset; without it only the BAM file stays.
@@ -141,6 +143,7 @@ def pipeline(
     UsageError
         Neither ``bam`` nor ``dataset`` is asked for, or ``bam`` is named like a dataset.
     """
+    reference, bam, dataset = as_text(reference), as_text(bam), as_text(dataset)
     if bam is None and dataset is None:
         raise UsageError("nothing to write", "give a BAM file, a dataset, or both")
     if bam is not None and bam.rstrip("/").endswith(".agd"):
@@ -161,7 +164,7 @@ def pipeline(
             folder = stack.enter_context(scratch_folder(default_folder(str(bam)), ".agd-pipeline-"))
             output = os.path.join(folder, "sorted.agd")
         else:
-            output = os.fspath(dataset)
+            output = dataset
         options |= {"chunk_records": chunk_records, "chunk_bytes": chunk_bytes}
         done = _run(source, reference, output, bam, dedup, runner, memory, progress, command, options)
     return done if dataset is not None else PipelineReport(**(asdict(done) | {"dataset": ""}))

@@ -1,13 +1,28 @@
-"""Urls as they may be written down: without what gives access."""
+"""Urls: as they come from users, and as they may be written down, without what gives access."""
 
 from __future__ import annotations
 
+import os
 import re
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar, overload
+
+#: A path or url, as users give it.
+Url: TypeAlias = str | os.PathLike[str]
 
 T = TypeVar("T")
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:([^/?#\s'\"]*)@)?([^?#\s'\"]*)(\?[^#\s'\"]*)?")
+
+
+@overload
+def as_text(place: Url) -> str: ...
+@overload
+def as_text(place: None) -> None: ...
+@overload
+def as_text(place: Url | None) -> str | None: ...
+def as_text(place: Url | None) -> str | None:
+    """A path or url as a text; None stays None."""
+    return None if place is None else os.fspath(place)
 
 
 def without_credentials(value: T) -> T:

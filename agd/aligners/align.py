@@ -29,6 +29,7 @@ from agd.ops.partition import Partition, set_aside
 from agd.run import SILENT, Progress, Runner, ThreadRunner, default_memory, items_in_flight, local_runner
 from agd.run.memory import BASE
 from agd.types import Flag, Orientation
+from agd.urls import Url, as_text
 
 #: Bytes in memory per byte of bases while a chunk is aligned: text, hits, alignments and their encoded form.
 _EXPANSION = 12
@@ -80,7 +81,7 @@ class AlignReport:
 
 
 def align(
-    dataset: Dataset, reference: str, *, aligner: str | AlignerFactory = "minibwa", read_group: str | None = None,
+    dataset: Dataset, reference: Url, *, aligner: str | AlignerFactory = "minibwa", read_group: str | None = None,
     aligner_args: str = "", overwrite: bool = False, codecs: Mapping[str, list[dict[str, Any]]] | None = None,
     partition: Partition | None = None, runner: Runner | None = None, memory: int | None = None,
     progress: Progress = SILENT, command: str = "",
@@ -91,7 +92,7 @@ def align(
     ----------
     dataset : Dataset
         Reads as sequenced (from FASTQ).
-    reference : str
+    reference : str or path
         FASTA, path or url. An index is built where there is none.
     aligner : str or AlignerFactory
         "minibwa", or a program: see :func:`agd.aligners.aligner.aligner_names`. Or one of your own, see
@@ -130,7 +131,7 @@ def align(
     runner = runner or ThreadRunner()
     _check(dataset, overwrite)
     spec = _spec("results", codecs)
-    genome = load_genome(reference)
+    genome = load_genome(as_text(reference))
     line = samheader.read_group_line(read_group) if read_group else ""
     make = load_aligner(aligner) if isinstance(aligner, str) else aligner
     tool = make(Request(genome, line, aligner_args, local_runner(runner), progress))

@@ -19,6 +19,7 @@ from agd.kernels.records import RecordArrays
 from agd.run import SILENT, Progress, Runner
 from agd.samheader import check_reference_name
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Reference
+from agd.urls import Url
 
 MAGIC = b"BAM\1"
 
@@ -30,7 +31,7 @@ BLOCK = 1 << 20
 
 
 def import_bam(
-    path: str, output: str, *, name: str | None = None, chunk_records: int = DEFAULT_CHUNK_RECORDS,
+    path: Url, output: Url, *, name: str | None = None, chunk_records: int = DEFAULT_CHUNK_RECORDS,
     chunk_bytes: int = DEFAULT_CHUNK_BYTES, codecs: Mapping[str, list[dict[str, Any]]] | None = None,
     profile: str | None = None, overwrite: bool = False, runner: Runner | None = None, memory: int | None = None,
     progress: Progress = SILENT, command: str = "",
@@ -39,9 +40,9 @@ def import_bam(
 
     Parameters
     ----------
-    path : str
+    path : str or path
         A path, any url, or "-" for standard input.
-    output : str
+    output : str or path
         Path or url of the new dataset.
     chunk_records, chunk_bytes : int
         A chunk ends after so many records, or so many bytes of uncompressed BAM.

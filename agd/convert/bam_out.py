@@ -38,6 +38,7 @@ from agd.run import SILENT, Progress, Runner, in_flight, local_runner, runner_or
 from agd.sinks import is_stream
 from agd.storage import open_storage
 from agd.types import Reference
+from agd.urls import Url, as_text
 
 #: Name of the export in plans.
 OPERATION = "export bam"
@@ -125,7 +126,7 @@ def _named(records: RecordArrays, first: int = 0) -> Iterator[None]:
 
 
 def export_bam(
-    dataset: Dataset, output: str, *, level: int = 6, index: bool | None = None, csi: bool = False,
+    dataset: Dataset, output: Url, *, level: int = 6, index: bool | None = None, csi: bool = False,
     selection: Selection | None = None, partition: Partition | None = None, runner: Runner | None = None,
     memory: int | None = None, progress: Progress = SILENT, command: str = "",
 ) -> ExportReport:
@@ -135,7 +136,7 @@ def export_bam(
     ----------
     dataset : Dataset
         Reads that were never aligned give an unmapped BAM.
-    output : str
+    output : str or path
         A path, any url, or "-" for standard output.
     level : int
         Of compression by libdeflate, 0 (stored) to 12; what they cost is measured in docs/performance.md.
@@ -171,7 +172,7 @@ def export_bam(
     >>> os.path.exists("out.bam.bai")
     True
     """
-    begun = time.perf_counter()
+    begun, output = time.perf_counter(), as_text(output)
     check_output_name(output, "bam")
     check_level(output, Compression.BGZF, level)
     if csi and index is False:

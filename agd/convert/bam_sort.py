@@ -36,6 +36,7 @@ from agd.run.memory import BASE
 from agd.samheader import lines_of, with_program, with_references
 from agd.sinks import is_stream
 from agd.types import Reference
+from agd.urls import Url, as_text
 
 #: The one column of the runs: records as BAM has them, each with its size.
 RECORDS = "records"
@@ -85,8 +86,8 @@ class BamSortReport:
 
 
 def sort_bam(
-    path: str, output: str, *, by: str = "coordinate", level: int = bgzf.DEFAULT_LEVEL, index: bool | None = None,
-    csi: bool = False, tmp: str | None = None, runner: Runner | None = None, memory: int | None = None,
+    path: Url, output: Url, *, by: str = "coordinate", level: int = bgzf.DEFAULT_LEVEL, index: bool | None = None,
+    csi: bool = False, tmp: Url | None = None, runner: Runner | None = None, memory: int | None = None,
     progress: Progress = SILENT, command: str = "",
 ) -> BamSortReport:
     """Sort a BAM file into another one, without a dataset in between.
@@ -97,9 +98,9 @@ def sort_bam(
 
     Parameters
     ----------
-    path : str
+    path : str or path
         A path, any url, or "-" for standard input.
-    output : str
+    output : str or path
         A path, any url, or "-" for standard output. It may be the input.
     by : str
         As for :func:`agd.ops.sort.sort`.
@@ -109,7 +110,7 @@ def sort_bam(
         Write ``output.bai`` (``.csi`` where a reference is too long). Default: if sorted by coordinate into a file.
     csi : bool
         Of the two kinds of index, CSI whatever the references.
-    tmp : str, optional
+    tmp : str or path, optional
         Local folder for temporary files. Default: beside a local output, the system's for remote ones.
     runner, memory, progress, command
         As in all operations.
@@ -134,6 +135,7 @@ def sort_bam(
     ''
     """
     begun = time.perf_counter()
+    path, output, tmp = as_text(path), as_text(output), as_text(tmp)
     check_level(output, Compression.BGZF, level)
     can_index = by == "coordinate" and not is_stream(output)
     if index and not can_index:

@@ -27,6 +27,7 @@ from agd.sinks import is_stream
 from agd.storage import local_path
 from agd.target import check_chunk_size
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS
+from agd.urls import Url, as_text
 
 _BLOCK = 1 << 20
 
@@ -46,7 +47,7 @@ except pysam.SamtoolsError as error:
 
 
 def import_cram(
-    path: str, output: str, *, reference: str | None = None, name: str | None = None,
+    path: Url, output: Url, *, reference: Url | None = None, name: str | None = None,
     chunk_records: int = DEFAULT_CHUNK_RECORDS, chunk_bytes: int = DEFAULT_CHUNK_BYTES,
     codecs: Mapping[str, list[dict[str, Any]]] | None = None, profile: str | None = None, overwrite: bool = False,
     runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT, command: str = "",
@@ -55,13 +56,13 @@ def import_cram(
 
     Parameters
     ----------
-    reference : str, optional
+    reference : str or path, optional
         FASTA file (with ``.fai`` beside it, or in a folder where it can be made) that the file was made with. Not
         needed where the file holds the reference or none. Nothing is fetched from the network, unless ``REF_PATH`` says
         so.
-    path : str
+    path : str or path
         A path, or any url.
-    output : str
+    output : str or path
         Path or url of the new dataset.
     chunk_records, chunk_bytes : int
         A chunk ends after so many records, or so many bytes of them as BAM.
@@ -87,6 +88,7 @@ def import_cram(
         The file is damaged, or needs a reference that is not given.
     """
     check_chunk_size(chunk_records, chunk_bytes)
+    path, output, reference = as_text(path), as_text(output), as_text(reference)
     _local_reference(reference)
     described, against = describe_input(path), describe_input(reference) if reference else ""
     with contextlib.ExitStack() as stack:
@@ -109,7 +111,7 @@ def import_cram(
 
 
 def export_cram(
-    dataset: Dataset, output: str, *, reference: str | None = None, embed: bool = False, index: bool | None = None,
+    dataset: Dataset, output: Url, *, reference: Url | None = None, embed: bool = False, index: bool | None = None,
     selection: Selection | None = None, runner: Runner | None = None, memory: int | None = None,
     progress: Progress = SILENT, command: str = "",
 ) -> ExportReport:
@@ -117,12 +119,12 @@ def export_cram(
 
     Parameters
     ----------
-    reference : str, optional
+    reference : str or path, optional
         FASTA file that the reads were aligned to.
     embed : bool
         Store all bases instead, so that the file can be read without a reference.
     dataset : Dataset
-    output : str
+    output : str or path
         A path, any url, or "-" for standard output.
     index : bool, optional
         Write ``output.crai``. Default: if the records are in coordinate order and the output is a file.
@@ -143,6 +145,7 @@ def export_cram(
         FASTQ.
     """
     begun = time.perf_counter()
+    output, reference = as_text(output), as_text(reference)
     check_output_name(output, "cram")
     fasta = _local_reference(reference)
     if dataset.manifest.references and not reference and not embed:

@@ -25,6 +25,7 @@ from agd.run import SILENT, Progress, Runner, in_flight, runner_or_threads
 from agd.samheader import references_of, sort_order_of
 from agd.target import check_chunk_size
 from agd.types import Orientation, Reference
+from agd.urls import Url, as_text
 
 T = TypeVar("T")
 
@@ -97,7 +98,7 @@ class RecordReader(Protocol):
 
 
 def import_stream(
-    kind: str, reader: Callable[[str, InputStream], RecordReader], path: str, output: str, *, chunk_records: int,
+    kind: str, reader: Callable[[str, InputStream], RecordReader], path: Url, output: Url, *, chunk_records: int,
     chunk_bytes: int, codecs: Mapping[str, list[dict[str, Any]]] | None, profile: str | None, runner: Runner | None,
     memory: int | None, **options: Any,
 ) -> ImportReport:
@@ -113,6 +114,7 @@ def import_stream(
         As for :func:`agd.convert.bam_in.import_bam`.
     """
     check_chunk_size(chunk_records, chunk_bytes)
+    path, output = as_text(path), as_text(output)
     described = describe_input(path)
     with runner_or_threads(runner) as runner, open_input(path, runner) as stream:
         records = reader(path, stream)

@@ -16,6 +16,7 @@ from agd.errors import InputError
 from agd.kernels.records import RecordArrays
 from agd.run import SILENT, Progress, Runner
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS
+from agd.urls import Url
 
 #: Bytes of text that are read at a time.
 BLOCK = 8 << 20
@@ -23,7 +24,7 @@ NEWLINE = ord("\n")
 
 
 def import_sam(
-    path: str, output: str, *, name: str | None = None, chunk_records: int = DEFAULT_CHUNK_RECORDS,
+    path: Url, output: Url, *, name: str | None = None, chunk_records: int = DEFAULT_CHUNK_RECORDS,
     chunk_bytes: int = DEFAULT_CHUNK_BYTES, codecs: Mapping[str, list[dict[str, Any]]] | None = None,
     profile: str | None = None, overwrite: bool = False, runner: Runner | None = None, memory: int | None = None,
     progress: Progress = SILENT, command: str = "",
@@ -32,9 +33,9 @@ def import_sam(
 
     Parameters
     ----------
-    path : str
+    path : str or path
         A path, any url, or "-" for standard input.
-    output : str
+    output : str or path
         Path or url of the new dataset.
     name : str, optional
         Name of the dataset: the first part of its object names. Default: from ``output``.

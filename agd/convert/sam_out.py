@@ -41,12 +41,13 @@ from agd.ops.scan import chunk_bytes, line_columns, scan
 from agd.ops.select import Selection
 from agd.run import SILENT, Progress, Runner, in_flight, local_runner, runner_or_threads
 from agd.storage import open_storage
+from agd.urls import Url, as_text
 
 OPERATION = "export sam"
 
 
 def export_sam(
-    dataset: Dataset, output: str, *, level: int | None = None, header: bool = True, records: bool = True,
+    dataset: Dataset, output: Url, *, level: int | None = None, header: bool = True, records: bool = True,
     head: int | None = None, selection: Selection | None = None, fields: Sequence[str] | None = None,
     partition: Partition | None = None, runner: Runner | None = None, memory: int | None = None,
     progress: Progress = SILENT, program: str = "agd export sam", command: str = "",
@@ -56,7 +57,7 @@ def export_sam(
     Parameters
     ----------
     dataset : Dataset
-    output : str
+    output : str or path
         A path (compressed when it ends in .gz, .bz2 or .zst), any url, or "-" for standard output.
     level : int, optional
         Of compression.
@@ -94,7 +95,7 @@ def export_sam(
     >>> print(open("first.sam").read().split())
     ['chr1', '60', '150M']
     """
-    begun = time.perf_counter()
+    begun, output = time.perf_counter(), as_text(output)
     check_output_name(output, "sam")
     check_level(output, compression_of(output), level)
     whole = head is None and fields is None and records and (selection is None or selection.everything)

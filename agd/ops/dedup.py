@@ -31,6 +31,7 @@ from agd.ops.sort_spill import default_folder, spill_folder
 from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight, local_runner, memory_of
 from agd.run.memory import BASE
 from agd.sinks import write_text
+from agd.urls import Url, as_text
 
 #: Bytes in memory for each record whatever is spilled: its mark, its flag.
 _BYTES_PER_RECORD = 3
@@ -75,9 +76,9 @@ class DedupReport:
 
 
 def dedup(
-    dataset: Dataset, *, remove: str | os.PathLike[str] | None = None, metrics: str | None = None,
+    dataset: Dataset, *, remove: Url | None = None, metrics: Url | None = None,
     barcode_tag: str | None = None, optical_distance: int = 0, read_groups: bool = False, column: str = MARKS,
-    tmp: str | None = None, overwrite: bool = False, partition: Partition | None = None, runner: Runner | None = None,
+    tmp: Url | None = None, overwrite: bool = False, partition: Partition | None = None, runner: Runner | None = None,
     memory: int | None = None, progress: Progress = SILENT, command: str = "", **options: Any,
 ) -> DedupReport:
     """Mark the duplicates of a dataset, in any order of its records.
@@ -94,7 +95,7 @@ def dedup(
         Aligned, sorted or not. Marks that are there already count nothing.
     remove : str or path, optional
         Write a dataset without the duplicates here, and leave this one as it is.
-    metrics : str, optional
+    metrics : str or path, optional
         File for the metrics, in Picard's layout; a path or url.
     barcode_tag : str, optional
         Reads whose barcodes, in this tag, differ are no duplicates of each other.
@@ -104,7 +105,7 @@ def dedup(
         Keep read groups apart, not only libraries.
     column : str
         Name of the new column of numbers: bit 0 duplicate, bit 1 optical. Only ``duplicates`` is folded into flags.
-    tmp : str, optional
+    tmp : str or path, optional
         Local folder for temporary files. Default: beside a local dataset, the system's for remote ones.
     overwrite : bool
         Replace marks that are there, or a dataset at ``remove``.
@@ -135,6 +136,7 @@ def dedup(
     ('duplicates', True)
     """
     begun = time.monotonic()
+    metrics, tmp = as_text(metrics), as_text(tmp)
     _check(dataset, column, overwrite or remove is not None, optical_distance, partition, remove)
     libraries = Libraries.of(dataset.manifest.header, read_groups)
     extraction = Extraction.of(dataset.manifest, libraries, barcode_tag, optical_distance > 0)

@@ -17,6 +17,7 @@ from agd.errors import ColumnError, ReferenceNotFoundError, UsageError
 from agd.manifest import Cell, Chunk, ColumnSpec
 from agd.ops.embed import embed_reference
 from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
+from agd.urls import Url, as_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class RecompressReport:
 
 def recompress(
     dataset: Dataset, *, profile: str = "balanced", columns: Sequence[str] | None = None,
-    codecs: Mapping[str, Config] | None = None, reference: str | None = None, embed: bool = False,
+    codecs: Mapping[str, Config] | None = None, reference: Url | None = None, embed: bool = False,
     runner: Runner | None = None, memory: int | None = None, progress: Progress = SILENT, command: str = "",
 ) -> RecompressReport:
     """Store columns with the codecs of a profile, column by column.
@@ -69,7 +70,7 @@ def recompress(
         Default: all.
     codecs : mapping of str to codec chain, optional
         Columns that get these codecs, whatever the profile.
-    reference : str, optional
+    reference : str or path, optional
         FASTA file, for bases as differences to the reference. Default: where the dataset or the environment says.
     embed : bool
         Keep what the alignments need of the reference in the dataset; see :func:`agd.ops.embed.embed_reference`.
@@ -94,7 +95,7 @@ def recompress(
         raise UsageError(f"there is no profile {profile!r}", f"there are: {', '.join(PROFILES)}")
     started = time.monotonic()
     runner = runner or ThreadRunner()
-    chosen = dict(codecs or {})
+    chosen, reference = dict(codecs or {}), as_text(reference)
     for name in chosen:
         if name not in dataset.columns:
             raise ColumnError(f"{dataset.url}: there is no column {name!r}", f"there are: {', '.join(dataset.columns)}")

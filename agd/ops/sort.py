@@ -29,6 +29,7 @@ from agd.ops.sort_split import Window, windows
 from agd.run import SILENT, Progress, Runner, ThreadRunner, local_runner, memory_of
 from agd.target import check_chunk_size
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Orientation
+from agd.urls import Url, as_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +74,8 @@ class SortReport:
 
 
 def sort(
-    dataset: Dataset, output: str | os.PathLike[str], *, by: str = "coordinate",
-    chunk_records: int = DEFAULT_CHUNK_RECORDS, chunk_bytes: int = DEFAULT_CHUNK_BYTES, tmp: str | None = None,
+    dataset: Dataset, output: Url, *, by: str = "coordinate",
+    chunk_records: int = DEFAULT_CHUNK_RECORDS, chunk_bytes: int = DEFAULT_CHUNK_BYTES, tmp: Url | None = None,
     codecs: Mapping[str, list[dict[str, Any]]] | None = None, profile: str | None = None, overwrite: bool = False,
     partition: Partition | None = None, runner: Runner | None = None, memory: int | None = None,
     progress: Progress = SILENT, command: str = "", step: Mapping[str, Any] | None = None,
@@ -97,7 +98,7 @@ def sort(
     chunk_records, chunk_bytes : int
         Chunks of the output have this many records; one is closed early by the record with which a column reaches
         ``chunk_bytes``.
-    tmp : str, optional
+    tmp : str or path, optional
         Local folder for temporary files. Default: beside a local output, the system's for remote ones.
     codecs : mapping of str to list of dict, optional
         Codec chain of some of the columns. Default: those of the input.
@@ -161,7 +162,7 @@ def sort(
         )  # fmt: skip
         sorting = Sorting(loader.columns, draft, layout, runner, progress, chunk_records, chunk_bytes, partition)
         try:
-            chunks = sorting.run(loader, stack, tmp, default_folder(url))
+            chunks = sorting.run(loader, stack, as_text(tmp), default_folder(url))
             manifest = dataset.manifest
             done = {"program": "agd sort", "parameters": parameters, **(step or {})}
             done |= {"version": agd.__version__, "command": command}

@@ -22,6 +22,7 @@ from agd.ops.report.reads import ReadCounts, count_reads, ends_of
 from agd.ops.scan import chunk_bytes
 from agd.run import SILENT, Progress, Runner, ThreadRunner, in_flight
 from agd.sinks import write_text
+from agd.urls import Url, as_text
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -86,7 +87,7 @@ class Report:
 
         return files(self)
 
-    def save(self, url: str, **options: Any) -> None:
+    def save(self, url: Url, **options: Any) -> None:
         """Write the page, or the numbers if the name ends in ``.json``, to a path or url.
 
         Raises
@@ -94,10 +95,11 @@ class Report:
         StorageError
             It cannot be written.
         """
-        text = json.dumps(self.to_json(), indent=2) + "\n" if str(url).endswith(".json") else self.html()
+        url = as_text(url)
+        text = json.dumps(self.to_json(), indent=2) + "\n" if url.endswith(".json") else self.html()
         write_text(url, text, **options)
 
-    def save_multiqc(self, folder: str, **options: Any) -> list[str]:
+    def save_multiqc(self, folder: Url, **options: Any) -> list[str]:
         """Write the files for MultiQC into a folder; returns their urls."""
         from agd.storage import open_storage
 

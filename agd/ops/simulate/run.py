@@ -18,6 +18,7 @@ from agd.ops.simulate.qualities import QualityModel
 from agd.run import Runner, SerialRunner
 from agd.sinks import Sink, open_sink
 from agd.target import check_distinct
+from agd.urls import Url, as_text
 
 #: First line of the truth table.
 TRUTH_COLUMNS = b"name\tcontig\tposition1\tposition2\tstrand\tduplicate_of\n"
@@ -49,8 +50,8 @@ class SimulationReport:
 
 
 def simulate(
-    read1: str, read2: str | None = None, *, pairs: int, reference: str | None = None, genome: str | None = None,
-    truth: str | None = None, genome_length: int = 5_000_000, contigs: int = 3, read_length: int = 150,
+    read1: Url, read2: Url | None = None, *, pairs: int, reference: Url | None = None, genome: Url | None = None,
+    truth: Url | None = None, genome_length: int = 5_000_000, contigs: int = 3, read_length: int = 150,
     insert_mean: float = 400.0, insert_sd: float = 80.0, profile: str = "novaseq", snp_rate: float = 0.001,
     duplicates: float = 0.08, optical: float = 0.15, gzip_level: int = 1, seed: int = 1, runner: Runner | None = None,
 ) -> SimulationReport:
@@ -58,16 +59,16 @@ def simulate(
 
     Parameters
     ----------
-    read1, read2 : str
+    read1, read2 : str or path
         FASTQ files to write: paths or urls, compressed when the name ends in ``.gz``. Without ``read2`` the run is
         single-end.
     pairs : int
         Pairs (or single reads) to draw.
-    reference : str, optional
+    reference : str or path, optional
         FASTA to draw from, a path or url, plain or gzip. Without it a genome is made up.
-    genome : str, optional
+    genome : str or path, optional
         Where to write the genome before SNPs, as FASTA, with an index ``<genome>.fai`` beside it. Not compressed.
-    truth : str, optional
+    truth : str or path, optional
         Where to write a table, tab separated with a header line: name, contig, leftmost positions of read 1 and read 2
         (1-based; 0 for a read 2 that does not exist), strand of read 1, and the name of the pair that this one is a
         duplicate of (``.``: none). Compressed when the name ends in ``.gz``.
@@ -110,6 +111,8 @@ def simulate(
     100
     """
     _check(pairs, read_length, insert_mean, insert_sd, snp_rate, duplicates, optical, gzip_level, seed)
+    read1, read2, truth = as_text(read1), as_text(read2), as_text(truth)
+    reference, genome = as_text(reference), as_text(genome)
     genomes = [reference, *([genome, f"{genome}.fai"] if genome is not None else [])]
     check_distinct(path for path in (read1, read2, truth, *genomes) if path is not None)
     base = read_fasta(reference) if reference is not None else random_genome(genome_length, contigs, seed)
