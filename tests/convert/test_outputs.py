@@ -10,6 +10,7 @@ import random
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -274,27 +275,28 @@ def test_object_store(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
         options = {"endpoint_url": f"http://{host}:{port}"}
         store = fsspec.filesystem("s3", **options, use_listings_cache=False)
-        store.mkdir("bucket")
+        bucket = f"b-{uuid.uuid4()}"  # all servers of a process have the same buckets
+        store.mkdir(bucket)
         noise = random.Random(1).randbytes(12_000_000)
         with ThreadRunner(2) as threads:
             for name, content in (("a.gz", noise), ("b.gz", TEXT), ("c", b"")):
-                with open_output(f"s3://bucket/{name}", runner=threads, **options) as stream:
+                with open_output(f"s3://{bucket}/{name}", runner=threads, **options) as stream:
                     stream.write(content)
-                    assert not store.exists(f"bucket/{name}")
-                with open_input(f"s3://bucket/{name}", threads, **options) as back:
+                    assert not store.exists(f"{bucket}/{name}")
+                with open_input(f"s3://{bucket}/{name}", threads, **options) as back:
                     assert b"".join(map(bytes, back.blocks())) == content
 
         def fail() -> None:
-            with open_output("s3://bucket/never.gz", **options) as stream:
+            with open_output(f"s3://{bucket}/never.gz", **options) as stream:
                 stream.write(noise)
                 raise KeyError("stop")
 
         with pytest.raises(KeyError):
             fail()
-        assert sorted(store.ls("bucket", detail=False)) == ["bucket/a.gz", "bucket/b.gz", "bucket/c"]
-        assert store.call_s3("list_multipart_uploads", Bucket="bucket").get("Uploads", []) == []
+        assert sorted(store.ls(bucket, detail=False)) == [f"{bucket}/{name}" for name in ("a.gz", "b.gz", "c")]
+        assert store.call_s3("list_multipart_uploads", Bucket=bucket).get("Uploads", []) == []
         with pytest.raises(InputError):
-            open_input("s3://bucket/missing", **options)
+            open_input(f"s3://{bucket}/missing", **options)
     finally:
         server.stop()
 
