@@ -161,10 +161,11 @@ class Dataset(Tabular):
             return self.columns
         if isinstance(columns, str):
             raise ColumnError(f"{self.url}: {columns!r} is no list of columns", f"give a list: [{columns!r}]")
-        for name in columns:
+        names = list(dict.fromkeys(columns))
+        for name in names:
             if name not in self.manifest.columns:
                 raise ColumnError(f"{self.url}: there is no column {name!r}", f"there are: {', '.join(self.columns)}")
-        return list(dict.fromkeys(columns))
+        return names
 
     def fetch(self, chunk: Chunk, columns: Sequence[str] | None = None) -> dict[str, bytes]:
         """Stored objects of a chunk by column, as they are; what :meth:`decode` takes.
@@ -339,7 +340,8 @@ class Dataset(Tabular):
         FormatError
             An object is missing or damaged.
         """
-        return self.decode(chunk, self.fetch(chunk, columns), columns)
+        wanted = self.resolve(columns)
+        return self.decode(chunk, self.fetch(chunk, wanted), wanted)
 
     def batches(
         self, columns: Sequence[str] | None = None, *, start: int = 0, stop: int | None = None,
@@ -363,9 +365,9 @@ class Dataset(Tabular):
         UsageError
             ``start`` or ``stop`` is negative: ordinals count from the first record.
 
-        Yields
-        ------
-        Batch
+        Returns
+        -------
+        iterator of Batch
             ``first`` is the ordinal of its first record.
 
         Examples
@@ -376,25 +378,23 @@ class Dataset(Tabular):
         ...     print(len(batch), alignments.position.dtype, alignments.flag.dtype)
         600 int64 uint16
         """
-        self.resolve(columns)
-        runner = runner or SerialRunner()
+        wanted, runner = self.resolve(columns), runner or SerialRunner()
         if min(start, start if stop is None else stop) < 0:
             raise UsageError(f"{self.url}: records {start} to {stop}", "give ordinals of 0 or more, or take ds[-10:]")
         start, stop, _ = slice(start, stop).indices(len(self))
         chosen = [c for c in self.chunks if c.first < stop and c.first + c.count > start]
 
         def fetch(chunk: Chunk) -> tuple[Chunk, dict[str, bytes]]:
-            return chunk, self.fetch(chunk, columns)
+            return chunk, self.fetch(chunk, wanted)
 
         def decode(fetched: tuple[Chunk, dict[str, bytes]]) -> Batch:
             chunk, blobs = fetched
-            batch = self.decode(chunk, blobs, columns)
+            batch = self.decode(chunk, blobs, wanted)
             if chunk.first >= start and chunk.first + chunk.count <= stop:
                 return batch
             return batch.slice(max(0, start - chunk.first), min(chunk.count, stop - chunk.first))
 
-        fetched = runner.map(fetch, chosen, on="io", ahead=ahead)
-        yield from runner.map(decode, fetched, on="cpu", ahead=ahead)
+        return runner.map(decode, runner.map(fetch, chosen, on="io", ahead=ahead), on="cpu", ahead=ahead)
 
     def __getitem__(self, records: int | slice) -> Batch:
         """All columns of some records: ``ds[7]``, ``ds[1000:1010]``.

@@ -372,7 +372,7 @@ class Draft:
             reads=self._reads,
         )  # fmt: skip
 
-    def failed(self, error: BaseException, *, part: bool = False) -> None:
+    def failed(self, error: BaseException, *, part: bool = False, final: bool = False) -> None:
         """After an error: remove what is of no use to anybody, and leave what the same step, run again, goes on with.
 
         After an error of the inputs or of the request, which an equal run would meet too, all goes. What has stopped
@@ -383,13 +383,15 @@ class Draft:
         ----------
         part : bool
             Other parts of the step may be at work: nothing is removed.
+        final : bool
+            An equal run would meet this error, too, of whatever kind it is.
         """
         if part:
             return
         with contextlib.suppress(Exception):
             if any(claim.is_shared(self.storage, key) for key in self._claims):
                 return
-            if isinstance(error, _FINAL) and not isinstance(error, InputUnreachableError):
+            if final or (isinstance(error, _FINAL) and not isinstance(error, InputUnreachableError)):
                 self.abandon()
             elif not self._objects():
                 self._remove(())

@@ -152,16 +152,18 @@ class Frame(Tabular):
         raise ColumnError(f"{self.source.url}: there is no column {field!r}", f"there are: {', '.join(columns)}")
 
     def where(
-        self, *, region: str | Sequence[str], flags: int | str, exclude: int | str, mapq: int,
-        read_groups: str | Sequence[str], tags: Mapping[str, Any],
+        self, *, region: str | Sequence[str] | None, flags: int | str, exclude: int | str, mapq: int,
+        read_groups: str | Sequence[str] | None, tags: Mapping[str, Any],
     ) -> Frame:
         """See :meth:`agd.tabular.Tabular.filter`."""
         if "results" not in self.source.manifest.columns:
-            raise ColumnError(f"{self.source.url}: there are no alignments to filter by", "run 'agd align' first")
+            raise ColumnError(
+                f"{self.source.url}: generation {self.source.manifest.generation} has no alignments to filter by",
+                "run 'agd align' first; open the dataset again if that was done since",
+            )
         if not 0 <= mapq <= 255:
             raise UsageError(f"mapping quality {mapq}: give 0 to 255")
-        regions = (region,) if isinstance(region, str) else tuple(region)
-        groups = (read_groups,) if isinstance(read_groups, str | bytes) else tuple(read_groups)
+        regions, groups = _listed("region", region), _listed("read_groups", read_groups)
         wanted = tuple(group if isinstance(group, bytes) else group.encode() for group in groups)
         condition = Selection(
             tuple(parse_region(text, self.source.manifest.references) for text in regions),
@@ -435,6 +437,14 @@ class Frame(Tabular):
 def _tags(batch: Batch) -> Column:
     """All tags of the records of a batch with ``results``, ``tags`` or both."""
     return all_tags(batch) if "results" in batch else batch.ragged("tags")
+
+
+def _listed(name: str, given: str | bytes | Sequence[Any] | None) -> tuple[Any, ...]:
+    """What is asked for as a tuple; a list that came out empty is not taken for everything."""
+    listed = () if given is None else (given,) if isinstance(given, str | bytes) else tuple(given)
+    if given is not None and not listed:
+        raise UsageError(f"{name} is an empty list", f"leave {name} out for all records")
+    return listed
 
 
 def _values_of(tag: str, values: Any) -> tuple[Any, ...]:

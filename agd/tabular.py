@@ -58,8 +58,8 @@ class Tabular:
         return self.frame().choose([name for names in listed for name in names])
 
     def filter(
-        self, *, region: str | Sequence[str] = (), flags: int | str = 0, exclude: int | str = 0, mapq: int = 0,
-        read_groups: str | Sequence[str] = (), tags: Mapping[str, Any] | None = None,
+        self, *, region: str | Sequence[str] | None = None, flags: int | str = 0, exclude: int | str = 0, mapq: int = 0,
+        read_groups: str | Sequence[str] | None = None, tags: Mapping[str, Any] | None = None,
     ) -> Frame:
         """Only records that meet all conditions.
 
@@ -68,7 +68,7 @@ class Tabular:
 
         Parameters
         ----------
-        region : str or sequence of str
+        region : str or sequence of str, optional
             ``chr20:1-2,000,000`` (1-based, closed), ``chr20``, ``*`` (without a place): overlap with any of them.
         flags : int or str
             SAM flags that must all be set: ``0x2``, ``"PROPER_PAIR,READ1"``.
@@ -76,7 +76,7 @@ class Tabular:
             SAM flags of which none may be set.
         mapq : int
             Least mapping quality.
-        read_groups : str or sequence of str
+        read_groups : str or sequence of str, optional
             Values of the tag RG.
         tags : mapping of str to a value or a sequence of values, optional
             Tags that must have (one of) these values: ``{"NM": 0, "RG": ["a", "b"]}``. Numbers are compared with
@@ -89,7 +89,7 @@ class Tabular:
         Raises
         ------
         UsageError
-            A region, flag or tag makes no sense.
+            A region, flag or tag makes no sense, or a list is empty.
         ColumnError
             The dataset has no alignments.
 

@@ -88,6 +88,8 @@ def align(
 ) -> AlignReport:
     r"""Align the reads of a dataset and add the columns ``results`` and, where needed, ``secondary0…``.
 
+    They are part of a new generation: open the dataset again to see them.
+
     Parameters
     ----------
     dataset : Dataset

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 import agd
-from agd.batch import Alignments, AnyColumn, Batch
+from agd.batch import Alignments, AnyColumn, Batch, Column
 from agd.cell import default_spec
 from agd.dataset import Dataset
 from agd.draft import Draft
 from agd.errors import ColumnError
 from agd.kernels.ragged import concat_batches
 from agd.manifest import Cell, Chunk, ColumnSpec
-from agd.ops.own import check_name, is_standard, spec_of, to_column
-from agd.run import Runner, ThreadRunner
+from agd.ops.own import check_name, is_standard, of_caller, spec_of, to_column
+from agd.run import Runner, runner_or_threads
 from agd.samheader import references_of, sort_order_of
 from agd.storage import Storage
 from agd.target import check_chunk_size
@@ -35,7 +35,7 @@ def create(
     ----------
     url : str, path or Storage
         Where it will be.
-    batches : mapping, Batch, Arrow table, or iterable of them
+    batches : mapping, Batch, frame (Arrow, polars, pandas, a view of a dataset), or iterable of them
         Columns by name, all of one length: ``bases``, ``qualities`` (Phred + 33) and ``metadata`` (names) as text,
         ``results`` as :class:`agd.batch.Alignments`, and columns of your own (:func:`agd.append_column`). An iterable
         is taken one by one, so that the whole need not be in memory.
@@ -94,7 +94,8 @@ def create(
         return Chunk(batch.first, len(batch), written)
 
     try:
-        chunks = list((runner or ThreadRunner()).map(write, _with(head, pieces), on="cpu"))
+        with runner_or_threads(runner) as runner:
+            chunks = list(runner.map(write, _with(head, pieces), on="cpu"))
         if paired and sum(chunk.count for chunk in chunks) % 2:
             raise ColumnError("an odd number of records cannot be pairs")
         step = {"program": "agd create", "version": agd.__version__, "command": command, "parameters": parameters}
@@ -103,7 +104,7 @@ def create(
             names="sam" if orientation is Orientation.SEQ else "fastq", pairing="interleaved" if paired else "single",
         )  # fmt: skip
     except BaseException as error:
-        draft.failed(error)
+        draft.failed(error, final=of_caller(error))
         raise
 
 
@@ -114,16 +115,26 @@ def _with(head: Batch, rest: Iterator[Batch]) -> Iterator[Batch]:
 
 
 def _batches(batches: Any) -> Iterator[Batch]:
-    single = isinstance(batches, Batch | Mapping) or hasattr(batches, "column_names")
+    single = isinstance(batches, Batch | Mapping) or hasattr(batches, "__arrow_c_stream__")
     for batch in [batches] if single else batches:
         if isinstance(batch, Batch):
             yield batch
         elif isinstance(batch, Mapping):
             yield _batch(batch)
-        elif hasattr(batch, "schema"):
-            yield _batch({name: batch.column(name) for name in batch.schema.names})
+        elif hasattr(batch, "__arrow_c_stream__") or hasattr(batch, "__arrow_c_array__"):
+            yield from _arrow_batches(batch)
         else:
             raise ColumnError(f"{type(batch).__name__} is no batch of columns", "give a mapping of names to values")
+
+
+def _arrow_batches(frame: Any) -> Iterator[Batch]:
+    """Batches of anything that has Arrow's C interface: a table, a record batch, a frame of another library."""
+    import pyarrow
+
+    streams = hasattr(frame, "__arrow_c_stream__")
+    parts = pyarrow.RecordBatchReader.from_stream(frame) if streams else [pyarrow.record_batch(frame)]
+    for part in parts:
+        yield _batch({name: part.column(name) for name in part.schema.names})
 
 
 def _batch(columns: Mapping[str, Any]) -> Batch:
@@ -138,6 +149,7 @@ def _rechunk(batches: Iterable[Batch], records: int) -> Iterator[Batch]:
     kept: Batch | None = None
     first = 0
     for batch in batches:
+        _check_types(kept, batch)
         try:
             kept = batch if kept is None else concat_batches([kept, batch])
         except TypeError as error:
@@ -147,6 +159,18 @@ def _rechunk(batches: Iterable[Batch], records: int) -> Iterator[Batch]:
             kept, first = kept.slice(records, len(kept)), first + records
     if kept is not None and (len(kept) or not first):
         yield Batch(first, kept.columns)
+
+
+def _check_types(before: Batch | None, batch: Batch) -> None:
+    """Numbers of two types in one column would have to become those of a third, which may not hold them all."""
+    for name, column in (before.columns if before is not None else {}).items():
+        types = [one.values.dtype for one in (column, batch.columns.get(name))
+                 if isinstance(one, Column) and one.offsets is None]  # fmt: skip
+        if len(set(types)) > 1:
+            raise ColumnError(
+                f"column {name!r} holds {types[0]} in one batch and {types[1]} in another",
+                "give the same type in every batch",
+            )
 
 
 def _spec(name: str, column: AnyColumn, codecs: Mapping[str, Any]) -> ColumnSpec:

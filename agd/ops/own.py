@@ -14,10 +14,10 @@ from agd import cell as cells
 from agd.batch import Batch, Column
 from agd.dataset import Dataset
 from agd.draft import Draft
-from agd.errors import ColumnError
+from agd.errors import AgdError, ColumnError
 from agd.frame import ORDINAL
 from agd.manifest import Cell, Chunk, ColumnSpec
-from agd.run import SILENT, Progress, Runner, ThreadRunner
+from agd.run import SILENT, Progress, Runner, runner_or_threads
 from agd.types import NUMBER_DTYPES, RecordType
 
 #: What stands for text where a dtype is asked for.
@@ -74,7 +74,18 @@ def append_column(
     [150, 150]
     """
     check_name(name)
-    runner = runner or ThreadRunner()
+    with runner_or_threads(runner) as runner:
+        return _append(
+            dataset, name, values, columns if columns is None else dataset.resolve(columns), dtype, codecs, description,
+            replace, runner, progress, command,
+        )  # fmt: skip
+
+
+def _append(
+    dataset: Dataset, name: str, values: Any, columns: Sequence[str] | None, dtype: str | None,
+    codecs: list[dict[str, Any]] | None, description: str, replace: bool, runner: Runner, progress: Progress,
+    command: str,
+) -> Dataset:
     chunks = dataset.chunks
     if callable(values):
         parts, source = _computed(dataset, values, columns, runner), _name_of(values)
@@ -93,10 +104,15 @@ def append_column(
     try:
         written = _write(draft, name, zip(chunks, parts, strict=True), runner, progress, len(dataset))
     except BaseException as error:
-        draft.failed(error)
+        draft.failed(error, final=of_caller(error))
         raise
     step = {"program": "agd append", "version": agd.__version__, "command": command, "parameters": parameters}
     return draft.commit(written, steps=(step,))
+
+
+def of_caller(error: BaseException) -> bool:
+    """Whether an error comes from the caller's code, which will give other values once it is mended."""
+    return isinstance(error, Exception) and not isinstance(error, AgdError | OSError)
 
 
 def _write(
@@ -201,10 +217,17 @@ def to_column(values: Any, name: str) -> Column:
     """
     if isinstance(values, Column):
         return values
+    if isinstance(values, np.ma.MaskedArray):
+        if np.ma.is_masked(values):
+            missing = int(np.ma.getmaskarray(values).sum())
+            raise ColumnError(f"column {name!r}: {missing:,} values are missing", "fill them first")
+        values = values.data
     if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
         if values.ndim != 1:
             raise ColumnError(f"column {name!r}: {values.ndim} dimensions", "give one value per record")
         return Column(np.ascontiguousarray(values, values.dtype.newbyteorder("<")))
+    if isinstance(values, np.ndarray) and values.dtype.kind in "SU":
+        values = values.tolist()  # Arrow would cut them at a zero byte
     return _from_arrow(values, name)
 
 
@@ -245,4 +268,4 @@ def _name_of(function: Callable[..., Any]) -> str:
     return f"{module}.{name}"
 
 
-__all__ = ["append_column", "check_name", "is_standard", "spec_of", "to_column"]
+__all__ = ["append_column", "check_name", "is_standard", "of_caller", "spec_of", "to_column"]

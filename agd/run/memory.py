@@ -22,7 +22,8 @@ def available_memory() -> int:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
-            text = open(path).read().strip()  # noqa: SIM115
+            with open(path) as file:
+                text = file.read().strip()
         except OSError:
             continue
         if text.isdigit():

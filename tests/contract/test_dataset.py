@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +160,21 @@ def test_batches_of_a_range(url: str, runner: Runner, start: int, stop: int | No
     batches = list(dataset.batches(["metadata"], start=start, stop=stop, runner=runner, ahead=2))
     assert sum((text(b["metadata"]) for b in batches), []) == NAMES[start:stop]  # noqa: RUF017
     assert all(list(b.columns) == ["metadata"] for b in batches)
+
+
+def test_columns_come_from_any_iterable_and_are_checked_at_once(url: str) -> None:
+    dataset = make(url)
+
+    def names() -> Iterator[str]:
+        yield "metadata"
+
+    assert sum((text(b["metadata"]) for b in dataset.batches(names())), []) == NAMES  # noqa: RUF017
+    assert list(dataset.read(dataset.chunks[0], names()).columns) == ["metadata"]
+    assert dataset.to_arrow(names()).column_names == ["metadata"]
+    with pytest.raises(ColumnError, match="no column 'nope'"):
+        dataset.batches(["nope"])
+    with pytest.raises(UsageError, match="records -5"):
+        dataset.batches(start=-5)
 
 
 class Counting:

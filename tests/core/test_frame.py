@@ -190,6 +190,9 @@ def test_wrong_requests_are_explained(dataset: agd.Dataset) -> None:
         dataset.select("results.pos")
     with pytest.raises(UsageError, match="SIDEWAYS"):
         dataset.filter(flags="SIDEWAYS")
+    for nothing in ({"region": []}, {"read_groups": ()}):
+        with pytest.raises(UsageError, match="an empty list"):
+            dataset.filter(**nothing)
     with pytest.raises(UsageError, match="no such reference"):
         dataset.filter(region="nowhere:1-2")
     for wrong in (None, [0, None], [[1, 2]], {"a": 1}):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,11 @@ def test_create_and_read(dataset: agd.Dataset, tmp_path: Path) -> None:
 def test_create_from_tables_and_streams(tmp_path: Path) -> None:
     table = pyarrow.table(READS)
     stream = table.to_batches(max_chunksize=3)
-    for name, batches in (("t", table), ("s", iter(stream)), ("p", polars.DataFrame(READS).to_arrow())):
+    frames = {
+        "t": table, "s": iter(stream), "p": polars.DataFrame(READS), "d": pandas.DataFrame(READS),
+        "i": iter([polars.DataFrame(READS)]), "v": agd.create(tmp_path / "of", READS).select(*READS),
+    }  # fmt: skip
+    for name, batches in frames.items():
         assert agd.create(tmp_path / name, batches, chunk_records=2).select(*READS).to_arrow().to_pydict() == READS
 
 
@@ -72,6 +78,9 @@ WRONG: list[tuple[Any, str]] = [
     ([], "no columns"),
     ([{"x": [1]}, {"y": [1]}], "same columns"),
     ([3], "no batch"),
+    ([{"x": np.array([2**60 + 1])}, {"x": np.array([1], "u8")}], "int64 in one batch and uint64 in another"),
+    ([{"x": [1]}, {"x": [0.5]}], "int64 in one batch and float64 in another"),
+    ({"x": np.ma.masked_array([1, 2], mask=[True, False])}, "1 values are missing"),
 ]
 
 
@@ -89,6 +98,9 @@ VALUES: list[tuple[Any, list[Any]]] = [
     ([1.5, 2, 3, 4, float("inf")], [1.5, 2.0, 3.0, 4.0, float("inf")]),
     ([True, False, True, True, False], [True, False, True, True, False]),
     (["a", "", "ü", "d", "e"], ["a", "", "ü", "d", "e"]),
+    (np.array([b"a\0b", b"", b"c", b"d", b"e"]), ["a\0b", "", "c", "d", "e"]),
+    (np.array(["a\0b", "", "ü", "d", "e"]), ["a\0b", "", "ü", "d", "e"]),
+    (np.ma.masked_array([0, 1, 2, 3, 4], mask=[False] * 5), [0, 1, 2, 3, 4]),
     (polars.Series(["a", "b", "c", "d", "e"]), ["a", "b", "c", "d", "e"]),
     (pandas.Series([1, 2, 3, 4, 5]), [1, 2, 3, 4, 5]),
     (pyarrow.array(["x", "x", "y", "x", "y"]).dictionary_encode(), ["x", "x", "y", "x", "y"]),
@@ -143,3 +155,31 @@ def test_what_cannot_be_appended_changes_nothing(dataset: agd.Dataset) -> None:
     agd.append_column(dataset, "mine", [1] * 5)
     with pytest.raises(ConflictError, match="already"):
         agd.append_column(dataset, "mine", [2] * 5)
+
+
+def test_a_function_that_failed_makes_room_for_a_better_one(dataset: agd.Dataset, tmp_path: Path) -> None:
+    def fails(batch: Batch) -> list[int]:
+        if batch.first:
+            raise ValueError("mine")
+        return [1] * len(batch)
+
+    with pytest.raises(ValueError, match="mine"):
+        agd.append_column(dataset, "x", fails, runner=SerialRunner())
+    ds = agd.append_column(dataset, "x", lambda batch: [2] * len(batch), columns=(name for name in ["bases"]))
+    assert ds.select("x").to_arrow()["x"].to_pylist() == [2] * 5
+
+    def batches() -> Iterator[dict[str, list[int]]]:
+        yield {"x": [1, 2, 3]}
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        agd.create(tmp_path / "y.agd", batches(), chunk_records=1)
+    assert len(agd.create(tmp_path / "y.agd", {"y": [1.5]})) == 1
+
+
+def test_no_threads_are_left(dataset: agd.Dataset, tmp_path: Path) -> None:
+    before = threading.active_count()
+    for i in range(3):
+        dataset = agd.append_column(dataset, f"x{i}", lambda batch: [1] * len(batch))
+        agd.create(tmp_path / f"{i}.agd", READS)
+    assert threading.active_count() == before
