@@ -182,7 +182,7 @@ def fastq_source(
             "parameters": {**parameters, "inputs": reads.paths}}  # fmt: skip
     return ReadSource(
         reads.batches, load, reads.mates == 2, "fastq", {"inputs": inputs, **parameters},
-        max((batch.nbytes for batch in reads.head), default=0), None,
+        max((batch.nbytes for batch in reads.head), default=0), max(map(len, reads.head), default=0), None,
         lambda: {"sources": reads.sources(), "steps": (step,)},
     )  # fmt: skip
 

@@ -48,6 +48,12 @@ COLUMNS = ("bases", "qualities", "metadata", "results")
 #: Bytes in memory for each byte of a chunk's columns while it is aligned.
 _EXPANSION = 6
 
+#: The same for a chunk of the output while it is merged: a column before and after, stored objects of all that wait.
+_MERGED = 2.2
+
+#: Bytes for what tells duplicates when it goes through temporary files.
+_FINDER = 48 << 20
+
 #: Bytes in memory for each base of the reference: itself, and the index of an aligner in this process.
 _INDEX_SIZE = 4
 
@@ -68,8 +74,8 @@ class ReadSource:
         As in the manifest.
     identity : mapping
         What the reads are, for the plan of the draft (JSON).
-    chunk_bytes : int
-        Bytes of the columns of the largest chunk, near enough.
+    chunk_bytes, chunk_records : int
+        Bytes of the columns of the largest chunk, near enough, and its records.
     total : int or None
         Reads in all, None if that is not known.
     fields : callable
@@ -84,6 +90,7 @@ class ReadSource:
     names: str
     identity: Mapping[str, Any]
     chunk_bytes: int
+    chunk_records: int
     total: int | None
     fields: Callable[[], dict[str, Any]]
     inputs: Sequence[Dataset] = ()
@@ -133,11 +140,12 @@ def dataset_source(dataset: Dataset, runner: Runner, ahead: int | None = None) -
         raise UsageError(f"{dataset.url}: holds alignment lines, not reads as they were sequenced")
     columns = [name for name in COLUMNS if name in m.columns and name != "results"]
     largest = max((c.cells["bases"].statistics.get("total", 0) for c in m.chunks if "bases" in c.cells), default=0)
+    records = max((c.count for c in m.chunks), default=0)
     return ReadSource(
         lambda: iter(runner.map(lambda c: (c, dataset.fetch(c, columns)), dataset.chunks, on="io", ahead=ahead)),
         lambda fetched: (dataset.decode(fetched[0], fetched[1], columns), None),
         m.pairing == "interleaved", m.names, {"id": m.id, "records": m.records},
-        2 * int(largest) + 100 * max((c.count for c in m.chunks), default=0), m.records,
+        2 * int(largest) + 100 * records, records, m.records,
         lambda: {"sources": m.sources, "steps": m.steps, "digest": m.digest, "header": m.header},
         (dataset,),
     )  # fmt: skip
@@ -181,7 +189,9 @@ def align_sorted(
         genome = load_genome(reference)
         line = samheader.read_group_line(read_group) if read_group else ""
         tool = load_aligner(aligner)(Request(genome, line, aligner_args, runner, progress))
-        budget, ahead = _budget(source, genome, memory, runner, isinstance(tool, ChunkAligner))
+        bounds = _bounds(
+            source, genome, memory, runner, isinstance(tool, ChunkAligner), chunk_records, chunk_bytes, dedup
+        )  # fmt: skip
         specs = _specs(codecs)
         parameters = {"by": by, "chunk_records": chunk_records, "chunk_bytes": chunk_bytes}
         plan = {
@@ -198,16 +208,16 @@ def align_sorted(
         )  # fmt: skip
         if not isinstance(tool, ChunkAligner):
             draft.resumed = False  # programs need not print the same twice: what they gave is not mixed
-        layout = SortPlan(True, (), BLOCK, MAX_FAN_IN, runner.workers, runner.workers, WINDOW)
+        layout = SortPlan(True, (), BLOCK, MAX_FAN_IN, runner.workers, bounds.mergers, WINDOW)
         sorting = Sorting(COLUMNS, draft, layout, runner, progress, chunk_records, chunk_bytes)
-        job = _Fused(source, tool, genome, line, by, runner, ahead, progress)
+        job = _Fused(source, tool, genome, line, by, runner, bounds.ahead, progress)
 
         @functools.cache
         def folder() -> str:
             return stack.enter_context(spill_folder(tmp or default_folder(output)))
 
         try:
-            report = _publish(job, sorting, budget, folder, dedup, {**parameters, "plan": made_by}, command)
+            report = _publish(job, sorting, bounds.held, folder, dedup, {**parameters, "plan": made_by}, command)
         except BaseException as error:
             draft.failed(error)
             raise
@@ -310,20 +320,49 @@ def _specs(codecs: Mapping[str, list[dict[str, Any]]] | None) -> dict[str, Colum
     return specs
 
 
-def _budget(
-    source: ReadSource, genome: Genome, memory: int, runner: Runner, in_process: bool
-) -> tuple[int, int]:
-    """Bytes for runs in memory, and chunks in flight."""
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What keeps a run within its memory.
+
+    Attributes
+    ----------
+    held : int
+        Bytes that runs may have in memory.
+    ahead, mergers : int
+        Chunks that are aligned, and chunks of the output that are merged, at one time.
+    """
+
+    held: int
+    ahead: int
+    mergers: int
+
+
+def _bounds(
+    source: ReadSource, genome: Genome, memory: int, runner: Runner, in_process: bool, chunk_records: int,
+    chunk_bytes: int, dedup: bool,
+) -> Bounds:  # fmt: skip
+    """Bounds for some memory.
+
+    Raises
+    ------
+    UsageError
+        It is too little to align a chunk, or to merge one.
+    """
     chunk = max(source.chunk_bytes, 1 << 20)
     item = _EXPANSION * chunk
     fixed = (_INDEX_SIZE if in_process else 2) * len(genome.bases)
-    # While the lines of a chunk are written as a run, those of the next one wait.
+    # Runs are written once there is a chunk too many, and while they are, the lines of the next one wait. What lies
+    # between them, small and soon gone, costs a third as much again.
     least = fixed + 2 * chunk
-    ahead = items_in_flight(memory, item, runner.workers + 1, fixed=least)
-    ahead = min(ahead, runner.workers + 1)
-    # Merging needs about as much for each worker as aligning a chunk did, but not at the same time. Runs are written
-    # once there is a chunk too many; what lies between them, small and soon gone, costs a third as much again.
-    return (memory - BASE - fixed - ahead * item - chunk) * 3 // 4, ahead
+    workers, finder = runner.workers, _FINDER if dedup else 0
+    records = min(max(chunk_records, WINDOW), source.total or max(chunk_records, WINDOW))
+    record = source.chunk_bytes / max(1, source.chunk_records)
+    merge = int(min(_MERGED * record * records, 5 * chunk_bytes)) + (1 << 20)
+    items_in_flight(memory, max(item, merge + finder), 1, fixed=least)  # says what would do for both
+    ahead = min(items_in_flight(memory, item, workers + 1, fixed=least), workers + 1)
+    mergers = min(items_in_flight(memory, merge, workers, fixed=least + finder), workers)
+    room = memory - BASE - fixed - max(ahead * item, mergers * merge + finder)
+    return Bounds(room * 3 // 4 - chunk, ahead, mergers)
 
 
 class _Fused:

@@ -154,7 +154,7 @@ class BamReader:
         while not final or len(rest):
             # Chunks are much alike, so room for the one before and a block is room enough as a rule.
             buffer = empty(max(size, len(rest)) + BLOCK)
-            buffer[: len(rest)] = rest
+            buffer[: len(rest)] = wanted = rest
             filled, count, offsets = len(rest), 0, np.zeros(records + 1, np.int64)
             while True:
                 count += self._scan(buffer[int(offsets[count]) : filled], final, offsets[count:], first + count)
@@ -171,7 +171,7 @@ class BamReader:
             end = int(offsets[count])
             rest = buffer[end:filled].copy()
             yield RawChunk(first, count, (buffer[:end], offsets[: count + 1].copy()))
-            del buffer  # for the next one, if the work on this one is done by then
+            del buffer, wanted  # memory for the next one, if the work on this one is done by then
             first, size = first + count, end
 
     def _scan(self, buffer: U8, final: bool, offsets: I64, first: int) -> int:

@@ -261,9 +261,12 @@ class _Job:
         found.add(buffer, offsets)
         try:
             keys = self.ordering.keys(self._batch(raw))
-        except KernelError as error:
-            place = raw.first + error.record + 1 if error.record >= 0 else -1
-            raise InputError(self.reader.path, error.reason, record=place) from error
+        except (InputError, KernelError) as error:
+            # Both count within the piece, one from 1.
+            place = error.record if isinstance(error, InputError) else error.record + 1
+            raise InputError(
+                self.reader.path, error.reason, record=raw.first + place if place > 0 else -1, remedy=error.remedy
+            ) from error
         raw.data = None  # whoever gave it to a worker holds on to it until the work is done
         return sorted_run(keys, {RECORDS: Part.of(Column(buffer, offsets))}), found
 

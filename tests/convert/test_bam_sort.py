@@ -211,3 +211,23 @@ def test_sums_tell_records_apart_in_any_order() -> None:
 def test_a_level_that_there_is_not(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no level 13 of bgzf"):
         sort_bam(str(tmp_path / "none.bam"), str(tmp_path / "o.bam"), level=13)
+
+
+def test_a_record_that_cannot_be_sorted_is_named_with_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agd.convert.bam_sort.PIECE_RECORDS", 20)
+    header = pysam.AlignmentHeader.from_dict({"HD": {"VN": "1.6"}, "SQ": [{"SN": "c", "LN": 10_000}]})
+    with pysam.AlignmentFile(str(tmp_path / "x.bam"), "wb", header=header) as file:
+        for i in range(50):
+            record = pysam.AlignedSegment(header)
+            record.query_name, record.flag, record.cigarstring = f"r{i // 2}", 65 if i % 2 else 129, "4M"
+            record.reference_id = record.next_reference_id = 0
+            record.reference_start = record.next_reference_start = i
+            record.query_sequence, record.mapping_quality = "ACGT", 60
+            if i != 44:
+                record.set_tag("MC", "4M")
+            file.write(record)
+    with pytest.raises(InputError) as caught:
+        sort_bam(tmp_path / "x.bam", tmp_path / "y.bam", by="template-coordinate")
+    assert (caught.value.path, caught.value.record) == (str(tmp_path / "x.bam"), 45)
+    assert "fixmate" in caught.value.remedy
+    assert not (tmp_path / "y.bam").exists()

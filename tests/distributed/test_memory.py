@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,23 +92,35 @@ def test_too_little_is_refused_with_what_would_do(
 
 @pytest.mark.parametrize("chunk", [1 << 10, 5 << 20, 36 << 20])
 @pytest.mark.parametrize("workers", [1, 2, 8])
-def test_runs_and_chunks_of_a_fused_run_fit_together(chunk: int, workers: int) -> None:
-    source = ReadSource(lambda: iter(()), lambda _: pytest.fail("loaded"), True, "fastq", {}, chunk, None, dict)
+@pytest.mark.parametrize("dedup", [False, True])
+def test_runs_and_chunks_of_a_fused_run_fit_together(chunk: int, workers: int, dedup: bool) -> None:
+    records = max(1, chunk // 300)
+    source = ReadSource(
+        lambda: iter(()), lambda _: pytest.fail("loaded"), True, "fastq", {}, chunk, records, None, dict
+    )
     genome = Genome("ref.fa", (), np.empty(20 << 20, np.uint8), np.empty(0, np.int64))
-    item, granted = 6 * max(chunk, 1 << 20), 0
+    # Chunks of the output are as large as they are asked to be, whatever the input has.
+    item, merged, granted = 6 * max(chunk, 1 << 20), int(2.2 * 100_000 * chunk / records), 0
     with ThreadRunner(workers) as runner:
+
+        def bounds(memory: int) -> Any:
+            return fused._bounds(source, genome, memory, runner, True, 100_000, 64 << 20, dedup)
+
         for memory in range(100 << 20, 4 << 30, 60 << 20):
             try:
-                budget, ahead = fused._budget(source, genome, memory, runner, True)
+                found = bounds(memory)
             except UsageError as error:
                 least = int(error.remedy.split()[-1].removesuffix("M")) << 20
                 assert least > memory
-                fused._budget(source, genome, least, runner, True)
+                assert bounds(least)
                 continue
             granted += 1
-            assert 1 <= ahead <= workers + 1
-            assert budget >= 2 * chunk
-            assert budget + ahead * item + (176 << 20) <= memory
+            assert 1 <= found.ahead <= workers + 1
+            assert 1 <= found.mergers <= workers
+            assert found.held >= max(chunk, 1 << 20) // 2 - 1
+            held = 4 * (found.held + max(chunk, 1 << 20)) // 3 + (176 << 20)
+            assert held + found.ahead * item <= memory
+            assert held + found.mergers * merged + (dedup * 48 << 20) <= memory
     assert granted
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import agd
 from agd.aligners.align import align
-from agd.aligners.fused import FusedReport, align_dataset_sorted
+from agd.aligners.fused import Bounds, FusedReport, align_dataset_sorted
 from agd.chunkfile import unframe
 from agd.errors import DatasetExistsError, StorageError, UsageError, VerificationError
 from agd.ops.digest import Digest, differences
@@ -101,7 +101,7 @@ def test_duplicates_are_marked_on_the_way(
 
     monkeypatch.setattr(LocalStorage, "get", watched)
     if spill:
-        monkeypatch.setattr("agd.aligners.fused._budget", lambda *_: (20_000, 1))
+        monkeypatch.setattr("agd.aligners.fused._bounds", lambda *_: Bounds(20_000, 1, 2))
     with ThreadRunner(workers) as runner:
         report = align_sorted(
             agd.open(str(tied / "ts.agd")), str(tied / "ref.fa"), str(tmp_path / "f.agd"), read_group=READ_GROUP,
@@ -206,7 +206,7 @@ def test_what_cannot_go_on_leaves_nothing(tied: Path, tmp_path: Path, monkeypatc
 
 
 def test_spilling_changes_nothing(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agd.aligners.fused._budget", lambda *_: (100_000, 1))
+    monkeypatch.setattr("agd.aligners.fused._bounds", lambda *_: Bounds(100_000, 1, 2))
     report = align_sorted(
         agd.open(str(folder / "s.agd")), str(folder / "ref.fa"), str(tmp_path / "f.agd"), read_group=READ_GROUP
     )
