@@ -25,6 +25,7 @@ from isal import igzip
 import agd
 from agd import kernels
 from agd.batch import I64, U8
+from agd.cell import encode_cell
 from agd.convert.bgzf import BlockGroup, cut_groups, deflate_blocks, inflate_group
 from agd.convert.inflate import Feed
 from agd.files import open_source
@@ -146,8 +147,6 @@ def gather(rng: np.random.Generator, records: int, width: int) -> float:
 
 def columns(dataset: agd.Dataset) -> dict[str, float]:
     """Seconds to decode and to encode each column of a sorted dataset, chunk by chunk, and its digests."""
-    from agd.cell import encode_cell
-
     found: dict[str, float] = {}
 
     def add(step: str, function: Callable[[], object]) -> None:

@@ -357,6 +357,7 @@ def _bounds(
     workers, finder = runner.workers, _FINDER if dedup else 0
     records = min(max(chunk_records, WINDOW), source.total or max(chunk_records, WINDOW))
     record = source.chunk_bytes / max(1, source.chunk_records)
+    # A column that reaches its limit closes the chunk; the widest is a third to a half of a record.
     merge = int(min(_MERGED * record * records, 5 * chunk_bytes)) + (1 << 20)
     items_in_flight(memory, max(item, merge + finder), 1, fixed=least)  # says what would do for both
     ahead = min(items_in_flight(memory, item, workers + 1, fixed=least), workers + 1)

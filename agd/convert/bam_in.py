@@ -154,7 +154,7 @@ class BamReader:
         while not final or len(rest):
             # Chunks are much alike, so room for the one before and a block is room enough as a rule.
             buffer = empty(max(size, len(rest)) + BLOCK)
-            buffer[: len(rest)] = wanted = rest
+            buffer[: len(rest)] = rest
             filled, count, offsets = len(rest), 0, np.zeros(records + 1, np.int64)
             while True:
                 count += self._scan(buffer[int(offsets[count]) : filled], final, offsets[count:], first + count)
@@ -162,16 +162,16 @@ class BamReader:
                     break
                 if filled == len(buffer):
                     buffer = np.concatenate((buffer, np.empty(len(buffer), np.uint8)))
-                wanted = buffer[filled : filled + BLOCK]
-                taken = self._stream.readinto(wanted)
-                filled, final = filled + taken, taken < len(wanted)
+                room = min(BLOCK, len(buffer) - filled)
+                taken = self._stream.readinto(buffer[filled : filled + room])
+                filled, final = filled + taken, taken < room
             if not count:
                 break
             count = cut(offsets[: count + 1], records, limit)
             end = int(offsets[count])
             rest = buffer[end:filled].copy()
             yield RawChunk(first, count, (buffer[:end], offsets[: count + 1].copy()))
-            del buffer, wanted  # memory for the next one, if the work on this one is done by then
+            del buffer  # memory for the next one, if the work on this one is done by then
             first, size = first + count, end
 
     def _scan(self, buffer: U8, final: bool, offsets: I64, first: int) -> int:

@@ -74,38 +74,27 @@ def append_column(
     [150, 150]
     """
     check_name(name)
+    wanted, chunks = columns if columns is None else dataset.resolve(columns), dataset.chunks
     with runner_or_threads(runner) as runner:
-        return _append(
-            dataset, name, values, columns if columns is None else dataset.resolve(columns), dtype, codecs, description,
-            replace, runner, progress, command,
-        )  # fmt: skip
-
-
-def _append(
-    dataset: Dataset, name: str, values: Any, columns: Sequence[str] | None, dtype: str | None,
-    codecs: list[dict[str, Any]] | None, description: str, replace: bool, runner: Runner, progress: Progress,
-    command: str,
-) -> Dataset:
-    chunks = dataset.chunks
-    if callable(values):
-        parts, source = _computed(dataset, values, columns, runner), _name_of(values)
-        first = next(_computed(dataset, values, columns, None), None) if dtype is None else None
-        spec = spec_of(name, first, dtype, codecs)
-    else:
-        whole = to_column(values, name)
-        if len(whole) != len(dataset):
-            raise ColumnError(f"column {name!r}: {len(whole):,} values for {len(dataset):,} records")
-        parts, source = (whole.slice(c.first, c.first + c.count) for c in chunks), _digest(whole)
-        spec = spec_of(name, whole, dtype, codecs)
-    parameters = {"column": name, "type": spec.dtype or TEXT, "values": source}
-    if description:
-        parameters["description"] = description
-    draft = Draft.extend(dataset, {name: spec}, {"operation": "append column", **parameters}, replace=replace)
-    try:
-        written = _write(draft, name, zip(chunks, parts, strict=True), runner, progress, len(dataset))
-    except BaseException as error:
-        draft.failed(error, final=of_caller(error))
-        raise
+        if callable(values):
+            parts, source = _computed(dataset, values, wanted, runner), _name_of(values)
+            first = next(_computed(dataset, values, wanted, None), None) if dtype is None else None
+            spec = spec_of(name, first, dtype, codecs)
+        else:
+            whole = to_column(values, name)
+            if len(whole) != len(dataset):
+                raise ColumnError(f"column {name!r}: {len(whole):,} values for {len(dataset):,} records")
+            parts, source = (whole.slice(c.first, c.first + c.count) for c in chunks), _digest(whole)
+            spec = spec_of(name, whole, dtype, codecs)
+        parameters = {"column": name, "type": spec.dtype or TEXT, "values": source}
+        if description:
+            parameters["description"] = description
+        draft = Draft.extend(dataset, {name: spec}, {"operation": "append column", **parameters}, replace=replace)
+        try:
+            written = _write(draft, name, zip(chunks, parts, strict=True), runner, progress, len(dataset))
+        except BaseException as error:
+            draft.failed(error, final=of_caller(error))
+            raise
     step = {"program": "agd append", "version": agd.__version__, "command": command, "parameters": parameters}
     return draft.commit(written, steps=(step,))
 
