@@ -62,6 +62,20 @@ class Client(Protocol):
         ...
 
 
+def begins_beyond_end(client: Client, path: str, start: int, error: Exception) -> bool:
+    """Whether a range could not be had because it begins at or after the end of the object: a slice of nothing.
+
+    The object is asked for its size: were something else taken for this, data would be missing without an error.
+    """
+    if isinstance(error, (FileNotFoundError, PermissionError)):
+        return False
+    # s3fs makes an OSError of every answer that it does not know.
+    if not is_beyond_end(error) and (is_transient(error) or not isinstance(error, OSError)):
+        return False
+    size = client.info(path).size
+    return is_beyond_end(error) if size is None else start >= size
+
+
 class FsspecClient:
     """Any store that fsspec reaches."""
 
@@ -81,13 +95,8 @@ class FsspecClient:
         try:
             # Without a start s3fs asks for the size first: two requests in place of one.
             data: bytes = self.filesystem.cat_file(path, start=start, end=stop)
-        except (FileNotFoundError, PermissionError):
-            raise
         except Exception as error:
-            # A store refuses a range that begins after the end; a slice of nothing is nothing.
-            if is_transient(error) or not (isinstance(error, OSError) or is_beyond_end(error)):
-                raise
-            if start < (self.info(path).size or 0):
+            if not begins_beyond_end(self, path, start, error):
                 raise
             return b""
         if stop is not None and len(data) > stop - start:

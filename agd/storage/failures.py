@@ -11,6 +11,12 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+
+def _status(*numbers: str) -> str:
+    """Pattern of a status in the text of an error: not of a number in a url, of a port or of a duration ("416.2µs")."""
+    return rf"(?<![\w./:=+-])(?:{'|'.join(numbers)})(?![\w/:=+-]|\.\w)"
+
+
 #: Requests that fail for a passing reason are tried this many times in all, over about 20 seconds.
 ATTEMPTS = 8
 
@@ -62,7 +68,7 @@ _TRANSIENT = re.compile(
     r"Timeout|timed out|Connection|EndOfStream|Incomplete|PayloadError|SlowDown|InternalError|ServiceUnavailable"
     # Ceph says the first of these of an object that is replaced while it is read.
     r"|UnknownError|ServerDisconnected|ClientOSError|HttpError|error sending request|decoding response body"
-    r"|TooManyRequests|ConditionalRequestConflict|(?<![\w./:-])(?:429|50[0234])(?![\w:-]|\.\w)"
+    r"|TooManyRequests|ConditionalRequestConflict|" + _status("429", "50[0234]")
 )
 
 
@@ -83,14 +89,16 @@ def is_refused_condition(error: BaseException) -> bool:
 
 _UNKNOWN = re.compile(
     r"NotImplemented|not implemented|[Nn]ot supported|[Uu]nsupported|InvalidArgument|InvalidRequest|BadRequest"
-    r"|MethodNotAllowed|(?<![\w./:-])(?:400|405|501)(?![\w:-]|\.\w)"
+    r"|MethodNotAllowed|" + _status("400", "405", "501")
 )
 
 
 def is_beyond_end(error: BaseException) -> bool:
     """Whether a store refuses a range because it begins at or after the end of the object."""
-    text = _text(error)
-    return "InvalidRange" in text or "ange Not Satisfiable" in text or re.search(r"\b416\b", text) is not None
+    return _BEYOND_END.search(_text(error)) is not None
+
+
+_BEYOND_END = re.compile(r"InvalidRange|[Rr]ange (?:is )?[Nn]ot [Ss]atisfiable|" + _status("416"))
 
 
 def explain(error: BaseException) -> tuple[str, str]:
@@ -128,12 +136,12 @@ _MEANINGS = (
      "check the bucket in the url and the endpoint, or make the bucket first"),
     ("Redirect|AuthorizationHeaderMalformed|LocationConstraint|Moved Permanently",
      "the bucket is in another region or at another endpoint", "set AWS_DEFAULT_REGION to the region of the bucket"),
-    ("PermissionError|AccessDenied|Forbidden|PermissionDenied|\\b40[13]\\b", "access denied",
+    ("PermissionError|AccessDenied|Forbidden|PermissionDenied|" + _status("401", "403"), "access denied",
      "check the credentials and the policy of the bucket"),
-    ("FileNotFoundError|\\b404\\b", "not found", "check the url"),
+    ("FileNotFoundError|" + _status("404"), "not found", "check the url"),
     ("NotImplementedError|ReadOnly|read-only", "this store cannot be written to",
      "write to a local path or to an object store such as s3://"),
-    ("SlowDown|TooManyRequests|\\b429\\b", "the server asks for fewer requests",
+    ("SlowDown|TooManyRequests|" + _status("429"), "the server asks for fewer requests",
      "run the same command again, with fewer --threads"),
     ("Timeout|timed out|kind: Timeout", "no answer in time",
      "check the endpoint and the network, or wait longer for a slow server (AGD_TIMEOUT, in seconds; default 60), then "

@@ -14,8 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from agd.errors import UsageError
-from agd.storage.client import Info
-from agd.storage.failures import is_beyond_end
+from agd.storage.client import Info, begins_beyond_end
 from agd.storage.options import CONNECT_TIMEOUT, ENVIRONMENT, TIMEOUT, check_endpoint
 
 #: Options of s3fs that mean the same here. Others (and files of settings that say more) are left to s3fs.
@@ -72,7 +71,7 @@ class ObstoreClient:
             with _plain_errors():
                 return bytes(obstore.get(self._store, path, options=wanted).bytes())
         except Exception as error:
-            if not is_beyond_end(error):
+            if wanted is None or not begins_beyond_end(self, path, start, error):
                 raise
             return b""
 

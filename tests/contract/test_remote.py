@@ -103,6 +103,18 @@ def test_a_busy_server_is_asked_again(storage: RemoteStorage, server: S3Server, 
     assert waits == [0.2, 0.4, 0.8, 0.2]
 
 
+def test_a_status_is_not_looked_for_in_names(storage: RemoteStorage, server: S3Server, waits: list[float]) -> None:
+    folder = storage.inside("416")
+    folder.put("404", b"0123456789")
+    for start, stop in ((0, None), (2, 4), (9, None), (10, 12), (20, None)):
+        server.first("GET", Spoil("refuse"))
+        assert folder.get("404", start, stop) == b"0123456789"[start:stop]
+    assert len(waits) == 5
+    server.first("GET", Spoil("refuse", "403 Forbidden", "AccessDenied"))
+    with pytest.raises(StorageError, match="access denied"):
+        folder.get("404", 2, 4)
+
+
 def test_an_answer_that_is_cut_short_is_asked_for_again(
     storage: RemoteStorage, server: S3Server, waits: list[float]
 ) -> None:

@@ -18,6 +18,7 @@ import agd.storage
 from agd.errors import AgdError, ObjectExistsError, ObjectNotFoundError, StorageError, UsageError
 from agd.storage import TEMPORARY_PREFIX, LocalStorage, RemoteStorage, Retry, Storage, is_transient, open_storage
 from agd.storage.client import FsspecClient
+from agd.storage.failures import is_beyond_end
 
 
 @pytest.fixture(params=["local", "memory", "s3fs", "obstore"])
@@ -384,6 +385,23 @@ def test_what_is_transient() -> None:
     assert is_transient(OSError("An error occurred (503) when calling PutObject"))
     assert not is_transient(OSError("An error occurred (AccessDenied) when calling PutObject"))
     assert not is_transient(OSError("s3://bucket/sample500/x: bad"))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_beyond"),
+    [
+        ("GET http://host/k in 2.7ms - Server returned non-2xx status code: 416 Range Not Satisfiable: <Error>", True),
+        ("An error occurred (InvalidRange) when calling GetObject: The requested range is not satisfiable", True),
+        ("416, message='Requested Range Not Satisfiable', url='http://host/k'", True),
+        ("status 416", True),
+        ("GET http://host/k in 416.226µs - Server returned non-2xx status code: 403 Forbidden: <Error>", False),
+        ("GET http://host:416/416/k.416 in 1ms - Server returned non-2xx status code: 403 Forbidden: <Error>", False),
+        ("GET http://host/k?n=416&m=1 in 1ms - certificate of 'a-416' <HostId>+416/416+</HostId>", False),
+        ("GET http://host/k in 416.226µs - Server returned non-2xx status code: 503 Service Unavailable", False),
+    ],
+)
+def test_what_is_beyond_the_end(text: str, is_beyond: bool) -> None:
+    assert is_beyond_end(ValueError(text)) is is_beyond
 
 
 def test_a_store_that_cannot_refuse_is_looked_at_first() -> None:
