@@ -139,8 +139,13 @@ def _write(data: U8, plan: Plan, wide: bool = False) -> bytes:
 
 def _code(data: U8, order: int, lanes: int) -> list[Any]:
     """Table and coded values of bytes without repeats."""
-    base, span = _range(data)
-    counts = _counts(data, base, span, order, lanes)
+    base, span = _range(_sample(data, SAMPLE))
+    try:
+        counts = _counts(data, base, span, order, lanes)
+    except KernelError:
+        # The sample does not hold the lowest and the highest value; looking for them takes longer than a second attempt.
+        base, span = _range(data)
+        counts = _counts(data, base, span, order, lanes)
     bits = _bits(counts, order)
     frequencies = _frequencies(counts, bits)
     out = empty(_room(counts, frequencies, bits, len(data), lanes))

@@ -167,6 +167,20 @@ def test_base2_with_runs_brings_everything_back(kernels: ModuleType, simd: int, 
     assert out.tobytes() == bases
 
 
+def test_base2_packs_acgt_and_nothing_else(kernels: ModuleType, simd: int) -> None:
+    # Each byte at each place of a block of 256, among letters of which each differs from its neighbours.
+    for byte in range(256):
+        bases = np.frombuffer(b"ACGT" * 64, np.uint8).copy()
+        bases[byte] = byte
+        packed = np.zeros(64, np.uint8)
+        others = kernels.base2_pack(bases, np.array([0, 256], np.int64), packed)
+        codes = packed[np.arange(256) // 4] >> (2 * (np.arange(256) % 4)) & 3
+        expected = np.arange(256) % 4
+        expected[byte] = max(b"ACGT".find(byte), 0)
+        assert others == (byte not in b"ACGT")
+        assert codes.tolist() == expected.tolist()
+
+
 def test_base2_refuses_sizes_and_padding(kernels: ModuleType) -> None:
     five, two = np.zeros(5, np.uint8), np.array([0, 4], np.uint8)
     for count, size in ((4, 4), (9, 9), (5, 4), (-1, 0)):

@@ -1,6 +1,8 @@
 // FASTQ beyond the scan: whether mates are in step, and the text of records.
 #include "common.hpp"
+#include "vector.hpp"
 
+#include <bit>
 #include <utility>
 
 namespace agd {
@@ -10,10 +12,23 @@ namespace {
 // 1-D with any stride: one column of a table of spans.
 using Strided = nb::ndarray<const int64_t, nb::ndim<1>, nb::device::cpu>;
 
+// Bytes of a line up to white space.
+int64_t word_size(const uint8_t *line, int64_t size) {
+    const auto blanks = [&](int64_t i) { return bits_of((Half)(load_half(line + i) <= ' ')); };
+    int64_t n = 0;
+    for (; n + 16 <= size; n += 16)
+        if (const uint32_t found = blanks(n)) return n + std::countr_zero(found);
+    if (size >= 16) {  // the last ones, with some that were looked at already
+        const uint32_t found = blanks(size - 16);
+        return found ? size - 16 + std::countr_zero(found) : size;
+    }
+    while (n < size && line[n] > ' ') n++;
+    return n;
+}
+
 // Bytes of a header line up to white space, without a final /1 or /2 if asked, unless nothing else is left.
 int64_t name_size(const uint8_t *line, int64_t size, bool trim) {
-    int64_t n = 0;
-    while (n < size && line[n] > ' ') n++;
+    const int64_t n = word_size(line, size);
     return trim && n > 2 && line[n - 2] == '/' && (line[n - 1] == '1' || line[n - 1] == '2') ? n - 2 : n;
 }
 
