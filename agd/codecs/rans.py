@@ -143,7 +143,7 @@ def _code(data: U8, order: int, lanes: int) -> list[Any]:
     try:
         counts = _counts(data, base, span, order, lanes)
     except KernelError:
-        # The sample does not hold the lowest and the highest value; looking for them takes longer than a second attempt.
+        # The sample does not hold the lowest or the highest value. Looking for them at once would always cost two passes.
         base, span = _range(data)
         counts = _counts(data, base, span, order, lanes)
     bits = _bits(counts, order)
