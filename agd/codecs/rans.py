@@ -143,7 +143,7 @@ def _code(data: U8, order: int, lanes: int) -> list[Any]:
     try:
         counts = _counts(data, base, span, order, lanes)
     except KernelError:
-        # The sample does not hold the lowest or the highest value. Looking for them at once would always cost two passes.
+        # The sample lacks the lowest or the highest value. Looking for them at once would always cost two passes.
         base, span = _range(data)
         counts = _counts(data, base, span, order, lanes)
     bits = _bits(counts, order)
