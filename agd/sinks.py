@@ -22,6 +22,7 @@ from agd.storage import (
     s3_filesystem,
     temporary_name,
 )
+from agd.storage.local import WRITE_BYTES
 from agd.storage.options import S3, check_local_options, check_url, protocol_of
 from agd.storage.upload import Upload
 
@@ -128,7 +129,7 @@ def _write_all(stream: Any, data: bytes | memoryview) -> None:
     view = memoryview(data).cast("B")
     while len(view):
         try:
-            written = stream.write(view)
+            written = stream.write(view[:WRITE_BYTES])
         except BlockingIOError as error:
             written = getattr(error, "characters_written", 0)
         view = view[written or 0 :]

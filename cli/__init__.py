@@ -160,6 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     # numpy starts a thread for every processor for linear algebra, of which there is none here; each spins for a while.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Nor large pages for arrays: a host that takes back what its virtual machine has freed lets these be waited for.
+    os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
     code = run(arguments)
     atexit._run_exitfuncs()
     # All is done but this. What Python would then take apart piece by piece, for 20 ms, goes with the process.

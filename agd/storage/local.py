@@ -10,6 +10,10 @@ from collections.abc import Iterator
 from agd.errors import ObjectExistsError, ObjectNotFoundError, StorageError
 from agd.storage.base import temporary_name
 
+#: Most bytes that are written to a file in one call. Linux keeps longer pieces in large pages, and a host that takes back
+#: what its virtual machine has freed lets those be waited for: ten times as long as it takes to write (measured).
+WRITE_BYTES = 1 << 19
+
 
 class LocalStorage:
     """A folder on a local (or mounted) disk. Publishing: write a temporary, fsync, link or rename."""
@@ -52,7 +56,7 @@ class LocalStorage:
                 with open(temporary, "xb", buffering=0) as file:
                     view = memoryview(data).cast("B")
                     while len(view):
-                        view = view[file.write(view) :]
+                        view = view[file.write(view[:WRITE_BYTES]) :]
                     os.fsync(file.fileno())
                 if exclusive:
                     os.link(temporary, final)
