@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from agd.errors import ObjectExistsError, ObjectNotFoundError, StorageError
 from agd.storage.base import temporary_name
 
-#: Most bytes that are written to a file in one call. Linux keeps longer pieces in large pages, and a host that takes back
-#: what its virtual machine has freed lets those be waited for: ten times as long as it takes to write (measured).
+#: Most bytes that are written to a file in one call. Linux keeps longer pieces in large pages, and a host that takes
+#: back what its virtual machine has freed lets those be waited for: ten times as long as writing takes (measured).
 WRITE_BYTES = 1 << 19
 
 
