@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from agd import kernels
-from agd.batch import I32, I64, U16, U32, Alignments, AnyColumn, Bool, Column
+from agd.batch import I32, I64, U16, U32, Alignments, AnyColumn, Column
 from agd.codecs.base import Kind, register
 from agd.codecs.cigar_streams import read_cigars, write_cigars
 from agd.codecs.streams import StreamReader, StreamWriter
@@ -81,14 +81,17 @@ class AlignmentStreams:
             links,
         )  # fmt: skip
         mates = _mates(links)
-        second = (mates >= 0) & (mates < np.arange(len(column)))
-        writer.numbers("link", links[~second])
-        _write_places(writer, column, int(np.count_nonzero(second)))
-        writer.numbers("flag", column.flag[~second])
-        writer.numbers("flag.mate", column.flag[second] ^ _flags_of_mates(mates, second, column.flag))
+        # Indices: to take by them is several times as fast as by a mask of no order.
+        are_second = (mates >= 0) & (mates < np.arange(len(column)))
+        second, others = np.flatnonzero(are_second), np.flatnonzero(~are_second)
+        flags = column.flag[others]
+        writer.numbers("link", links[others])
+        _write_places(writer, column, len(second))
+        writer.numbers("flag", flags)
+        writer.numbers("flag.mate", column.flag[second] ^ _flags_of_mates(mates, second, flags))
         writer.add("mapq", column.mapping_quality)
         write_cigars(writer, column.cigar)
-        alone = mates < 0
+        alone = np.flatnonzero(mates < 0)
         difference = column.mate_reference[alone].astype(np.int64) - column.reference[alone]
         writer.numbers("mate.reference", difference, signed=True)
         writer.numbers("mate.position", column.mate_position[alone] - column.position[alone], signed=True)
@@ -287,10 +290,19 @@ def _write_places(writer: StreamWriter, a: Alignments, pairs: int) -> None:
         writer.numbers(name, np.diff(values + 1, prepend=0), signed=True)
 
 
-def _flags_of_mates(mates: I32, second: Bool, flag: U16) -> U16:
-    """Flags that the second ones of pairs have if they say of both what the first ones do."""
-    expected = np.empty(len(flag), np.uint16)
-    kernels.expand_flags(mates, flag[~second], np.zeros(int(np.count_nonzero(second)), np.uint16), expected)
+def _flags_of_mates(mates: I32, second: I64, flags: U16) -> U16:
+    """Flags that the second ones of pairs have if they say of both what the first ones do.
+
+    Parameters
+    ----------
+    mates : ndarray of int32, shape (records,)
+    second : ndarray of int64
+        Which records are the second ones.
+    flags : ndarray of uint16
+        Of all other records.
+    """
+    expected = np.empty(len(mates), np.uint16)
+    kernels.expand_flags(mates, flags, np.zeros(len(second), np.uint16), expected)
     return expected[second]
 
 

@@ -21,7 +21,7 @@ from agd.ops.partition import Partition, set_aside
 from agd.ops.sort_files import Place, place, stored_folder
 from agd.ops.sort_keys import Ordering
 from agd.ops.sort_load import Fetched, Loaded, Loader
-from agd.ops.sort_merge import Merged, Run, Watch, collect, fewer_runs, merge_window
+from agd.ops.sort_merge import Merged, Origins, Run, Watch, collect, fewer_runs, merge_window
 from agd.ops.sort_plan import STORING, SortPlan, plan
 from agd.ops.sort_runs import SpilledRun
 from agd.ops.sort_spill import default_folder, spill_folder
@@ -228,6 +228,7 @@ class Sorting:
         self.chunk_records, self.chunk_bytes = chunk_records, chunk_bytes
         self.watch: Watch | None = None
         self.windows: list[Window] = []
+        self.origins = Origins(keep=len(layout.columns) > 1)
         self.passes, self.spilled, self.kept = 1, 0, 0
 
     def run(self, loader: Loader, stack: contextlib.ExitStack, tmp: str | None, default: str) -> list[Chunk]:
@@ -304,7 +305,7 @@ class Sorting:
         columns : sequence of str, optional
             Those that the runs have; default: all. Later ones are cut where the first ones were.
         """
-        draft, watch, names = self.draft, self.watch, columns or self.columns
+        draft, origins, watch, names = self.draft, self.origins, self.watch, columns or self.columns
 
         def store(merged: Merged) -> tuple[list[Chunk], int]:
             for name, first, data in merged.objects:
@@ -313,7 +314,7 @@ class Sorting:
 
         cuts = iter(list(self.windows)) if self.windows else self._windows(runs, names)
         merged = self.runner.map(
-            lambda window: merge_window(draft, runs, window, names, watch), cuts, on="cpu",
+            lambda window: merge_window(draft, runs, window, names, origins, watch), cuts, on="cpu",
             ahead=self._ahead("mergers"), ordered=False,
         )  # fmt: skip
         stored = self.runner.map(store, merged, on="io", ahead=STORING, ordered=False)

@@ -61,14 +61,14 @@ class Places(NamedTuple):
     row: I64
 
     @staticmethod
-    def of(parts: Sequence[Part], order: I64) -> Places:
-        """Places of records given by their indices into the records of all parts end to end."""
-        if len(parts) == 1:
+    def of(counts: Sequence[int], order: I64) -> Places:
+        """Places of records given by their indices into the records of all parts end to end, ``counts`` of each."""
+        if len(counts) == 1:
             return Places(np.zeros(len(order), np.uint32), order)
-        firsts = np.zeros(len(parts) + 1, np.int64)
-        np.cumsum([part.records for part in parts], out=firsts[1:])
+        firsts = np.zeros(len(counts) + 1, np.int64)
+        np.cumsum(counts, out=firsts[1:])
         if firsts[-1] <= 4 * len(order):
-            source = np.repeat(np.arange(len(parts), dtype=np.uint32), np.diff(firsts))[order]
+            source = np.repeat(np.arange(len(counts), dtype=np.uint32), counts)[order]
         else:
             source = (np.searchsorted(firsts, order, "right") - 1).astype(np.uint32)
         return Places(source, order - firsts[source])
@@ -82,7 +82,7 @@ def gather(parts: Sequence[Part], order: I64, *, complement: bool = False) -> Co
     order : ndarray of int64, shape (records,)
         Indices into the records of all parts end to end.
     """
-    return gather_at(parts, Places.of(parts, order), complement=complement)
+    return gather_at(parts, Places.of([part.records for part in parts], order), complement=complement)
 
 
 def gather_at(parts: Sequence[Part], places: Places, *, complement: bool = False) -> Column:

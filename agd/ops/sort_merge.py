@@ -14,7 +14,7 @@ from agd.ops.sort_files import Place, place, remove_file
 from agd.ops.sort_gather import Part, Places, gather, gather_at
 from agd.ops.sort_plan import SortPlan
 from agd.ops.sort_runs import KEYS, MemoryRun, RunWriter, SpilledRun
-from agd.ops.sort_split import Window, merge_order, windows
+from agd.ops.sort_split import Cut, Window, merge_order, windows
 from agd.run import Progress, Runner
 from agd.run.memory import release
 from agd.types import RecordType
@@ -48,9 +48,34 @@ class Watch(Protocol):
         ...
 
 
+class Origins:
+    """Where the records of windows come from.
+
+    Parameters
+    ----------
+    keep : bool
+        Remember them: the same windows will be merged with other columns.
+    """
+
+    def __init__(self, keep: bool) -> None:
+        self._keep = keep
+        self._known: dict[int, tuple[Cut, Places]] = {}
+
+    def of(self, runs: Sequence[Run], window: Window) -> tuple[Cut, Places]:
+        """Runs that have records in a window, and which ones of these its records are."""
+        known = self._known.get(window.first)
+        if known is None:
+            present, order = merge_order(runs, window.low, window.high)
+            known = present, Places.of([window.high[i] - window.low[i] for i in present], order)
+            if self._keep:
+                self._known[window.first] = known
+        return known
+
+
 def merge_window(
-    draft: Draft, runs: Sequence[Run], window: Window, columns: Sequence[str], watch: Watch | None = None
-) -> Merged:
+    draft: Draft, runs: Sequence[Run], window: Window, columns: Sequence[str], origins: Origins,
+    watch: Watch | None = None,
+) -> Merged:  # fmt: skip
     """Merge some columns of a window and encode its chunks; cells that an earlier run has finished are kept."""
     firsts = [window.first]
     for count in window.counts:
@@ -65,11 +90,9 @@ def merge_window(
     looked_at = watch.columns if watch else ()
     todo = [name for name in columns if name in looked_at or not all(name in found for found in cells)]
     if todo:
-        present, order = merge_order(runs, window.low, window.high)
-    places: Places | None = None
+        present, places = origins.of(runs, window)
     for name in todo:
         parts = [runs[i].part(name, window.low[i], window.high[i]) for i in present]
-        places = places or Places.of(parts, order)  # runs have the records of all columns in the same rows
         column = gather_at(parts, places)
         for found, seen, first, end in zip(cells, watched, firsts, firsts[1:], strict=False):
             piece = unpack(column.slice(first - window.first, end - window.first), draft.columns[name].type)

@@ -33,6 +33,9 @@ MIN_BLOCK, MIN_BLOCK_BYTES, MAX_BLOCK = 256, 1 << 16, 8192
 #: Runs that are merged at one time at most.
 MAX_FAN_IN = 512
 
+#: Bytes that are remembered of each record while one group of columns is merged after the other: where it comes from.
+ORIGIN = 12
+
 
 @dataclass(frozen=True, slots=True)
 class SortPlan:
@@ -175,7 +178,7 @@ def plan(
     target = max(1, min(target, records))
     load = int(chunk * (2.5 * w.group + w.alignments + w.keys + 2 * w.stored))
     merge = int(target * (3.5 * w.widest + (1 + STORING) * w.stored + 3 * w.keys))
-    held = int(records * (w.group + w.keys) * 1.05)
+    held = int(records * (w.group + w.keys + (ORIGIN if len(together) > 1 else 0)) * 1.05)
     if not shared and BASE + held + workers * max(load, merge) <= memory:
         runs = tuple((chunk,) for chunk in chunks)
         return SortPlan(False, runs, MAX_BLOCK, 1 << 30, workers, workers, WINDOW, True, together)

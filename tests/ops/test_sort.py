@@ -133,11 +133,11 @@ def test_large_columns_are_in_memory_one_after_the_other(
     dataset = from_sam(str(tmp_path / "in.agd"), text, chunk=100)
     merged, merge_window = [], module.merge_window
 
-    def merge(draft: Draft, runs: Any, window: Any, columns: Any, watch: Any) -> Any:
+    def merge(draft: Draft, runs: Any, window: Any, columns: Any, origins: Any, watch: Any) -> Any:
         for run in runs:
             assert set(run._columns) == set(columns)
         merged.append(tuple(columns))
-        return merge_window(draft, runs, window, columns, watch)
+        return merge_window(draft, runs, window, columns, origins, watch)
 
     monkeypatch.setattr(module, "merge_window", merge)
     sort(dataset, tmp_path / "out.agd", chunk_records=70, runner=SerialRunner())

@@ -20,7 +20,7 @@ def test_places_are_those_of_the_records_end_to_end(given_: list[list[bytes]], d
     wanted = [value for values in given_ for value in values]
     # A few of many records are found in another way than most of them.
     order = np.array(data.draw(st.lists(st.integers(0, len(wanted) - 1), min_size=1)), np.int64)
-    places = Places.of(parts, order)
+    places = Places.of([part.records for part in parts], order)
     assert [given_[source][row] for source, row in zip(places.source, places.row, strict=True)] == [
         wanted[i] for i in order
     ]
