@@ -126,10 +126,8 @@ def write(size: int) -> None:
 
 
 def touch(size: int) -> None:
-    """Take memory that the system has to clear, in large pages where it gives these."""
+    """Take memory that the system has to clear."""
     with mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as block:
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            block.madvise(mmap.MADV_HUGEPAGE)
         for at in range(0, size, 4096):
             block[at] = 1
 
