@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -98,6 +99,7 @@ def measure(case: Case, folder: Path, runs: int) -> dict[str, Any]:
                 continue
             shutil.rmtree(folder / "out", ignore_errors=True)
             (folder / "out").mkdir()
+            os.sync()  # nobody waits for what was written before
             try:
                 result = run(command, folder)
             except CommandFailedError as error:

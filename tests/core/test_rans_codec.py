@@ -52,6 +52,18 @@ def test_every_plan_brings_everything_back(values: U8, order: int, packed: bool,
         decompress(stream, len(values) - 1)
 
 
+def test_values_that_the_sample_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(4).integers(20, 40, 3 * rans.SAMPLE).astype(np.uint8)
+    monkeypatch.setattr(rans, "_sample", lambda data, size: data[: len(data) // 2])
+    for at, value in ((-1, 0), (-2, 255)):
+        values[at] = value
+        stream = np.frombuffer(compress(values), np.uint8)
+        assert int(stream[0]) & ~ORDER1 == 0
+        base, last = stream[9:11].tolist()
+        assert (base, base + last) == (int(values.min()), int(values.max()))
+        assert decompress(stream, len(values)).tobytes() == values.tobytes()
+
+
 def test_long_streams_of_the_codec_are_wide_those_within_others_are_not() -> None:
     values = np.random.default_rng(3).choice(40, rans.LONG, p=np.arange(1, 41) / 820).astype(np.uint8)
     kinds = [stream[0] & WIDE for stream in (Rans().encode(values), Rans().encode(values[:-1]), compress(values))]
