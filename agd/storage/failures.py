@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 def _status(*numbers: str) -> str:
     """Pattern of a status in the text of an error: not of a number in a url, of a port or of a duration ("416.2µs")."""
-    return rf"(?<![\w./:=+-])(?:{'|'.join(numbers)})(?![\w/:=+-]|\.\w)"
+    return rf"(?<![\w./:+-])(?:{'|'.join(numbers)})(?![\w/:&+-]|\.\w)"
 
 
 #: Requests that fail for a passing reason are tried this many times in all, over about 20 seconds.

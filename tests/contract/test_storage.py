@@ -383,6 +383,8 @@ def test_other_failures_are_not_tried_again(waits: list[float], error: Exception
 
 def test_what_is_transient() -> None:
     assert is_transient(OSError("An error occurred (503) when calling PutObject"))
+    assert is_transient(OSError("PUT http://host/k failed: status=503"))
+    assert not is_transient(OSError("PUT http://host/k?partNumber=503&uploadId=1 in 503.1µs: AccessDenied"))
     assert not is_transient(OSError("An error occurred (AccessDenied) when calling PutObject"))
     assert not is_transient(OSError("s3://bucket/sample500/x: bad"))
 
