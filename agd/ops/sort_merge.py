@@ -49,7 +49,7 @@ class Watch(Protocol):
 
 
 class Origins:
-    """Where the records of windows come from.
+    """Where the records of windows come from, which is the same for all columns.
 
     Parameters
     ----------
