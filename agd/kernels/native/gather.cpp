@@ -2,6 +2,7 @@
 #include "common.hpp"
 #include "spans.hpp"
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -73,6 +74,13 @@ struct Records {
     }
 };
 
+// Asks for the lines that hold from[0:length], the first ones where it is long, into the second cache: the first one is
+// small, and busy with what is copied.
+inline void prefetch_bytes(const uint8_t *from, int64_t length) {
+    const uint8_t *end = from + std::min<int64_t>(length, 512);
+    for (const uint8_t *line = from - ((uintptr_t)from & 63); line < end; line += 64) __builtin_prefetch(line, 0, 2);
+}
+
 // The records lie all over the memory: what comes next is asked for while one is copied, in two steps.
 constexpr int64_t FAR = 64, NEAR = 32;
 
@@ -113,8 +121,11 @@ void gather_spans(nb::sequence list, In<uint32_t> source, In<int64_t> row, bool 
         }
         const int64_t near = i + NEAR, far = i + FAR;
         if (near >= 0 && near < n) {
-            const Span span = spans[near & (NEAR - 1)] = records.span(near);
-            for (int64_t at = 0; at < span.length && at < 512; at += 64) __builtin_prefetch(span.from + at);
+            // Not read back from the array: a load wider than the stores before it waits until all of these, and so
+            // those of what was copied, have reached the cache.
+            const Span span = records.span(near);
+            spans[near & (NEAR - 1)] = span;
+            prefetch_bytes(span.from, span.length);
         }
         if (far < n) records.prefetch(far);
     }
