@@ -109,22 +109,24 @@ void gather_spans(nb::sequence list, In<uint32_t> source, In<int64_t> row, bool 
     const int64_t n = records.count;
     require((int64_t)out_offsets.size() == n + 1, "records and offsets differ in length");
     check_offsets(out_offsets.data(), out_offsets.size(), (int64_t)out.size(), "offsets outside of the output");
-    Span spans[NEAR];
+    // Field by field: spans that are copied whole are stored in halves and loaded as one, and such a load waits until
+    // all stores before it, those of the records too, have reached the cache.
+    const uint8_t *from[NEAR];
+    int64_t length[NEAR];
+    bool turn[NEAR];
     for (int64_t i = -FAR; i < n; i++) {
         if (i >= 0) {
-            const Span span = spans[i & (NEAR - 1)];
-            const int64_t target = out_offsets.data()[i];
-            require(out_offsets.data()[i + 1] - target == span.length, "offsets do not fit the records", i);
+            const int64_t k = i & (NEAR - 1), target = out_offsets.data()[i];
+            require(out_offsets.data()[i + 1] - target == length[k], "offsets do not fit the records", i);
             uint8_t *to = out.data() + target;
-            if (span.turn) copy_turned(to, span.from, span.length, complement);
-            else copy_short(to, span.from, span.length);
+            if (turn[k]) copy_turned(to, from[k], length[k], complement);
+            else copy_short(to, from[k], length[k]);
         }
         const int64_t near = i + NEAR, far = i + FAR;
         if (near >= 0 && near < n) {
-            // Not read back from the array: a load wider than the stores before it waits until all of these, and so
-            // those of what was copied, have reached the cache.
             const Span span = records.span(near);
-            spans[near & (NEAR - 1)] = span;
+            const int64_t k = near & (NEAR - 1);
+            from[k] = span.from, length[k] = span.length, turn[k] = span.turn;
             prefetch_bytes(span.from, span.length);
         }
         if (far < n) records.prefetch(far);
