@@ -44,6 +44,9 @@ _COLUMN_TYPES = {
 #: A chunk that touches more references than this has no spans.
 MAX_SPANS = 64
 
+#: Whether an operation of a CIGAR, by its code, covers bases of the reference: M, D, N, = and X do.
+_COVERS = np.array([code in (0, 2, 3, 7, 8) for code in range(16)], np.uint32)
+
 
 def default_spec(name: str, key: str | None = None) -> ColumnSpec:
     """How a column of this name is stored by default.
@@ -218,21 +221,26 @@ def alignment_statistics(alignments: Alignments) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``flags``: {flag: records}; ``distant``: as :func:`distant_mates`; ``spans``: [[reference, first position, end]]
+        ``flags``: {flag: records}; ``distant``: as :func:`distant_mates`; ``cigar_operations`` and ``tag_bytes`` of all
+        records together; ``spans``: [[reference, first position, end]]
         0-based, half-open, by reference; an unmapped record placed at its mate covers one base, as in a BAM index.
     """
     valid = alignments.valid
     flag = alignments.flag if valid is None else alignments.flag[valid]
     result: dict[str, Any] = {"flags": flag_counts(flag), "distant": distant_mates(alignments)}
+    for name, column in (("cigar_operations", alignments.cigar), ("tag_bytes", alignments.tags)):
+        result[name] = int((column.lengths if valid is None else column.lengths[valid]).sum())
     # A record may name a reference and no position: it is in no span.
     placed = (alignments.reference >= 0) & (alignments.position >= 0)
     if valid is not None:
         placed &= valid
-    reference = alignments.reference[placed]
-    start = alignments.position[placed]
-    end = start + np.maximum(reference_lengths(alignments.cigar)[placed], 1)
+    # To take all as they are is free; by a mask it is not.
+    which = slice(None) if placed.all() else np.flatnonzero(placed)
+    reference = alignments.reference[which]
+    start = alignments.position[which]
+    end = start + np.maximum(reference_lengths(alignments.cigar)[which], 1)
     spans = []
-    for r in np.unique(reference).tolist():
+    for r in _distinct(reference).tolist():
         here = reference == r if len(reference) and (reference[0] != r or reference[-1] != r) else slice(None)
         spans.append([r, int(start[here].min()), int(end[here].max())])
         if len(spans) > MAX_SPANS:
@@ -240,6 +248,13 @@ def alignment_statistics(alignments: Alignments) -> dict[str, Any]:
     if len(spans) <= MAX_SPANS:
         result["spans"] = spans
     return result
+
+
+def _distinct(reference: NDArray[np.int32]) -> NDArray[Any]:
+    """References that occur, ascending."""
+    if not len(reference) or int(reference.max()) >> 16:
+        return np.unique(reference)
+    return np.flatnonzero(np.bincount(reference))  # many times as fast as a sort
 
 
 def flag_counts(flag: NDArray[np.uint16]) -> dict[str, int]:
@@ -283,8 +298,7 @@ def reference_lengths(cigar: Column) -> I64:
     assert cigar.offsets is not None
     low, high = int(cigar.offsets[0]), int(cigar.offsets[-1])
     operations = cigar.values[low:high]
-    # Bits 0, 2, 3, 7 and 8 of the mask: the codes of M, D, N, = and X.
-    covered = np.where((0b110001101 >> (operations & 15)) & 1, operations >> 4, 0)
+    covered = (operations >> 4) * _COVERS[operations & 15]
     total = np.zeros(len(operations) + 1, np.int64)
-    np.cumsum(covered, out=total[1:])
+    np.cumsum(covered, dtype=np.int64, out=total[1:])
     return np.asarray(total[cigar.offsets[1:] - low] - total[cigar.offsets[:-1] - low])

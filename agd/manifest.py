@@ -444,7 +444,7 @@ class _Parser:
     def statistics(self, cell: Mapping[str, Any], path: str) -> dict[str, Any]:
         found: dict[str, Any] = self.get(cell, path, "statistics", dict)
         path = f"{path}.statistics"
-        for key in ("total", "min_length", "max_length"):
+        for key in ("total", "min_length", "max_length", "cigar_operations", "tag_bytes"):
             if key in found:
                 self.number(found, path, key)
         flags = self.get(found, path, "flags", dict) if "flags" in found else {}

@@ -1,4 +1,5 @@
-"""Alignments as records of a structured column: one protobuf message per record (``schemas/alignment.proto``)."""
+"""Alignments as one record of bytes each: protobuf messages (``schemas/alignment.proto``), which are stored, and rows,
+which are moved and go no further than this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +10,10 @@ import numpy as np
 from agd.batch import I32, I64, U8, U16, U32, Alignments, Bool, Column
 from agd.kernels import active
 
-__all__ = ["AlignmentArrays", "arrays", "decode", "encode"]
+__all__ = ["ROW_BYTES", "AlignmentArrays", "arrays", "decode", "encode", "pack", "unpack"]
+
+#: Bytes of a row beside its CIGAR and tags.
+ROW_BYTES = 40
 
 
 class AlignmentArrays(NamedTuple):
@@ -72,13 +76,6 @@ def _offsets(column: Column) -> I64:
     return np.ascontiguousarray(column.offsets, np.int64)
 
 
-def sizes(alignments: Alignments) -> I64:
-    """Bytes of the protobuf message of each alignment, int64, shape (records,); errors as of :func:`encode`."""
-    found = np.empty(len(alignments), np.int64)
-    active.alignment_sizes(arrays(alignments), found)
-    return found
-
-
 def encode(alignments: Alignments) -> Column:
     """One protobuf message per alignment.
 
@@ -96,10 +93,12 @@ def encode(alignments: Alignments) -> Column:
     KernelError
         A value is out of range (a position or reference below -1), or offsets lie outside of their values.
     """
+    flat, sizes = arrays(alignments), np.empty(len(alignments), np.int64)
+    active.alignment_sizes(flat, sizes)
     offsets = np.zeros(len(alignments) + 1, np.int64)
-    np.cumsum(sizes(alignments), out=offsets[1:])
+    np.cumsum(sizes, out=offsets[1:])
     out = np.empty(int(offsets[-1]), np.uint8)
-    active.alignment_encode(arrays(alignments), out, offsets)
+    active.alignment_encode(flat, out, offsets)
     return Column(out, offsets)
 
 
@@ -125,7 +124,46 @@ def decode(column: Column) -> Alignments:
     # No message decodes to more than its own bytes; pages that are never written cost nothing.
     size = max(0, min(len(data), int(offsets[-1] - offsets[0])))
     filled = AlignmentArrays.allocate(len(column), size // 4, size)
-    cigar, tags = active.alignment_decode(data, offsets, filled)
+    return _alignments(filled, *active.alignment_decode(data, offsets, filled))
+
+
+def pack(alignments: Alignments) -> Column:
+    """One row per alignment: :data:`ROW_BYTES` bytes, its CIGAR and its tags; zero bytes for a null field.
+
+    Raises
+    ------
+    KernelError
+        Offsets lie outside of their values.
+    """
+    flat, offsets = arrays(alignments), np.empty(len(alignments) + 1, np.int64)
+    out = np.empty(packed_bytes(alignments), np.uint8)
+    active.alignment_pack(flat, out, offsets)
+    return Column(out, offsets)
+
+
+def packed_bytes(alignments: Alignments) -> int:
+    """Bytes of all rows of :func:`pack`."""
+    cigar, tags, valid = alignments.cigar.lengths, alignments.tags.lengths, alignments.valid
+    if valid is not None:
+        cigar, tags = cigar[valid], tags[valid]
+    return ROW_BYTES * len(cigar) + 4 * int(cigar.sum()) + int(tags.sum())
+
+
+def unpack(column: Column) -> Alignments:
+    """Alignments of the rows in ``column``, as :func:`pack` gives them; ``valid`` is None when no record is null.
+
+    Raises
+    ------
+    KernelError
+        A row is too short; names the record and the offset in ``values``.
+    """
+    rows, offsets = np.ascontiguousarray(column.values, np.uint8), _offsets(column)
+    size = max(0, min(len(rows), int(offsets[-1] - offsets[0])))
+    filled = AlignmentArrays.allocate(len(column), size // 4, size)
+    return _alignments(filled, *active.alignment_unpack(rows, offsets, filled))
+
+
+def _alignments(filled: AlignmentArrays, cigar: int, tags: int) -> Alignments:
     valid = filled.valid
     return Alignments(
         *filled[:7], Column(filled.cigar[:cigar], filled.cigar_offsets), Column(filled.tags[:tags], filled.tag_offsets),

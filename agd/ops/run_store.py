@@ -56,7 +56,7 @@ def run_of_reads(reads: Batch, ordering: Ordering, columns: Sequence[str], paire
     keyed: dict[str, Column] = {}
     for name in columns:
         if name == "results":
-            parts[name] = Part.of(structured.encode(alignments))
+            parts[name] = Part.of(structured.pack(alignments))
             continue
         column = reads.ragged(name)
         if name in ("bases", "qualities"):

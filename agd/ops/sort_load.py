@@ -44,7 +44,7 @@ class Lines:
     Attributes
     ----------
     results : Part
-        Their alignments, as messages.
+        Their alignments, as rows.
     seq : SeqPlaces
         What of the reads they show.
     keys : Column
@@ -78,7 +78,7 @@ class Loader:
     """Loads columns of alignment lines.
 
     The marks of a ``duplicates`` column are not folded into the flags: the column itself is carried along.
-    Alignments are kept as their protobuf messages, a ragged column like any other.
+    Alignments are kept as rows (:func:`agd.kernels.alignments.pack`), a ragged column like any other.
 
     Attributes
     ----------
@@ -160,7 +160,7 @@ class Loader:
         alignments, read = alignment_lines(stored, self._paired)
         trim = len(self.alignment_columns) > 1
         seq = SeqPlaces.of(alignments, read, self.dataset.orientation, trim)
-        return Lines(Part.of(structured.encode(alignments)), seq, self._keys(fetched, stored))
+        return Lines(Part.of(structured.pack(alignments)), seq, self._keys(fetched, stored))
 
     def load(self, fetched: Fetched, columns: Sequence[str], before: Loaded | None) -> Loaded:
         """Sorted run of a chunk, in memory, with these columns.

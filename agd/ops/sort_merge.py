@@ -114,8 +114,8 @@ def merge_window(
 
 
 def unpack(column: Column, kind: RecordType) -> AnyColumn:
-    """A column as the codecs take it: alignments are messages in a run."""
-    return structured.decode(column) if kind is RecordType.STRUCTURED else column
+    """A column as the codecs take it: alignments are rows in a run."""
+    return structured.unpack(column) if kind is RecordType.STRUCTURED else column
 
 
 def collect(progress: Progress, label: str, total: int | None, made: Iterator[T], count: Callable[[T], int]) -> list[T]:

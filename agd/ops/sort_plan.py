@@ -124,23 +124,26 @@ def weigh(dataset: Dataset, ordering: Ordering, groups: Sequence[Sequence[str]])
     largest = {name: decoded_size(dataset, name) for name in dataset.columns}
     offsets = 8
     plain = [size + offsets for name, size in largest.items() if name not in extra and name != "results"]
-    messages = [size for name, size in largest.items() if name in extra or name == "results"]
+    rows = [size for name, size in largest.items() if name in extra or name == "results"]
     made_of = sum(largest.get(name, 0.0) for name in ordering.columns)
-    total = sum(plain) + sum(messages) + offsets
+    total = sum(plain) + sum(rows) + offsets
     apart = [largest.get(group[0], 0.0) + 2 * offsets for group in groups[1:]]
     return Weights(
         total=total,
         group=max([total - sum(apart) + offsets * len(apart), *apart]) + 1,
-        widest=max([*plain, *messages, 8]),
-        alignments=sum(messages) * 2 + 64 * (1 + len(extra)),
+        widest=max([*plain, *rows, 8]),
+        alignments=sum(rows) * 2 + 64 * (1 + len(extra)),
         keys=16 if ordering.by == "coordinate" else 2 * made_of + 48,
         stored=dataset.manifest.stored_bytes / max(1, len(dataset)),
     )
 
 
 def decoded_size(dataset: Dataset, name: str) -> float:
-    """Bytes of a column in a record once decoded; of alignments, bytes of their messages."""
+    """Bytes of a column in a record once decoded, in the chunk that has most; of alignments, bytes of their rows."""
     chunks = [chunk for chunk in dataset.chunks if name in chunk.cells]
+    noted = [noted_bytes(chunk, name) for chunk in chunks]
+    if None not in noted:
+        return max((size / chunk.count for size, chunk in zip(noted, chunks, strict=True) if size), default=0.0)
     largest = 0.0
     for chunk in chunks[:: max(1, -(-len(chunks) // HEADERS))]:
         header = dataset.chunk_header(chunk, name)
@@ -151,9 +154,19 @@ def decoded_size(dataset: Dataset, name: str) -> float:
         return largest
     for chunk in chunks[:: max(1, -(-len(chunks) // SAMPLES))]:
         column = dataset.decode_column(chunk, name, dataset.fetch(chunk, [name]))
-        size = structured.sizes(column).sum() if isinstance(column, Alignments) else len(column.values)
+        size = structured.packed_bytes(column) if isinstance(column, Alignments) else len(column.values)
         largest = max(largest, int(size) / chunk.count)
     return largest
+
+
+def noted_bytes(chunk: Chunk, name: str) -> int | None:
+    """Bytes of a column of a chunk once decoded, by its statistics; None where these do not tell."""
+    noted = chunk.cells[name].statistics
+    if "total" in noted:
+        return int(noted["total"])
+    if "cigar_operations" in noted and "tag_bytes" in noted:
+        return chunk.count * structured.ROW_BYTES + 4 * int(noted["cigar_operations"]) + int(noted["tag_bytes"])
+    return None
 
 
 def plan(

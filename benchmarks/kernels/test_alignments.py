@@ -1,4 +1,4 @@
-"""Throughput of the kernels for alignments: their messages, their CIGARs, and what the reference says of them.
+"""Throughput of the kernels for alignments: their messages, rows and CIGARs, and what the reference says of them.
 
 Run with ``pytest benchmarks/kernels/test_alignments.py``.
 """
@@ -46,6 +46,17 @@ def test_alignment_decode(measure: Measure, arrays: AlignmentArrays, messages: C
     data, offsets = messages.values, offsets_of(messages)
     out = AlignmentArrays.allocate(reads, len(arrays.cigar), len(arrays.tags))
     measure("protobuf", data.nbytes, lambda: kernels.alignment_decode(data, offsets, out), records=reads)
+
+
+def test_alignment_pack(measure: Measure, aligned: Aligned, arrays: AlignmentArrays, reads: int) -> None:
+    out, offsets = np.empty(alignments.packed_bytes(aligned.lines), np.uint8), np.empty(reads + 1, np.int64)
+    measure("rows", out.nbytes, lambda: kernels.alignment_pack(arrays, out, offsets), records=reads)
+
+
+def test_alignment_unpack(measure: Measure, aligned: Aligned, arrays: AlignmentArrays, reads: int) -> None:
+    rows, out = alignments.pack(aligned.lines), AlignmentArrays.allocate(reads, len(arrays.cigar), len(arrays.tags))
+    offsets = offsets_of(rows)
+    measure("rows", rows.nbytes, lambda: kernels.alignment_unpack(rows.values, offsets, out), records=reads)
 
 
 def test_reference_spans(measure: Measure, aligned: Aligned, reads: int) -> None:

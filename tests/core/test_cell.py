@@ -342,21 +342,28 @@ def test_spans_are_those_of_a_bam_index(tmp_path: Path) -> None:
         np.array([r.flag for r in records], np.uint16), np.array([r.reference_id for r in records], np.int32),
         np.array([r.reference_start for r in records], np.int64), np.zeros(5, np.uint8), np.full(5, -1, np.int32),
         np.full(5, -1, np.int64), np.zeros(5, np.int64),
-        Column.from_lengths(operations, np.array([len(c) for c in cigars])), Column.empty(5),
+        Column.from_lengths(operations, np.array([len(c) for c in cigars])),
+        Column.from_list([b"NMC\1", b"", b"", b"", b"NMC\2ASC\3"]),
     )  # fmt: skip
     lengths = cells.reference_lengths(column.cigar)
     # htslib counts one base for a record whose CIGAR covers none.
     assert np.maximum(lengths, 1).tolist() == [r.reference_length or 1 for r in records]
     found = encode(column, "results")[1].statistics
     assert found.pop("distant") == [0, 0, 0, 0]
-    assert found == {"flags": {"0": 1, "4": 1, "16": 2, "69": 1}, "spans": [[0, 1, 700], [1, 4, 14]]}
+    assert found == {
+        "flags": {"0": 1, "4": 1, "16": 2, "69": 1}, "spans": [[0, 1, 700], [1, 4, 14]],
+        "cigar_operations": len(operations), "tag_bytes": 12,
+    }  # fmt: skip
     part = column.slice(1, 3)
     none = {"distant": [0, 0, 0, 0]}
     assert cells.alignment_statistics(part) == none | {
-        "flags": {"16": 1, "69": 1}, "spans": [[0, 699, 700], [1, 4, 14]]
+        "flags": {"16": 1, "69": 1}, "spans": [[0, 699, 700], [1, 4, 14]], "cigar_operations": 1, "tag_bytes": 0
     }  # fmt: skip
     hidden = column.replace(valid=np.array([True, False, False, True, True]))
-    assert cells.alignment_statistics(hidden) == none | {"flags": {"0": 1, "4": 1, "16": 1}, "spans": [[0, 1, 25]]}
+    assert cells.alignment_statistics(hidden) == none | {
+        "flags": {"0": 1, "4": 1, "16": 1}, "spans": [[0, 1, 25]], "cigar_operations": len(operations) - 1,
+        "tag_bytes": 12,
+    }  # fmt: skip
 
 
 def test_a_chunk_of_many_references_notes_no_spans() -> None:
@@ -366,6 +373,16 @@ def test_a_chunk_of_many_references_notes_no_spans() -> None:
     )
     assert "spans" not in cells.alignment_statistics(column)
     assert len(cells.alignment_statistics(column.slice(0, count - 1))["spans"]) == cells.MAX_SPANS
+
+
+@pytest.mark.parametrize("references", [[3, 1, 3, 0, 1], [7, 1 << 16, 7, 2], [5]])
+def test_spans_are_by_reference(references: list[int]) -> None:
+    count = len(references)
+    column = Alignments.null(count).replace(
+        valid=None, reference=np.array(references, np.int32), position=np.arange(count, dtype=np.int64)
+    )
+    wanted = {r: [i for i in range(count) if references[i] == r] for r in sorted(references)}
+    assert cells.alignment_statistics(column)["spans"] == [[r, at[0], at[-1] + 1] for r, at in wanted.items()]
 
 
 @given(alignments())

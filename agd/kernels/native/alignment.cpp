@@ -1,11 +1,10 @@
 // Alignments as protobuf (schemas/alignment.proto): arrays to messages and back.
-#include "common.hpp"
+#include "alignment.hpp"
 
 #include <nanobind/stl/pair.h>
 
 #include <bit>
 #include <limits>
-#include <optional>
 
 namespace agd {
 namespace {
@@ -18,42 +17,6 @@ constexpr uint8_t VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5;
 constexpr uint8_t key(Field field, uint8_t wire) { return (uint8_t)(field << 3 | wire); }
 
 constexpr int64_t LAST = std::numeric_limits<int64_t>::max();
-
-// The twelve arrays of agd.kernels.alignments.arrays(), in their order; T<...> is In (to encode) or Out (to decode).
-template <template <class> class Array> struct Arrays {
-    Array<uint16_t> flag;
-    Array<int32_t> reference;
-    Array<int64_t> position;
-    Array<uint8_t> mapping_quality;
-    Array<int32_t> mate_reference;
-    Array<int64_t> mate_position, template_length;
-    Array<uint32_t> cigar;
-    Array<int64_t> cigar_offsets;
-    Array<uint8_t> tags;
-    Array<int64_t> tag_offsets;
-    std::optional<Array<bool>> valid;
-
-    explicit Arrays(nb::tuple t) {
-        require(t.size() == 12, "alignments are twelve arrays");
-        get(t, 0, flag), get(t, 1, reference), get(t, 2, position), get(t, 3, mapping_quality);
-        get(t, 4, mate_reference), get(t, 5, mate_position), get(t, 6, template_length);
-        get(t, 7, cigar), get(t, 8, cigar_offsets), get(t, 9, tags), get(t, 10, tag_offsets);
-        if (!t[11].is_none()) {
-            valid.emplace();
-            get(t, 11, *valid);
-        }
-        const size_t n = flag.size();
-        require(reference.size() == n && position.size() == n && mapping_quality.size() == n &&
-                    mate_reference.size() == n && mate_position.size() == n && template_length.size() == n &&
-                    cigar_offsets.size() == n + 1 && tag_offsets.size() == n + 1 && (!valid || valid->size() == n),
-                "arrays of alignments differ in length");
-    }
-
-    template <class A> static void get(nb::tuple &t, size_t i, A &array) {
-        if (!nb::try_cast<A>(t[i], array, false))
-            throw KernelError("array " + std::to_string(i) + " of the alignments is not contiguous or of another dtype");
-    }
-};
 
 // Values of one record as they are written: never negative, 0 for absent.
 struct Message {
@@ -85,11 +48,6 @@ bool load(const Arrays<In> &a, size_t i, Message &m) {
     m.tags = a.tags.data() + t[0];
     m.tag_bytes = (uint64_t)(t[1] - t[0]);
     return true;
-}
-
-void check(const Arrays<In> &a) {
-    check_offsets(a.cigar_offsets.data(), a.cigar_offsets.size(), (int64_t)a.cigar.size(), "offsets outside of the CIGARs");
-    check_offsets(a.tag_offsets.data(), a.tag_offsets.size(), (int64_t)a.tags.size(), "offsets outside of the tags");
 }
 
 uint64_t varint_size(uint64_t v) { return (9 * (uint64_t)std::bit_width(v) + 64) >> 6; }
@@ -138,7 +96,7 @@ uint8_t *put_message(uint8_t *p, const Message &m) {
 void alignment_sizes(nb::tuple alignments, Out<int64_t> sizes) {
     const Arrays<In> a(alignments);
     nb::gil_scoped_release unlocked;
-    check(a);
+    check_alignments(a);
     require(sizes.size() == a.flag.size(), "sizes and alignments differ in number");
     Message m;
     for (size_t i = 0; i < a.flag.size(); i++) sizes.data()[i] = load(a, i, m) ? (int64_t)message_size(m) : 0;
@@ -147,7 +105,7 @@ void alignment_sizes(nb::tuple alignments, Out<int64_t> sizes) {
 void alignment_encode(nb::tuple alignments, Out<uint8_t> out, In<int64_t> offsets) {
     const Arrays<In> a(alignments);
     nb::gil_scoped_release unlocked;
-    check(a);
+    check_alignments(a);
     require(offsets.size() == a.flag.size() + 1, "offsets and alignments differ in number");
     check_offsets(offsets.data(), offsets.size(), (int64_t)out.size(), "offsets outside of the output");
     Message m;

@@ -9,6 +9,7 @@ void bind_gather(nb::module_ &);
 void bind_reads(nb::module_ &);
 void bind_order(nb::module_ &);
 void bind_alignment(nb::module_ &);
+void bind_alignment_rows(nb::module_ &);
 void bind_difference(nb::module_ &);
 void bind_hits(nb::module_ &);
 void bind_finish(nb::module_ &);
@@ -54,6 +55,7 @@ NB_MODULE(_native, m) {
     agd::bind_reads(m);
     agd::bind_order(m);
     agd::bind_alignment(m);
+    agd::bind_alignment_rows(m);
     agd::bind_difference(m);
     agd::bind_hits(m);
     agd::bind_finish(m);

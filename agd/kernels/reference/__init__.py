@@ -1,6 +1,7 @@
 """Readable numpy reference of every kernel (see :mod:`agd.kernels`)."""
 
 from agd.kernels.reference.alignment import alignment_decode, alignment_encode, alignment_sizes
+from agd.kernels.reference.alignment_rows import alignment_pack, alignment_unpack
 from agd.kernels.reference.bam import bam_decode, bam_encode, bam_measure, bam_places, bam_scan, bam_sizes
 from agd.kernels.reference.bases import (
     base2_pack,
@@ -73,7 +74,9 @@ __all__ = [
     "aligned_qualities",
     "alignment_decode",
     "alignment_encode",
+    "alignment_pack",
     "alignment_sizes",
+    "alignment_unpack",
     "argsort_bytes",
     "argsort_u64",
     "aux_codes",

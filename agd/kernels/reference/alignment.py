@@ -42,7 +42,7 @@ def alignment_sizes(alignments: AlignmentArrays, sizes: I64) -> None:
         Arrays differ in length, offsets lie outside of the values, a reference is below -1, or a position is below -1
         or does not leave room for adding one.
     """
-    _check(alignments)
+    check_alignments(alignments)
     if len(sizes) != len(alignments[0]):
         raise KernelError("sizes and alignments differ in number")
     for i in range(len(sizes)):
@@ -66,7 +66,7 @@ def alignment_encode(alignments: AlignmentArrays, out: U8, offsets: I64) -> None
     KernelError
         As :func:`alignment_sizes`; and where the room for a record is not exactly its size.
     """
-    _check(alignments)
+    check_alignments(alignments)
     if len(offsets) != len(alignments[0]) + 1:
         raise KernelError("offsets and alignments differ in number")
     check_offsets(offsets, len(out), "offsets outside of the output")
@@ -110,7 +110,7 @@ def alignment_decode(data: U8, offsets: I64, alignments: AlignmentArrays) -> tup
     arrays = alignments
     if len(offsets) != len(arrays.flag) + 1:
         raise KernelError("offsets and alignments differ in number")
-    _same_length(arrays)
+    same_length(arrays)
     arrays.cigar_offsets[0] = arrays.tag_offsets[0] = 0
     for i in range(len(arrays.flag)):
         number, runs = _parse(data, offsets, i)
@@ -137,15 +137,17 @@ def alignment_decode(data: U8, offsets: I64, alignments: AlignmentArrays) -> tup
     return int(arrays.cigar_offsets[-1]), int(arrays.tag_offsets[-1])
 
 
-def _same_length(arrays: AlignmentArrays) -> None:
+def same_length(arrays: AlignmentArrays) -> None:
+    """Raise unless the arrays are of the same records."""
     n = len(arrays.flag)
     same = all(len(a) == n for a in arrays[:7]) and (arrays.valid is None or len(arrays.valid) == n)
     if not same or len(arrays.cigar_offsets) != n + 1 or len(arrays.tag_offsets) != n + 1:
         raise KernelError("arrays of alignments differ in length")
 
 
-def _check(arrays: AlignmentArrays) -> None:
-    _same_length(arrays)
+def check_alignments(arrays: AlignmentArrays) -> None:
+    """Raise unless the arrays are of the same records and no offsets lie outside of their values."""
+    same_length(arrays)
     check_offsets(arrays.cigar_offsets, len(arrays.cigar), "offsets outside of the CIGARs")
     check_offsets(arrays.tag_offsets, len(arrays.tags), "offsets outside of the tags")
 
