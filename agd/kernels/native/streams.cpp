@@ -15,6 +15,7 @@ namespace {
 constexpr uint16_t PAIRED = 0x1, NOT_PRIMARY = 0x900;
 // Reads that wait for a mate with the same four coordinates are looked through this far.
 constexpr int MOST_WAITING = 16;
+constexpr size_t AHEAD = 16;
 
 struct Place {
     int32_t reference, mate_reference;
@@ -22,10 +23,14 @@ struct Place {
     bool operator==(const Place &) const = default;
 };
 
+// The same for both mates, whose places lie next to each other in the table then.
 uint32_t hash_of(const Place &p) {
-    const uint64_t h = (uint64_t)p.position * 0x9e3779b97f4a7c15 ^ (uint64_t)p.mate_position * 0xc2b2ae3d27d4eb4f ^
-                       ((uint64_t)(uint32_t)p.reference << 32 | (uint32_t)p.mate_reference) * 0x165667b19e3779f9;
-    return (uint32_t)(h >> 32 ^ h);
+    const auto mixed = [](int32_t reference, int64_t position) {
+        const uint64_t h = ((uint64_t)position ^ (uint64_t)(uint32_t)reference << 32) * 0x9e3779b97f4a7c15;
+        return h ^ h >> 29;
+    };
+    const uint64_t h = (mixed(p.reference, p.position) + mixed(p.mate_reference, p.mate_position)) * 0xc2b2ae3d27d4eb4f;
+    return (uint32_t)(h >> 32);
 }
 
 // Queues of records that wait for their mates, one for each place; open addressing, at most half full. A place keeps its
@@ -37,9 +42,9 @@ class Waiting {
 
 public:
     explicit Waiting(size_t records) : slots_(std::bit_ceil(2 * records + 2)), mask_(slots_.size() - 1) {}
-    // The slot of the records that place(record) says are at a place, or a free one.
-    template <class PlaceOf> Slot &find(const Place &place, const PlaceOf &place_of) {
-        const uint32_t hash = hash_of(place);
+    void prefetch(uint32_t hash) const { __builtin_prefetch(&slots_[hash & mask_]); }
+    // The slot of the records that place(record) says are at a place of this hash, or a free one.
+    template <class PlaceOf> Slot &find(const Place &place, uint32_t hash, const PlaceOf &place_of) {
         for (size_t at = hash & mask_;; at = (at + 1) & mask_) {
             Slot &slot = slots_[at];
             if (slot.of < 0) slot.hash = hash;
@@ -60,13 +65,20 @@ int64_t link_mates(In<uint16_t> flag, In<int32_t> reference, In<int64_t> positio
     };
     Waiting waiting(n);
     std::vector<int32_t> next(n, -1);
+    std::array<uint32_t, AHEAD> hashes;  // of the records that come next, whose slots are asked for before
     int64_t linked = 0;
+    const auto announce = [&](size_t i) {
+        if (i < n) waiting.prefetch(hashes[i % AHEAD] = hash_of(place_of((int64_t)i)));
+    };
+    for (size_t i = 0; i < AHEAD; i++) announce(i);
     for (size_t i = 0; i < n; i++) {
+        const uint32_t hash = hashes[i % AHEAD];
+        announce(i + AHEAD);
         distances.data()[i] = 0;
         const uint16_t f = flag.data()[i];
         if (!(f & PAIRED) || f & NOT_PRIMARY) continue;
         const Place own = place_of((int64_t)i), mate{own.mate_reference, own.reference, own.mate_position, own.position};
-        auto &queue = waiting.find(mate, place_of);
+        auto &queue = waiting.find(mate, hash, place_of);
         int32_t before = -1, at = queue.head;
         for (int tried = 0; at >= 0; before = at, at = next[(size_t)at]) {
             if (((mate_flag(flag.data()[at]) ^ f) & 0xff) == 0) break;
@@ -80,7 +92,7 @@ int64_t link_mates(In<uint16_t> flag, In<int32_t> reference, In<int64_t> positio
             if (after < 0) queue.tail = before;
             continue;
         }
-        auto &places = waiting.find(own, place_of);
+        auto &places = waiting.find(own, hash, place_of);
         if (places.of < 0) places.of = (int32_t)i;
         (places.tail >= 0 ? next[(size_t)places.tail] : places.head) = (int32_t)i;
         places.tail = (int32_t)i;
