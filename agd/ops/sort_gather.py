@@ -40,6 +40,13 @@ class Part(NamedTuple):
         offsets = np.ascontiguousarray(column.offsets)
         return Part(values, offsets[:-1], offsets[1:])
 
+    def take(self, order: I64) -> Part:
+        """Some of the records of a ragged column, in another order; the values stay where they are."""
+        assert self.starts is not None
+        assert self.ends is not None
+        turn = None if self.turn is None else self.turn[order]
+        return Part(self.values, self.starts[order], self.ends[order], turn)
+
     @property
     def records(self) -> int:
         """Number of records."""

@@ -171,11 +171,8 @@ class Loader:
             The same chunk with other columns, which are not needed any more.
         """
         if before is not None:
-            found = {
-                name: gather([self.part(fetched, before.seq, name)], before.order, complement=name == "bases")
-                for name in columns
-            }
-            return Loaded(before.seq, before.order, before.run.with_columns(found))
+            parts = {name: self.part(fetched, before.seq, name) for name in columns}
+            return Loaded(before.seq, before.order, before.run.with_columns(parts, before.order))
         lines = self.lines(fetched)
         order = argsort(lines.keys)
         parts = {n: lines.results if n == "results" else self.part(fetched, lines.seq, n) for n in columns}

@@ -93,7 +93,7 @@ def merge_window(
         present, places = origins.of(runs, window)
     for name in todo:
         parts = [runs[i].part(name, window.low[i], window.high[i]) for i in present]
-        column = gather_at(parts, places)
+        column = gather_at(parts, places, complement=name == "bases")
         for found, seen, first, end in zip(cells, watched, firsts, firsts[1:], strict=False):
             piece = unpack(column.slice(first - window.first, end - window.first), draft.columns[name].type)
             if name in looked_at:

@@ -28,17 +28,21 @@ SPILL_CODECS: dict[str, list[dict[str, Any]]] = {"bases": [{"name": "base3"}]}
 class MemoryRun:
     """A run in memory: keys and columns of sorted records.
 
-    A merge goes through each run from front to back, which costs much less than to look for its records all over the
-    memory; a chunk is brought into order as long as it is in the processor's caches.
+    A merge goes through columns from front to back: short records were brought into order as long as their chunk was
+    in the processor's caches. Long ones are cheaper to look for all over the memory than to move twice, and stay in
+    their parts.
 
     Parameters
     ----------
     keys : Column
-    columns : mapping of str to Column
+    columns : mapping of str to Column or Part
+        A column in the order of the run, or a part in which its records are.
+    order : ndarray of int64, shape (records,), optional
+        Which record of the parts each record of the run is.
     """
 
-    def __init__(self, keys: Column, columns: Mapping[str, Column]) -> None:
-        self._keys, self._columns = keys, dict(columns)
+    def __init__(self, keys: Column, columns: Mapping[str, Column | Part], order: I64 | None = None) -> None:
+        self._keys, self._columns, self._order = keys, dict(columns), order
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -46,15 +50,22 @@ class MemoryRun:
     @property
     def nbytes(self) -> int:
         """Bytes in memory."""
-        return self._keys.nbytes + sum(column.nbytes for column in self._columns.values())
+        return self._keys.nbytes + sum(self._in_order(name).nbytes for name in self._columns)
 
-    def with_columns(self, columns: Mapping[str, Column]) -> MemoryRun:
+    def with_columns(self, columns: Mapping[str, Column | Part], order: I64 | None = None) -> MemoryRun:
         """The same run with other columns; the keys are shared."""
-        return MemoryRun(self._keys, columns)
+        return MemoryRun(self._keys, columns, order)
 
     def take_out(self, column: str) -> Column:
         """A column that is not wanted here any more."""
-        return self._columns.pop(column)
+        taken = self._in_order(column)
+        del self._columns[column]
+        return taken
+
+    def _in_order(self, column: str) -> Column:
+        found = self._columns[column]
+        assert isinstance(found, Column)
+        return found
 
     def key(self, record: int) -> Key:
         """Key of one record."""
@@ -70,15 +81,19 @@ class MemoryRun:
 
     def sizes(self, column: str, start: int, stop: int) -> I64:
         """Bytes of a column in each of these records."""
-        return self._columns[column].slice(start, stop).lengths
+        return self._in_order(column).slice(start, stop).lengths
 
     def widest(self, column: str) -> int:
         """Most bytes of a column in any record."""
-        return int(self._columns[column].lengths.max(initial=0))
+        return int(self._in_order(column).lengths.max(initial=0))
 
     def part(self, column: str, start: int, stop: int) -> Part:
         """Records ``start`` to ``stop`` of a column."""
-        return Part.of(self._columns[column].slice(start, stop))
+        found = self._columns[column]
+        if isinstance(found, Column):
+            return Part.of(found.slice(start, stop))
+        assert self._order is not None
+        return found.take(self._order[start:stop])
 
     def remove(self) -> None:
         """Nothing to remove."""
