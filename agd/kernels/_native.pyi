@@ -11,7 +11,8 @@ from agd.kernels.records import RecordArrays
 
 _Values = TypeVar("_Values", U8, U32, U64)
 
-# module.cpp: use vector instructions up to a level (0 none, 1 AVX2), for tests; returns the level in force
+# module.cpp: use vector instructions up to a level (0 none, 1 AVX2, 2 AVX-512, 3 gathers too), for tests; returns the
+# level in force
 def limit_simd(level: int) -> int: ...
 
 # ragged.cpp

@@ -23,14 +23,14 @@ def label(config: dict[str, Any]) -> str:
     return "-".join(map(str, config.values()))
 
 
-@pytest.fixture(params=[0, 1, 2], ids=["plain", "avx2", "avx512"])
+@pytest.fixture(params=[0, 1, 2, 3], ids=["plain", "avx2", "avx512", "gathers"])
 def simd(request: pytest.FixtureRequest) -> Iterator[int]:
     """Vector instructions up to each level that this processor has."""
     level = request.param
     if kernels.limit_simd(level) < level:
         pytest.skip(f"this processor has no level {level}")
     yield level
-    kernels.limit_simd(2)
+    kernels.limit_simd(3)
 
 
 def test_memcpy(measure: Measure, walk: U8) -> None:

@@ -18,12 +18,12 @@ def kernels(request: pytest.FixtureRequest) -> ModuleType:
     return module
 
 
-@pytest.fixture(params=[0, 1, 2], ids=["plain", "avx2", "avx512"], scope="module")
+@pytest.fixture(params=[0, 1, 2, 3], ids=["plain", "avx2", "avx512", "gathers"], scope="module")
 def simd(request: pytest.FixtureRequest) -> Iterator[int]:
     """Native kernels with vector instructions up to each level that this processor has."""
     level = request.param
-    best = _native.limit_simd(2)
+    best = _native.limit_simd(3)
     if level > best:
         pytest.skip(f"this processor has level {best} only")
     yield _native.limit_simd(level)
-    _native.limit_simd(2)
+    _native.limit_simd(3)

@@ -85,6 +85,16 @@ def test_counts_of_many_values(kernels: ModuleType, order: int) -> None:
     assert counts.tolist() == np.bincount(codes.reshape(-1), minlength=len(counts)).tolist()
 
 
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("value", [0, 99, 103, 255])
+@pytest.mark.parametrize("place", [0, 9374, 150_000, 299_999, 300_000, 300_016])
+def test_of_many_values_one_lies_outside(kernels: ModuleType, order: int, value: int, place: int) -> None:
+    values = np.full(300_017, 101, np.uint8)
+    values[place] = value
+    with pytest.raises(KernelError, match="outside of the span"):
+        kernels.rans_counts(values, 100, 3, order, 32, np.zeros(3 ** (1 + order), np.uint32))
+
+
 @given(values=texts())
 def test_pairs_are_counted(kernels: ModuleType, values: U8) -> None:
     counts = np.full(1 << 16, 7, np.uint32)

@@ -87,7 +87,7 @@ template <int LANES, bool ORDER1> void decode_tile(Decoder<LANES> &coder, Step<L
 }
 
 #if defined(AGD_X86)
-// Entries of eight lanes. Loads of their own are at least as fast as gathers are, on every processor that has them.
+// Entries of eight lanes. Loads of their own are at least as fast as gathers of eight are, on every processor.
 AGD_AVX2 AGD_INLINE __m256i load_entries(const uint32_t *table, __m256i at) {
     const auto four = [&](__m128i index) AGD_INLINED AGD_AVX2 {
         const uint64_t a = (uint64_t)_mm_cvtsi128_si64(index), b = (uint64_t)_mm_extract_epi64(index, 1);
@@ -153,7 +153,7 @@ AGD_AVX512 AGD_INLINE __m512i load_entries(const uint32_t *table, __m512i at) {
     return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
 
-template <int LANES, bool ORDER1> AGD_AVX512 void decode_tile_avx512(Decoder<LANES> &coder, Step<LANES> *steps) {
+template <int LANES, bool ORDER1, bool GATHER> AGD_AVX512 void decode_tile_avx512(Decoder<LANES> &coder, Step<LANES> *steps) {
     constexpr int VECTORS = LANES / 16;
     const uint32_t *table = coder.table;
     const __m128i bits = _mm_cvtsi32_si128(coder.bits);
@@ -169,7 +169,7 @@ template <int LANES, bool ORDER1> AGD_AVX512 void decode_tile_avx512(Decoder<LAN
         for (int v = 0; v < VECTORS; v++) {
             __m512i x = state[v], at = _mm512_and_si512(x, low);
             if (ORDER1) at = _mm512_add_epi32(at, _mm512_sll_epi32(value[v], bits));
-            const __m512i entry = load_entries(table, at);
+            const __m512i entry = GATHER ? _mm512_i32gather_epi32(at, table, 4) : load_entries(table, at);
             value[v] = _mm512_and_si512(entry, low8);
             _mm_storeu_si128((__m128i *)(steps[t].data() + 16 * v), _mm512_cvtepi32_epi8(entry));
             const __m512i high = _mm512_srl_epi32(x, bits), bias = _mm512_and_si512(_mm512_srli_epi32(entry, 8), low12);
@@ -187,7 +187,8 @@ template <int LANES, bool ORDER1> AGD_AVX512 void decode_tile_avx512(Decoder<LAN
 
 template <int LANES> auto *tile_decoder(bool order1) {
 #if defined(AGD_X86)
-    if (simd() >= Simd::AVX512) return order1 ? decode_tile_avx512<LANES, true> : decode_tile_avx512<LANES, false>;
+    if (simd() >= Simd::GATHERS) return order1 ? decode_tile_avx512<LANES, true, true> : decode_tile_avx512<LANES, false, true>;
+    if (simd() >= Simd::AVX512) return order1 ? decode_tile_avx512<LANES, true, false> : decode_tile_avx512<LANES, false, false>;
     if (simd() >= Simd::AVX2) return order1 ? decode_tile_avx2<LANES, true> : decode_tile_avx2<LANES, false>;
 #endif
     return order1 ? decode_tile<LANES, true> : decode_tile<LANES, false>;

@@ -237,18 +237,18 @@ AGD_MULTIVERSION bool outside(const uint8_t *p, int64_t n, uint8_t low, uint8_t 
 
 // Counts PARTS lanes at a time, each with counts of its own: equal neighbours do not wait for each other. Of order 1, the
 // two bytes of a pair are the place of its count: as they stand where there are many, by context where the counts of few
-// take longer to read than to make.
+// take longer to read than to make. Returns how many were counted, which is all where they lie within the span.
 template <int PARTS>
-void count_lanes(const uint8_t *p, int lanes, int64_t steps, int base, int span, int order, uint32_t *counts) {
+uint64_t count_lanes(const uint8_t *p, int lanes, int64_t steps, int base, int span, int order, uint32_t *counts) {
     constexpr bool BY_CONTEXT = PARTS == 1;
     const size_t apart = order ? 256 : 1, size = 256 * apart, first = apart * (size_t)base;
     const size_t value_step = order && !BY_CONTEXT ? 256 : 1, context_step = !order ? 0 : BY_CONTEXT ? 256 : 1;
+    // Of a few values, which are known to lie within the span, only what is read is cleared.
     const std::unique_ptr<uint32_t[]> several(new uint32_t[PARTS * size]);
+    if (PARTS > 1) std::fill_n(several.get(), PARTS * size, 0);
+    else std::fill_n(several.get() + first, apart * (size_t)span, 0);
     uint32_t *part[PARTS];
-    for (size_t k = 0; k < PARTS; k++) {
-        part[k] = several.get() + k * size;
-        std::fill_n(part[k] + first, apart * (size_t)span, 0);
-    }
+    for (size_t k = 0; k < PARTS; k++) part[k] = several.get() + k * size;
     for (int l = 0; l < lanes && steps; l += PARTS) {
         const uint8_t *lane[PARTS];
         for (int k = 0; k < PARTS; k++) {
@@ -266,14 +266,17 @@ void count_lanes(const uint8_t *p, int lanes, int64_t steps, int base, int span,
             for (int64_t t = 1; t < steps; t++)
                 for (int k = 0; k < PARTS; k++) part[k][lane[k][t]]++;
     }
+    uint64_t counted = 0;
     for (int context = 0; context < (order ? span : 1); context++) {
         const size_t row = (size_t)(base + context) * context_step + (size_t)base * value_step;
         uint32_t *to = counts + context * span;
         for (int value = 0; value < span; value++) {
             to[value] = 0;
             for (int k = 0; k < PARTS; k++) to[value] += part[k][row + (size_t)value * value_step];
+            counted += to[value];
         }
     }
+    return counted;
 }
 
 // How often each value follows each other (order 1), or is there (order 0); values are base … base + span - 1.
@@ -285,9 +288,13 @@ void rans_counts(In<uint8_t> values, int base, int span, int order, int lanes, O
     require((int64_t)counts.size() == (int64_t)(order ? span : 1) * span, "size of the counts does not fit the span");
     const uint8_t *p = values.data();
     const int64_t n = (int64_t)values.size(), steps = n / lanes;
-    require(!outside(p, n, (uint8_t)base, (uint8_t)(base + span - 1)), "a value lies outside of the span");
-    // Counts that are cleared and added up for a few values only take longer than these do.
-    (n < 1 << 18 ? count_lanes<1> : count_lanes<4>)(p, lanes, steps, base, span, order, counts.data());
+    // Counts that are cleared and added up for a few values only take longer than these do; of many, those that were
+    // counted tell whether all lie within the span, and no second look at them is needed.
+    const bool few = n < 1 << 18;
+    const int64_t counted = few ? 0 : lanes * steps;
+    const bool beyond = outside(p + counted, n - counted, (uint8_t)base, (uint8_t)(base + span - 1));
+    require(!beyond && (few ? count_lanes<1> : count_lanes<4>)(p, lanes, steps, base, span, order, counts.data()) ==
+                           (uint64_t)(lanes * steps), "a value lies outside of the span");
 }
 
 // How often each value is followed by each other: 256 counts for each first one.
