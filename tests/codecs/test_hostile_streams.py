@@ -94,7 +94,11 @@ def test_streams_that_were_changed(coded: tuple[Any, AnyColumn], data: st.DataOb
         assert error.where == "x"  # noqa: PT017
         return
     assert len(found) == len(column)
-    codec.encode(found)
+    try:
+        codec.encode(found)
+    except CodecError as error:
+        # The writer keeps more distance from what 64 bits hold than the reader must.
+        assert "a value that is not from" in str(error)  # noqa: PT017
 
 
 @pytest.mark.parametrize("codec", [Base2(), Tags(), AlignmentStreams()], ids=lambda c: c.name)
