@@ -43,6 +43,10 @@ class MemoryRun:
 
     def __init__(self, keys: Column, columns: Mapping[str, Column | Part], order: I64 | None = None) -> None:
         self._keys, self._columns, self._order = keys, dict(columns), order
+        # Where many threads make runs; later one alone looks at all of them, and the others wait for it.
+        self._widest = {
+            name: int(column.lengths.max(initial=0)) for name, column in columns.items() if isinstance(column, Column)
+        }
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -85,7 +89,7 @@ class MemoryRun:
 
     def widest(self, column: str) -> int:
         """Most bytes of a column in any record."""
-        return int(self._in_order(column).lengths.max(initial=0))
+        return self._widest[column]
 
     def part(self, column: str, start: int, stop: int) -> Part:
         """Records ``start`` to ``stop`` of a column."""

@@ -99,6 +99,37 @@ void sort_items(Item *items, Item *other, size_t n) {
     else if (!insert(items, n, 8 * n)) radix_sort(items, other, n);
 }
 
+// Sorts keys by 11 bits at a time, least significant first, each with its index in the low bits of the same word. False,
+// and nothing done, where both do not fit.
+bool sort_packed(const uint64_t *key, size_t n, int64_t *out) {
+    constexpr int DIGIT = 11;
+    constexpr uint64_t VALUES = 1 << DIGIT;
+    const auto [least, most] = std::minmax_element(key, key + n);
+    const uint64_t first = *least;
+    const int key_bits = std::bit_width(*most - first), index_bits = std::bit_width(n - 1);
+    if (key_bits + index_bits > 64) return false;
+    const int digits = (key_bits + DIGIT - 1) / DIGIT;
+    std::vector<uint32_t> counts((size_t)digits * VALUES);
+    std::vector<uint64_t> items(n), other(n);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t rest = key[i] - first;
+        items[i] = rest << index_bits | i;
+        for (int digit = 0; digit < digits; digit++, rest >>= DIGIT) counts[(size_t)digit * VALUES + (rest & (VALUES - 1))]++;
+    }
+    for (int digit = 0; digit < digits; digit++) {
+        uint32_t *count = counts.data() + (size_t)digit * VALUES;
+        const int shift = index_bits + DIGIT * digit;
+        if (count[items[0] >> shift & (VALUES - 1)] == n) continue;
+        uint32_t sum = 0;
+        for (uint64_t value = 0; value < VALUES; value++) sum += std::exchange(count[value], sum);
+        for (const uint64_t item : items) other[count[item >> shift & (VALUES - 1)]++] = item;
+        items.swap(other);
+    }
+    const uint64_t index = ~(uint64_t)0 >> (64 - index_bits);
+    for (size_t i = 0; i < n; i++) out[i] = (int64_t)(items[i] & index);
+    return true;
+}
+
 }  // namespace
 
 void argsort_u64(In<uint64_t> keys, Out<int64_t> out) {
@@ -110,6 +141,8 @@ void argsort_u64(In<uint64_t> keys, Out<int64_t> out) {
         for (size_t i = 0; i < n; i++) out.data()[i] = (int64_t)i;
         return;
     }
+    // Of few keys there is less to sort than there are digits.
+    if (n >= 1024 && n <= UINT32_MAX && sort_packed(key, n, out.data())) return;
     std::vector<Item> items(n), other(n);
     for (size_t i = 0; i < n; i++) items[i] = {key[i], (int64_t)i};
     sort_items(items.data(), other.data(), n);
