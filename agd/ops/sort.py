@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from agd.ops.partition import Partition, set_aside
 from agd.ops.sort_files import Place, place, stored_folder
 from agd.ops.sort_keys import Ordering
 from agd.ops.sort_load import Fetched, Loaded, Loader
-from agd.ops.sort_merge import Merged, Origins, Run, Watch, collect, fewer_runs, merge_window
+from agd.ops.sort_merge import Begun, Merged, Origins, Run, Watch, collect, fewer_runs, merge_window
 from agd.ops.sort_plan import STORING, SortPlan, plan
 from agd.ops.sort_runs import SpilledRun
 from agd.ops.sort_spill import default_folder, spill_folder
@@ -206,6 +206,11 @@ def _plan(dataset: Dataset, specs: Mapping[str, ColumnSpec], parameters: Mapping
     return {"operation": "sort", "input": source, "columns": columns, **parameters}
 
 
+def _and_then(windows: Iterable[Window], then: Callable[[], None]) -> Iterator[Window]:
+    yield from windows
+    then()
+
+
 class Sorting:
     """The phases of one sort, and what they count.
 
@@ -244,18 +249,31 @@ class Sorting:
 
     def _in_memory(self, loader: Loader) -> list[Chunk]:
         """Sort one group of columns after the other, so that only one of the large columns is in memory."""
-        loaded: list[Loaded] = []
+        groups = self.layout.columns or (tuple(loader.columns),)
         chunks: list[Chunk] = []
-        for columns in self.layout.columns or (tuple(loader.columns),):
-            loaded = self._load(loader, columns, loaded)
-            made = self.merge([each.run for each in loaded], columns)
+        loading: Iterator[Loaded] = self._load(loader, groups[0], [])
+        for columns, following in itertools.zip_longest(groups, groups[1:]):
+            label = f"load {', '.join(columns)}" if chunks else "load"
+            loaded = collect(self.progress, label, len(loader.dataset), loading, lambda each: len(each.run))
+            runs = [each.run for each in loaded]
+            if following:
+                bare = [replace(each, run=each.run.with_columns({})) for each in loaded]
+                loading = begun = Begun(self._load(loader, following, bare))
+                try:
+                    # Who has nothing to merge any more loads what comes next.
+                    made = self.merge(runs, columns, begun.begin)
+                except BaseException:
+                    begun.close()
+                    raise
+            else:
+                made = self.merge(runs, columns)
             chunks = [
                 replace(one, cells={**one.cells, **two.cells}) for one, two in zip(chunks or made, made, strict=True)
             ]
-            loaded = [replace(each, run=each.run.with_columns({})) for each in loaded]
+            del loaded, runs
         return chunks
 
-    def _load(self, loader: Loader, columns: Sequence[str], before: Sequence[Loaded]) -> list[Loaded]:
+    def _load(self, loader: Loader, columns: Sequence[str], before: Sequence[Loaded]) -> Iterator[Loaded]:
         """All chunks as runs with these columns; ``before``: with those that are not needed any more."""
         chunks = [group[0] for group in self.layout.groups]
         later = [name for group in self.layout.columns[1:] for name in group]
@@ -267,11 +285,9 @@ class Sorting:
             )
             yield from zip(found, before or itertools.repeat(None), strict=False)
 
-        made = self.runner.map(
+        return iter(self.runner.map(
             lambda item: loader.load(item[0], columns, item[1]), fetched(), on="cpu", ahead=self._ahead("loaders")
-        )
-        label = f"load {', '.join(columns)}" if before else "load"
-        return collect(self.progress, label, len(loader.dataset), made, lambda each: len(each.run))
+        ))  # fmt: skip
 
     def _fetched(self, loader: Loader) -> Iterable[list[Fetched]]:
         """The chunks of each run, with their objects if they are to be fetched before."""
@@ -297,13 +313,17 @@ class Sorting:
         self.spilled += found.spilled
         return found.runs
 
-    def merge(self, runs: Sequence[Run], columns: Sequence[str] | None = None) -> list[Chunk]:
+    def merge(
+        self, runs: Sequence[Run], columns: Sequence[str] | None = None, then: Callable[[], None] = lambda: None
+    ) -> list[Chunk]:
         """Merge runs into the chunks of the output.
 
         Parameters
         ----------
         columns : sequence of str, optional
             Those that the runs have; default: all. Later ones are cut where the first ones were.
+        then : callable
+            Called once all windows are given out, while the last ones are still being merged.
         """
         draft, origins, watch, names = self.draft, self.origins, self.watch, columns or self.columns
 
@@ -314,7 +334,7 @@ class Sorting:
 
         cuts = iter(list(self.windows)) if self.windows else self._windows(runs, names)
         merged = self.runner.map(
-            lambda window: merge_window(draft, runs, window, names, origins, watch), cuts, on="cpu",
+            lambda window: merge_window(draft, runs, window, names, origins, watch), _and_then(cuts, then), on="cpu",
             ahead=self._ahead("mergers"), ordered=False,
         )  # fmt: skip
         stored = self.runner.map(store, merged, on="io", ahead=STORING, ordered=False)

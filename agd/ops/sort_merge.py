@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from agd.batch import AnyColumn, Batch, Column
 from agd.draft import Draft
@@ -118,6 +119,34 @@ def unpack(column: Column, kind: RecordType) -> AnyColumn:
     return structured.unpack(column) if kind is RecordType.STRUCTURED else column
 
 
+class Begun(Generic[T]):
+    """Results of a stage whose first one may be waited for before the others are asked for: the stage is at work then.
+
+    Parameters
+    ----------
+    made : iterator
+    """
+
+    def __init__(self, made: Iterator[T]) -> None:
+        self._made = made
+        self._first: list[T] = []
+
+    def begin(self) -> None:
+        """Wait for the first result."""
+        self._first = list(itertools.islice(self._made, 1))
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        return self._first.pop() if self._first else next(self._made)
+
+    def close(self) -> None:
+        """Stop the stage."""
+        if isinstance(self._made, Generator):
+            self._made.close()
+
+
 def collect(progress: Progress, label: str, total: int | None, made: Iterator[T], count: Callable[[T], int]) -> list[T]:
     """All results of a stage; when it fails, none of its tasks is at work any more once the error goes up."""
     progress.begin(label, total)
@@ -127,7 +156,7 @@ def collect(progress: Progress, label: str, total: int | None, made: Iterator[T]
             progress.advance(count(item))
             found.append(item)
     finally:
-        if isinstance(made, Generator):
+        if isinstance(made, (Generator, Begun)):
             made.close()
     progress.end()
     return found

@@ -192,6 +192,8 @@ def plan(
     load = int(chunk * (2.5 * w.group + w.alignments + w.keys + 2 * w.stored))
     merge = int(target * (3.5 * w.widest + (1 + STORING) * w.stored + 3 * w.keys))
     held = int(records * (w.group + w.keys + (ORIGIN if len(together) > 1 else 0)) * 1.05)
+    if len(together) > 1:
+        held += int(chunk * w.group)  # while the last windows are merged the next columns are begun
     if not shared and BASE + held + workers * max(load, merge) <= memory:
         runs = tuple((chunk,) for chunk in chunks)
         return SortPlan(False, runs, MAX_BLOCK, 1 << 30, workers, workers, WINDOW, True, together)

@@ -61,10 +61,11 @@ def is_transient(error: BaseException) -> bool:
         return True
     if isinstance(error, (FileNotFoundError, FileExistsError, PermissionError)):
         return False
-    return _TRANSIENT.search(_text(error)) is not None
+    return re.search(_TRANSIENT, _text(error)) is not None
 
 
-_TRANSIENT = re.compile(
+# Patterns are compiled when they are first needed: few runs see a failure, and it takes a tenth of the time of a start.
+_TRANSIENT = (
     r"Timeout|timed out|Connection|EndOfStream|Incomplete|PayloadError|SlowDown|InternalError|ServiceUnavailable"
     # Ceph says the first of these of an object that is replaced while it is read.
     r"|UnknownError|ServerDisconnected|ClientOSError|HttpError|error sending request|decoding response body"
@@ -84,10 +85,12 @@ def is_refused_condition(error: BaseException) -> bool:
     """Whether a store, or what speaks to it, says that it knows no exclusive creation."""
     if is_transient(error) or isinstance(error, PermissionError):
         return False
-    return isinstance(error, (NotImplementedError, TypeError, ValueError)) or _UNKNOWN.search(_text(error)) is not None
+    if isinstance(error, (NotImplementedError, TypeError, ValueError)):
+        return True
+    return re.search(_UNKNOWN, _text(error)) is not None
 
 
-_UNKNOWN = re.compile(
+_UNKNOWN = (
     r"NotImplemented|not implemented|[Nn]ot supported|[Uu]nsupported|InvalidArgument|InvalidRequest|BadRequest"
     r"|MethodNotAllowed|" + _status("400", "405", "501")
 )
@@ -95,10 +98,10 @@ _UNKNOWN = re.compile(
 
 def is_beyond_end(error: BaseException) -> bool:
     """Whether a store refuses a range because it begins at or after the end of the object."""
-    return _BEYOND_END.search(_text(error)) is not None
+    return re.search(_BEYOND_END, _text(error)) is not None
 
 
-_BEYOND_END = re.compile(r"InvalidRange|[Rr]ange (?:is )?[Nn]ot [Ss]atisfiable|" + _status("416"))
+_BEYOND_END = r"InvalidRange|[Rr]ange (?:is )?[Nn]ot [Ss]atisfiable|" + _status("416")
 
 
 def explain(error: BaseException) -> tuple[str, str]:

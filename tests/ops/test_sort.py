@@ -32,6 +32,7 @@ from agd.errors import (
 from agd.manifest import Chunk
 from agd.ops import sort as module
 from agd.ops.sort import sort
+from agd.ops.sort_load import Loader
 from agd.ops.sort_plan import SortPlan, decoded_size, group
 from agd.ops.sort_spill import PREFIX, default_folder, spill_folder
 from agd.ops.sort_tags import parse_cigars
@@ -495,3 +496,55 @@ def test_peak_memory_is_bounded(by: str, tmp_path: Path) -> None:
     assert report["spilled_bytes"] > 0
     assert report["records"] == 20 * count
     assert report["peak"] <= memory
+
+
+def test_the_next_columns_are_begun_while_the_last_windows_are_merged(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, happened = from_sam(str(tmp_path / "in.agd"), text, chunk=100), []
+    load, merge_window = Loader.load, module.merge_window
+
+    def loading(self: Loader, fetched: Any, columns: Any, before: Any) -> Any:
+        happened.append(("load", *columns))
+        return load(self, fetched, columns, before)
+
+    def merging(draft: Draft, runs: Any, window: Any, columns: Any, origins: Any, watch: Any) -> Any:
+        happened.append(("merge", *columns))
+        return merge_window(draft, runs, window, columns, origins, watch)
+
+    monkeypatch.setattr(Loader, "load", loading)
+    monkeypatch.setattr(module, "merge_window", merging)
+    with ThreadRunner(2) as runner:
+        sort(dataset, tmp_path / "out.agd", chunk_records=70, runner=runner)
+    for columns, earlier in ((("qualities",), ("metadata", "tags", "results")), (("bases",), ("qualities",))):
+        loads = [i for i, each in enumerate(happened) if each == ("load", *columns)]
+        merges = [i for i, each in enumerate(happened) if each == ("merge", *columns)]
+        assert max(loads) < min(merges)
+        # No more than are in flight are loaded beside the columns before.
+        before = max(i for i, each in enumerate(happened) if each == ("merge", *earlier))
+        assert sum(i < before for i in loads) <= 3
+    sort(dataset, tmp_path / "serial.agd", chunk_records=70, runner=SerialRunner())
+    assert to_sam(Dataset.open(tmp_path / "out.agd")) == to_sam(Dataset.open(tmp_path / "serial.agd"))
+
+
+def test_a_merge_that_fails_leaves_no_loading_behind(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, closed = from_sam(str(tmp_path / "in.agd"), text, chunk=100), []
+    windows, close = module.merge_window, module.Begun.close
+
+    def merging(draft: Draft, runs: Any, window: Any, columns: Any, origins: Any, watch: Any) -> Any:
+        if columns == ("qualities",):
+            raise OSError("the disk is gone")
+        return windows(draft, runs, window, columns, origins, watch)
+
+    def closing(self: Any) -> None:
+        closed.append(self)
+        close(self)
+
+    monkeypatch.setattr(module, "merge_window", merging)
+    monkeypatch.setattr(module.Begun, "close", closing)
+    with ThreadRunner(2) as runner, pytest.raises(OSError, match="the disk is gone"):
+        sort(dataset, tmp_path / "out.agd", chunk_records=70, runner=runner)
+    assert len(closed) == 2  # that of the qualities, which came to its end, and that of the bases
+    assert not Path(tmp_path / "out.agd" / "manifest.json").exists()
