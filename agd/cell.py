@@ -205,6 +205,12 @@ def check_header(header: Header, where: str, cell: Cell | None, data: Any, expec
         raise ChecksumError(where, "header checksum", f"{header_checksum(data)}, the manifest says {cell.checksum}")
 
 
+#: What :func:`statistics` may note.
+STATISTICS = frozenset(
+    ("total", "min_length", "max_length", "flags", "distant", "cigar_operations", "tag_bytes", "spans")
+)
+
+
 def statistics(kind: RecordType, column: AnyColumn) -> dict[str, Any]:
     """What readers may use to leave a chunk unread (``spec/manifest.md``)."""
     if isinstance(column, Alignments):

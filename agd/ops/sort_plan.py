@@ -164,8 +164,9 @@ def noted_bytes(chunk: Chunk, name: str) -> int | None:
     noted = chunk.cells[name].statistics
     if "total" in noted:
         return int(noted["total"])
-    if "cigar_operations" in noted and "tag_bytes" in noted:
-        return chunk.count * structured.ROW_BYTES + 4 * int(noted["cigar_operations"]) + int(noted["tag_bytes"])
+    if "flags" in noted and "cigar_operations" in noted and "tag_bytes" in noted:
+        records: int = sum(noted["flags"].values())  # null ones take nothing
+        return records * structured.ROW_BYTES + 4 * int(noted["cigar_operations"]) + int(noted["tag_bytes"])
     return None
 
 

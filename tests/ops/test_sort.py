@@ -290,8 +290,12 @@ def test_decoded_sizes_depend_neither_on_codecs_nor_on_statistics(
         assert decoded_size(recoded, name) == decoded_size(plain, name)
     noted = {name: decoded_size(plain, name) for name in plain.columns}
     assert noted["bases"] == pytest.approx(10, abs=0.5)
+    reads = reads_with_alignments(str(tmp_path / "reads.agd"))
+    noted_reads = {name: decoded_size(reads, name) for name in reads.columns}
+    assert (noted_reads["results"], noted_reads["secondary0"]) == (44, 24)  # of two records, one is null
     monkeypatch.setattr("agd.ops.sort_plan.noted_bytes", lambda chunk, name: None)
     assert {name: decoded_size(plain, name) for name in plain.columns} == noted
+    assert {name: decoded_size(reads, name) for name in reads.columns} == noted_reads
     assert to_sam(recoded) == to_sam(plain)
 
 

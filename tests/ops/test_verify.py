@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,29 @@ def test_other_records_than_the_digest_says(sound: Dataset) -> None:
     digest["reads"] = dict(digest["reads"], qual="00000007")
     (problem,) = verify(rewrite(sound, digest=digest), deep=True).problems
     assert "digest: reads: qual" in problem.what
+
+
+def noted(ds: Dataset, column: str, statistics: dict[str, object]) -> Dataset:
+    """The same records, with these statistics (None: without them) beside the others of a column."""
+    draft = Draft.extend(ds, columns_of([column]), {"operation": "test"}, replace=True)
+    chunks = []
+    for c in ds.chunks:
+        cell = draft.write(column, c.first, ds.read(c, [column])[column])
+        found = {k: v for k, v in {**cell.statistics, **statistics}.items() if v is not None}
+        chunks.append(Chunk(c.first, c.count, {column: replace(cell, statistics=found)}))
+    return draft.commit(chunks)
+
+
+def test_statistics(sound: Dataset) -> None:
+    # Older writers knew fewer of them, newer ones may know more.
+    known = ("cigar_operations", "tag_bytes", "spans", "distant", "flags")
+    changed = noted(sound, "results", {**dict.fromkeys(known), "later": [1]})
+    assert changed.chunks[0].cells["results"].statistics == {"later": [1]}
+    assert verify(changed, deep=True).problems == ()
+    for name in ("cigar_operations", "spans", "max_length"):
+        problems = verify(noted(sound, "results", {name: 7 if name != "spans" else [[0, 1, 7]]}), deep=True).problems
+        assert {p.chunk for p in problems} == {0, 4, 8, 12}
+        assert {p.what for p in problems} == {f"the statistics in the manifest are not those of the records ({name})"}
 
 
 def test_columns_that_do_not_fit_each_other(sound: Dataset) -> None:
