@@ -200,6 +200,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("bench-data"))
     options = parser.parse_args()
     folder = options.folder / options.size
+    if not (folder / "sorted.agd").exists():
+        parser.error(f"there is no {folder / 'sorted.agd'}: run make bench first, it makes the inputs")
     report = folder / "report.json"
     rows = {row["name"]: row for row in json.loads(report.read_text())["rows"]} if report.exists() else {}
     start = start_seconds()
