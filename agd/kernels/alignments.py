@@ -10,7 +10,7 @@ import numpy as np
 from agd.batch import I32, I64, U8, U16, U32, Alignments, Bool, Column
 from agd.kernels import active
 
-__all__ = ["ROW_BYTES", "AlignmentArrays", "arrays", "decode", "encode", "pack", "unpack"]
+__all__ = ["ROW_BYTES", "AlignmentArrays", "arrays", "decode", "encode", "pack", "packed_bytes", "unpack"]
 
 #: Bytes of a row beside its CIGAR and tags.
 ROW_BYTES = 40
