@@ -68,15 +68,19 @@ def encode(kernels: ModuleType, source: Alignments) -> list[bytes]:
     return list(column)
 
 
-def decode(kernels: ModuleType, messages: list[bytes]) -> list[Any]:
-    column = Column.from_list(messages)
-    filled = AlignmentArrays.allocate(len(messages), len(column.values) // 4, len(column.values))
-    used = kernels.alignment_decode(column.values, column.offsets, filled)
+def records_of(filled: AlignmentArrays, used: tuple[int, int]) -> list[Any]:
+    """Tuples of arrays that a kernel has filled; None for null records."""
     assert used == (filled.cigar_offsets[-1], filled.tag_offsets[-1])
     cigar, tags = Column(filled.cigar, filled.cigar_offsets), Column(filled.tags, filled.tag_offsets)
     rows = zip(*(a.tolist() for a in filled[:7]), (c.tolist() for c in cigar), tags, strict=True)
     assert filled.valid is not None
     return [row if valid else None for row, valid in zip(rows, filled.valid, strict=True)]
+
+
+def decode(kernels: ModuleType, messages: list[bytes]) -> list[Any]:
+    column = Column.from_list(messages)
+    filled = AlignmentArrays.allocate(len(messages), len(column.values) // 4, len(column.values))
+    return records_of(filled, kernels.alignment_decode(column.values, column.offsets, filled))
 
 
 @given(records=RECORDS, cut=st.integers(0, 3))

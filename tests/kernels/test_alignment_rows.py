@@ -14,7 +14,7 @@ from agd.batch import Alignments, Column
 from agd.errors import KernelError
 from agd.kernels import _native, alignments, reference
 from agd.kernels.alignments import AlignmentArrays
-from tests.kernels.test_alignment import RECORDS, from_records
+from tests.kernels.test_alignment import RECORDS, from_records, records_of
 
 
 def pack(kernels: ModuleType, source: Alignments) -> Column:
@@ -25,12 +25,7 @@ def pack(kernels: ModuleType, source: Alignments) -> Column:
 
 def unpack(kernels: ModuleType, column: Column) -> list[Any]:
     filled = AlignmentArrays.allocate(len(column), len(column.values) // 4, len(column.values))
-    used = kernels.alignment_unpack(column.values, column.offsets, filled)
-    assert used == (filled.cigar_offsets[-1], filled.tag_offsets[-1])
-    cigar, tags = Column(filled.cigar, filled.cigar_offsets), Column(filled.tags, filled.tag_offsets)
-    rows = zip(*(a.tolist() for a in filled[:7]), (c.tolist() for c in cigar), tags, strict=True)
-    assert filled.valid is not None
-    return [row if valid else None for row, valid in zip(rows, filled.valid, strict=True)]
+    return records_of(filled, kernels.alignment_unpack(column.values, column.offsets, filled))
 
 
 @given(RECORDS, st.integers(0, 3), st.randoms())

@@ -7,6 +7,7 @@
 #include <atomic>
 
 #if defined(__x86_64__) && !defined(AGD_PORTABLE)
+#include <cpuid.h>
 #include <immintrin.h>
 #define AGD_X86 1
 #define AGD_AVX2 __attribute__((target("avx2,bmi2,popcnt")))
@@ -28,8 +29,10 @@ inline Simd processor_simd() {
         if (!has) return Simd::NONE;
         const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
         if (!wide) return Simd::AVX2;
-        // Of the processors that have half-precision numbers none is slow at it; of those before, and of AMD, some are.
-        return __builtin_cpu_supports("avx512fp16") ? Simd::GATHERS : Simd::AVX512;
+        // Of the processors that have half-precision numbers (leaf 7, bit 23 of edx, which not every compiler knows by
+        // name) none is slow at it; of those before, and of AMD, some are.
+        unsigned a = 0, b = 0, c = 0, d = 0;
+        return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> 23 & 1 ? Simd::GATHERS : Simd::AVX512;
     }();
     return best;
 #else
