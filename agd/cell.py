@@ -258,7 +258,7 @@ def alignment_statistics(alignments: Alignments) -> dict[str, Any]:
 
 def _distinct(reference: NDArray[np.int32]) -> NDArray[Any]:
     """References that occur, ascending."""
-    if not len(reference) or int(reference.max()) >> 16:
+    if len(reference) and int(reference.max()) >> 16:
         return np.unique(reference)
     return np.flatnonzero(np.bincount(reference))  # many times as fast as a sort
 

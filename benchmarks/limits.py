@@ -139,7 +139,7 @@ def gather(rng: np.random.Generator, records: int, width: int) -> float:
     source, row = np.zeros(records, np.uint32), rng.permutation(records)
     out: U8 = np.ones(records * width, np.uint8)
     offsets: I64 = np.arange(records + 1, dtype=np.int64) * width
-    parts = [(values, starts, starts + width, None)]
+    parts = [(values, starts, starts + width, None, None)]
     return best(lambda: kernels.gather_spans(parts, source, row, False, out, offsets))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import struct
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ STORED, ORDER1, PACKED, REPEATS, WIDE = 1, 2, 4, 8, 16
 #: Bytes of the data that choices are made on, more of them where there are few kinds, which make long contexts; and the
 #: length of each of the pieces that they are taken in.
 SAMPLE, FEW_SAMPLE, PIECE = 1 << 18, 1 << 20, 1 << 13
+
+#: Values of a longer stream that are counted for its table; a value that is there fewer times than ``RARE`` among them
+#: may have company that is not, so that all must be counted.
+COUNTED, RARE = 1 << 21, 8
 
 #: Values in one step of the coder; and as many where there are at least ``LONG`` of them, which is faster: what so many
 #: states and beginnings of lanes cost is then next to nothing.
@@ -139,6 +144,19 @@ def _write(data: U8, plan: Plan, wide: bool = False) -> bytes:
 
 def _code(data: U8, order: int, lanes: int) -> list[Any]:
     """Table and coded values of bytes without repeats."""
+    counted = _sample(data, COUNTED)
+    if len(counted) < len(data):
+        base, span = _range(counted)
+        counts = _counts(counted, base, span, order)
+        often = counts.sum(0)
+        if often[often > 0].min() >= RARE:
+            # A value that has not been seen to follow another has the least of frequencies there.
+            pairs = np.ix_(often > 0 if order else np.ones(1, np.bool_), often > 0)
+            counts[pairs] = np.maximum(counts[pairs], 1)
+            # Not all is counted: a little more room is made than these should take.
+            with contextlib.suppress(KernelError):
+                return _coded(data, order, base, counts, lanes, 1.02 * len(data) / len(counted))
+            # Another value is there, or more room is needed.
     base, span = _range(_sample(data, SAMPLE))
     try:
         counts = _counts(data, base, span, order, lanes)
@@ -146,21 +164,27 @@ def _code(data: U8, order: int, lanes: int) -> list[Any]:
         # The sample lacks the lowest or the highest value. Looking for them at once would always cost two passes.
         base, span = _range(data)
         counts = _counts(data, base, span, order, lanes)
+    return _coded(data, order, base, counts, lanes)
+
+
+def _coded(data: U8, order: int, base: int, counts: U32, lanes: int, scale: float = 1.0) -> list[Any]:
+    """Table and coded values, with counts of all of them or of one in ``scale``."""
+    span = counts.shape[1]
     bits = _bits(counts, order)
     frequencies = _frequencies(counts, bits)
-    out = empty(_room(counts, frequencies, bits, len(data), lanes))
+    out = empty(_room(counts, frequencies, bits, len(data), lanes, scale))
     start = kernels.rans_encode(data, base, span, order, bits, frequencies.reshape(-1), lanes, out)
     table = _pack_table(frequencies)
     return [_TABLE.pack(base, span - 1, bits, len(table)), table, out[start:].data]
 
 
-def _room(counts: U32, frequencies: U16, bits: int, values: int, lanes: int) -> int:
-    """Bytes that the kernel needs at most.
+def _room(counts: U32, frequencies: U16, bits: int, values: int, lanes: int, scale: float = 1.0) -> int:
+    """Bytes that the kernel needs at most; with counts of one value in ``scale``, what it should need.
 
     A state x, which is at least f * 2 ** (15 - bits) when a value of frequency f is coded, becomes less than
     (x / f + 1) * 2 ** bits: the value takes no more than log2(1 + 2 ** (bits - 15)) bits more than it should.
     """
-    words = int((_cost(counts, frequencies, bits) + values * math.log2(1 + 2 ** (bits - 15))) / 8) + 2 * lanes
+    words = int((_cost(counts, frequencies, bits) * scale + values * math.log2(1 + 2 ** (bits - 15))) / 8) + 2 * lanes
     return min(2 * values, words + 128 * lanes) + 6 * lanes + 64
 
 

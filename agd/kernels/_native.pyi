@@ -21,10 +21,10 @@ def reverse_spans(values: U8, offsets: I64, mask: Bool, complement: bool) -> Non
 
 # gather.cpp
 def gather_lengths(
-    sources: Sequence[tuple[U8, I64, I64, Bool | None]], source: U32, row: I64, out_offsets: I64
+    sources: Sequence[tuple[U8, I64, I64, Bool | None, I64 | None]], source: U32, row: I64, out_offsets: I64
 ) -> int: ...
 def gather_spans(
-    sources: Sequence[tuple[U8, I64, I64, Bool | None]], source: U32, row: I64, complement: bool, out: U8,
+    sources: Sequence[tuple[U8, I64, I64, Bool | None, I64 | None]], source: U32, row: I64, complement: bool, out: U8,
     out_offsets: I64,
 ) -> None: ...
 

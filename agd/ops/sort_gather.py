@@ -20,16 +20,19 @@ class Part(NamedTuple):
     ----------
     values : ndarray
         Values of all records.
-    starts, ends : ndarray of int64, shape (records,), or None
-        Record ``i`` is ``values[starts[i]:ends[i]]``. None: a fixed column, one value per record.
-    turn : ndarray of bool, shape (records,), or None
-        Records to be turned around.
+    starts, ends : ndarray of int64, shape (spans,), or None
+        Record ``i`` is ``values[starts[k]:ends[k]]`` with ``k = rows[i]``. None: a fixed column, one value per record.
+    turn : ndarray of bool, shape (spans,), or None
+        Spans to be turned around.
+    rows : ndarray of int64, shape (records,), or None
+        Span of each record; None: ``k = i``.
     """
 
     values: NDArray[Any]
     starts: I64 | None
     ends: I64 | None
     turn: Bool | None = None
+    rows: I64 | None = None
 
     @staticmethod
     def of(column: Column) -> Part:
@@ -40,17 +43,10 @@ class Part(NamedTuple):
         offsets = np.ascontiguousarray(column.offsets)
         return Part(values, offsets[:-1], offsets[1:])
 
-    def take(self, order: I64) -> Part:
-        """Some of the records of a ragged column, in another order; the values stay where they are."""
-        assert self.starts is not None
-        assert self.ends is not None
-        turn = None if self.turn is None else self.turn[order]
-        return Part(self.values, self.starts[order], self.ends[order], turn)
-
     @property
     def records(self) -> int:
         """Number of records."""
-        return len(self.values if self.starts is None else self.starts)
+        return len(self.values if self.starts is None else self.starts if self.rows is None else self.rows)
 
 
 class Places(NamedTuple):

@@ -11,9 +11,9 @@ from agd.batch import I64, Alignments, AnyColumn, Batch, Column
 from agd.dataset import Dataset
 from agd.errors import ColumnError, InputError
 from agd.kernels import alignments as structured
-from agd.kernels.ragged import concat, take
+from agd.kernels.ragged import concat, take, take_any
 from agd.manifest import Chunk
-from agd.ops.lines import SeqPlaces, alignment_lines, is_lines, secondary_columns, to_lines
+from agd.ops.lines import SeqPlaces, alignment_lines, is_lines, secondary_columns
 from agd.ops.sort_files import Place, remove_file
 from agd.ops.sort_gather import Part, gather, gather_together
 from agd.ops.sort_keys import Ordering, argsort
@@ -119,14 +119,15 @@ class Loader:
         found.setdefault("results", Alignments.null(fetched.chunk.count))
         return Batch(fetched.chunk.first, found)
 
-    def _keys(self, fetched: Fetched, alignments: Batch) -> Column:
-        """Keys of the lines of a chunk."""
+    def _keys(self, fetched: Fetched, alignments: Alignments, read: I64 | None) -> Column:
+        """Keys of the lines of a chunk, given as by :func:`alignment_lines`."""
         manifest = self.dataset.manifest
         wanted = [name for name in self.ordering.columns if name in manifest.columns]
-        batch = Batch(alignments.first, {**alignments.columns, **self._decode(fetched, wanted)})
-        lines = to_lines(batch, manifest.orientation, self._paired)
+        columns: dict[str, AnyColumn] = {"results": alignments}
+        for name, column in self._decode(fetched, wanted).items():
+            columns[name] = column if read is None else take_any(column, read)
         try:
-            return self.ordering.keys(lines)
+            return self.ordering.keys(Batch(fetched.chunk.first, columns))
         except InputError as error:
             # Lines of reads are counted by no one; the reason names the read.
             record = fetched.chunk.first + error.record if is_lines(manifest) else -1
@@ -160,7 +161,7 @@ class Loader:
         alignments, read = alignment_lines(stored, self._paired)
         trim = len(self.alignment_columns) > 1
         seq = SeqPlaces.of(alignments, read, self.dataset.orientation, trim)
-        return Lines(Part.of(structured.pack(alignments)), seq, self._keys(fetched, stored))
+        return Lines(Part.of(structured.pack(alignments)), seq, self._keys(fetched, alignments, read))
 
     def load(self, fetched: Fetched, columns: Sequence[str], before: Loaded | None) -> Loaded:
         """Sorted run of a chunk, in memory, with these columns.

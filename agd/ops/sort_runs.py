@@ -97,7 +97,7 @@ class MemoryRun:
         if isinstance(found, Column):
             return Part.of(found.slice(start, stop))
         assert self._order is not None
-        return found.take(self._order[start:stop])
+        return found._replace(rows=self._order[start:stop])
 
     def remove(self) -> None:
         """Nothing to remove."""

@@ -11,7 +11,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agd.batch import U8
+from agd.batch import U8, U32
 from agd.codecs import Rans, rans
 from agd.codecs.rans import ORDER1, PACKED, REPEATS, STORED, WIDE, Plan, compress, decompress
 from agd.errors import CodecError, KernelError
@@ -61,6 +61,61 @@ def test_values_that_the_sample_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
         assert int(stream[0]) & ~ORDER1 == 0
         base, last = stream[9:11].tolist()
         assert (base, base + last) == (int(values.min()), int(values.max()))
+        assert decompress(stream, len(values)).tobytes() == values.tobytes()
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many values are counted for each table; of long streams, a few."""
+    lengths: list[int] = []
+    count = rans._counts
+
+    def counts(data: U8, *rest: int) -> U32:
+        lengths.append(len(data))
+        return count(data, *rest)
+
+    for name in ("SAMPLE", "FEW_SAMPLE", "COUNTED"):
+        monkeypatch.setattr(rans, name, 1 << 14)
+    monkeypatch.setattr(rans, "_counts", counts)
+    return lengths
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_table_is_made_from_a_part_of_a_long_stream(
+    counted: list[int], monkeypatch: pytest.MonkeyPatch, order: int, wide: bool
+) -> None:
+    monkeypatch.setattr(rans, "LONG", 1)
+    rng, plan = np.random.default_rng(8), Plan(order, NONE, NONE)
+    source = np.maximum.accumulate(np.where(rng.random(200_000) < 0.4, 0, np.arange(200_000)))
+    values = rng.binomial(20, 0.6, 200_000)[source].clip(6, 16).astype(np.uint8)
+    coded = rans._write(values, plan, wide)
+    assert max(counted) == 1 << 14
+    monkeypatch.setattr(rans, "COUNTED", 1 << 30)
+    exact = rans._write(values, plan, wide)
+    assert max(counted) == len(values)
+    assert len(exact) < len(coded) < 1.02 * len(exact)
+    for stream in (coded, exact):
+        assert decompress(np.frombuffer(stream, np.uint8), len(values)).tobytes() == values.tobytes()
+
+
+RARE = {
+    "a value that is not in the part": lambda values: values[40_000:40_001].fill(41),
+    "a value below all of the part": lambda values: values[40_000:40_001].fill(0),
+    "a value that is rare in it": lambda values: values[:: len(values) // 40].fill(41),
+    "values that take more room": lambda values: values[20_000:60_000].fill(44),
+}
+
+
+@pytest.mark.parametrize("what", RARE)
+def test_all_is_counted_where_a_part_does_not_tell(counted: list[int], what: str) -> None:
+    values = (np.random.default_rng(6).binomial(20, 0.3, 200_000) + 20).clip(22, 30).astype(np.uint8)
+    values[::200] = 44
+    RARE[what](values)
+    for order in (0, 1):
+        counted.clear()
+        stream = np.frombuffer(rans._write(values, Plan(order, NONE, NONE)), np.uint8)
+        assert max(counted) == len(values)
         assert decompress(stream, len(values)).tobytes() == values.tobytes()
 
 

@@ -17,7 +17,7 @@ COMPLEMENT = bytes.maketrans(b"ACGTNRYKMacgtn", b"TGCANYRMKtgcan")
 
 
 @st.composite
-def sources(draw: st.DrawFn) -> list[tuple[bytes, list[tuple[int, int]], list[bool] | None]]:
+def sources(draw: st.DrawFn) -> list[tuple[bytes, list[tuple[int, int]], list[bool] | None, list[int] | None]]:
     found = []
     for _ in range(draw(st.integers(1, 4))):
         letters = draw(st.sampled_from(["ACGTN", "ACGTNRYKMacgtn"]))
@@ -25,15 +25,17 @@ def sources(draw: st.DrawFn) -> list[tuple[bytes, list[tuple[int, int]], list[bo
         place = st.integers(0, len(values))
         spans = draw(st.lists(st.tuples(place, place).map(lambda s: (min(s), max(s))), max_size=8))
         turn = draw(st.none() | st.lists(st.booleans(), min_size=len(spans), max_size=len(spans)))
-        found.append((values, spans, turn))
+        rows = draw(st.none() | st.lists(st.integers(0, len(spans) - 1), max_size=8)) if spans else None
+        found.append((values, spans, turn, rows))
     return found
 
 
 def arrays(source: Any) -> tuple[Any, ...]:
-    values, spans, turn = source
+    values, spans, turn, rows = source
     return (
         np.frombuffer(values, np.uint8), np.array([s for s, _ in spans], np.int64),
         np.array([e for _, e in spans], np.int64), None if turn is None else np.array(turn, np.bool_),
+        None if rows is None else np.array(rows, np.int64),
     )  # fmt: skip
 
 
@@ -51,10 +53,10 @@ def gather(
 @given(data=st.data(), found=sources(), complement=st.booleans())
 def test_records_come_in_order(kernels: ModuleType, data: st.DataObject, found: Any, complement: bool) -> None:
     every = {}
-    for i, (values, spans, turn) in enumerate(found):
-        for row in range(len(spans)):
-            record = values[slice(*spans[row])]
-            if turn is not None and turn[row]:
+    for i, (values, spans, turn, rows) in enumerate(found):
+        for row, span in enumerate(range(len(spans)) if rows is None else rows):
+            record = values[slice(*spans[span])]
+            if turn is not None and turn[span]:
                 record = record[::-1].translate(COMPLEMENT) if complement else record[::-1]
             every[i, row] = record
     places = data.draw(st.lists(st.sampled_from(sorted(every)), max_size=90)) if every else []
@@ -65,24 +67,27 @@ BAD = {
     "source that is not there": lambda s: (s, [(1, 0)]),
     "row beyond its source": lambda s: (s, [(0, 2)]),
     "row below its source": lambda s: (s, [(0, -1)]),
-    "span beyond the values": lambda s: ((s[0], s[1], s[2] + 9, None), [(0, 1)]),
-    "span that ends before it starts": lambda s: ((s[0], s[2] + 1, s[1], None), [(0, 1)]),
-    "span that starts before the values": lambda s: ((s[0], s[1] - 1, s[2], None), [(0, 0)]),
-    "fewer ends than starts": lambda s: ((s[0], s[1], s[2][:1], None), [(0, 0)]),
-    "fewer marks than spans": lambda s: ((s[0], s[1], s[2], np.zeros(1, np.bool_)), [(0, 0)]),
+    "row beyond the rows": lambda s: ((*s[:4], np.array([1])), [(0, 1)]),
+    "row of a span that is not there": lambda s: ((*s[:4], np.array([2])), [(0, 0)]),
+    "row of a span below all": lambda s: ((*s[:4], np.array([-1])), [(0, 0)]),
+    "span beyond the values": lambda s: ((s[0], s[1], s[2] + 9, None, None), [(0, 1)]),
+    "span that ends before it starts": lambda s: ((s[0], s[2] + 1, s[1], None, None), [(0, 1)]),
+    "span that starts before the values": lambda s: ((s[0], s[1] - 1, s[2], None, None), [(0, 0)]),
+    "fewer ends than starts": lambda s: ((s[0], s[1], s[2][:1], None, None), [(0, 0)]),
+    "fewer marks than spans": lambda s: ((s[0], s[1], s[2], np.zeros(1, np.bool_), None), [(0, 0)]),
 }
 
 
 @pytest.mark.parametrize("what", BAD)
 def test_bad_sources_are_refused(kernels: ModuleType, what: str) -> None:
-    source, places = BAD[what](arrays((b"ACGTACGT", [(0, 3), (3, 8)], None)))
+    source, places = BAD[what](arrays((b"ACGTACGT", [(0, 3), (3, 8)], None, None)))
     with pytest.raises(KernelError):
         gather(kernels, [source], places, False)
 
 
 @pytest.mark.parametrize("offsets", [[0, 4], [0, 3, 8], [-1, 2], [6, 9]])
 def test_offsets_must_fit(kernels: ModuleType, offsets: list[int]) -> None:
-    source, one = arrays((b"ACGTACGT", [(0, 3)], None)), (np.zeros(1, np.uint32), np.zeros(1, np.int64))
+    source, one = arrays((b"ACGTACGT", [(0, 3)], None, None)), (np.zeros(1, np.uint32), np.zeros(1, np.int64))
     with pytest.raises(KernelError):
         kernels.gather_spans([source], *one, False, np.zeros(8, np.uint8), np.array(offsets))
     with pytest.raises(KernelError):

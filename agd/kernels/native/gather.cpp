@@ -14,27 +14,33 @@ namespace {
 // is looked at for every record are plain pointers.
 struct Source {
     const uint8_t *values;
-    const int64_t *starts, *ends;
+    const int64_t *starts, *ends, *rows = nullptr;
     const bool *turn = nullptr;
-    int64_t size, count;
+    int64_t size, spans, count;
 
     explicit Source(nb::tuple fields) {
-        require(nb::len(fields) == 4, "a source has four fields");
+        require(nb::len(fields) == 5, "a source has five fields");
         values_ = nb::cast<In<uint8_t>>(fields[0]);
         starts_ = nb::cast<In<int64_t>>(fields[1]);
         ends_ = nb::cast<In<int64_t>>(fields[2]);
         if (!fields[3].is_none()) turn_ = nb::cast<In<bool>>(fields[3]);
+        if (!fields[4].is_none()) rows_ = nb::cast<In<int64_t>>(fields[4]);
         require(ends_.size() == starts_.size() && (!turn_ || turn_->size() == starts_.size()),
                 "spans of a source differ in number");
         values = values_.data(), starts = starts_.data(), ends = ends_.data();
         if (turn_) turn = turn_->data();
-        size = (int64_t)values_.size(), count = (int64_t)starts_.size();
+        if (rows_) rows = rows_->data();
+        size = (int64_t)values_.size(), spans = (int64_t)starts_.size(), count = rows_ ? (int64_t)rows_->size() : spans;
     }
+
+    // Span of a record.
+    int64_t at(int64_t record) const { return rows ? rows[record] : record; }
 
 private:
     In<uint8_t> values_;
     In<int64_t> starts_, ends_;
     std::optional<In<bool>> turn_;
+    std::optional<In<int64_t>> rows_;
 };
 
 struct Span {
@@ -61,14 +67,16 @@ struct Records {
         require(source[record] < sources.size(), "a record is of none of the sources", record);
         const Source &s = sources[source[record]];
         require((uint64_t)row[record] < (uint64_t)s.count, "a row lies outside of its source", record);
-        __builtin_prefetch(s.starts + row[record]);
-        __builtin_prefetch(s.ends + row[record]);
+        const int64_t at = s.at(row[record]);
+        require((uint64_t)at < (uint64_t)s.spans, "a record has none of the spans of its source", record, at);
+        __builtin_prefetch(s.starts + at);
+        __builtin_prefetch(s.ends + at);
     }
 
     // Of a record that was prefetched, and so checked.
     Span span(int64_t record) const {
         const Source &s = sources[source[record]];
-        const int64_t at = row[record], start = s.starts[at], end = s.ends[at];
+        const int64_t at = s.at(row[record]), start = s.starts[at], end = s.ends[at];
         require(start >= 0 && end >= start && end <= s.size, "span outside of the source", record, start);
         return {s.values + start, end - start, s.turn && s.turn[at]};
     }

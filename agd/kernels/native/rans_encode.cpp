@@ -12,15 +12,20 @@ using namespace rans;
 struct Table {
     int shift = 0, bits;
     std::vector<uint64_t> entries;
+    std::vector<uint32_t> narrow;  // without the reciprocals: frequency - 1, start (12 bits), and a bit that there is one
 
     Table(const uint16_t *frequency, int rows, int span, int bits) : bits(bits) {
         while ((1 << shift) < span) shift++;
         entries.assign((size_t)rows << shift, 0);
+        narrow.assign((size_t)rows << shift, 0);
         for (int r = 0; r < rows; r++) {
             uint32_t start = 0;
             for (int s = 0; s < span; s++) {
                 const uint32_t f = frequency[r * span + s];
-                if (f) entries[((size_t)r << shift) + (size_t)s] = entry(f, start);
+                if (f) {
+                    entries[((size_t)r << shift) + (size_t)s] = entry(f, start);
+                    narrow[((size_t)r << shift) + (size_t)s] = 1u << 31 | start << 12 | (f - 1);
+                }
                 start += f;
             }
         }
@@ -194,10 +199,53 @@ template <int LANES, bool ORDER1> AGD_AVX512 void encode_steps_avx512(Encoder<LA
     coder.word = word;
     coder.absent |= absent != 0;
 }
+
+// As above, with entries of 32 bits that are gathered, and quotients by division, which goes on beside all else.
+template <int LANES, bool ORDER1> AGD_AVX512 void encode_steps_gathered(Encoder<LANES> &coder, const Step<LANES> *steps, int64_t count) {
+    constexpr int VECTORS = LANES / 16;
+    const uint32_t *entries = coder.table.narrow.data();
+    const int bits = coder.table.bits;
+    const __m128i row = _mm_cvtsi32_si128(coder.table.shift), room = _mm_cvtsi32_si128(31 - bits), precision = _mm_cvtsi32_si128(bits);
+    const __m512i one = _mm512_set1_epi32(1), low12 = _mm512_set1_epi32(0xFFF);
+    constexpr int DOWN = _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC;
+    __m512i state[VECTORS];
+    __mmask16 absent = 0;
+    for (int v = 0; v < VECTORS; v++) state[v] = _mm512_loadu_si512(coder.state + 16 * v);
+    uint16_t *word = coder.word;
+    for (int64_t t = count; t >= 1; t--)
+        for (int v = VECTORS - 1; v >= 0; v--) {
+            __m512i at = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(steps[t].data() + 16 * v)));
+            if (ORDER1) {
+                const __m512i c = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(steps[t - 1].data() + 16 * v)));
+                at = _mm512_add_epi32(at, _mm512_sll_epi32(c, row));
+            }
+            __m512i entry = _mm512_i32gather_epi32(at, entries, 4), x = state[v];
+            absent |= _mm512_testn_epi32_mask(entry, entry);
+            const __m512i f = _mm512_add_epi32(_mm512_and_si512(entry, low12), one);
+            const __m512i start = _mm512_and_si512(_mm512_srli_epi32(entry, 12), low12);
+            const __mmask16 full = _mm512_cmpge_epu32_mask(x, _mm512_sll_epi32(f, room));
+            const int words = std::popcount((unsigned)full);
+            const __m256i out = _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(full, x));
+            word -= words;
+            _mm256_mask_storeu_epi16(word, (__mmask16)_bzhi_u32(0xFFFF, (unsigned)words), out);
+            x = _mm512_mask_srli_epi32(x, full, x, 16);
+            // Rounded down all the way, the quotient is right or one too small.
+            const __m512 quotient = _mm512_div_round_ps(_mm512_cvt_roundepi32_ps(x, DOWN), _mm512_cvtepi32_ps(f), DOWN);
+            __m512i q = _mm512_cvttps_epi32(quotient), rest = _mm512_sub_epi32(x, _mm512_mullo_epi32(q, f));
+            const __mmask16 more = _mm512_cmpge_epu32_mask(rest, f);
+            q = _mm512_mask_add_epi32(q, more, q, one);
+            rest = _mm512_mask_sub_epi32(rest, more, rest, f);
+            state[v] = _mm512_add_epi32(_mm512_add_epi32(rest, start), _mm512_sll_epi32(q, precision));
+        }
+    for (int v = 0; v < VECTORS; v++) _mm512_storeu_si512(coder.state + 16 * v, state[v]);
+    coder.word = word;
+    coder.absent |= absent != 0;
+}
 #endif
 
 template <int LANES> auto *steps_encoder(bool order1) {
 #if defined(AGD_X86)
+    if (simd() >= Simd::GATHERS) return order1 ? encode_steps_gathered<LANES, true> : encode_steps_gathered<LANES, false>;
     if (simd() >= Simd::AVX512) return order1 ? encode_steps_avx512<LANES, true> : encode_steps_avx512<LANES, false>;
     if (simd() >= Simd::AVX2) return order1 ? encode_steps_avx2<LANES, true> : encode_steps_avx2<LANES, false>;
 #endif

@@ -10,22 +10,25 @@ from agd.batch import I64, U8, U32, Bool
 from agd.errors import KernelError
 from agd.kernels.reference.ragged import reverse_spans
 
-Source = tuple[U8, I64, I64, "Bool | None"]
+Source = tuple[U8, I64, I64, "Bool | None", "I64 | None"]
 
 
 def _spans(sources: Sequence[Source], source: U32, row: I64) -> list[tuple[U8, bool]]:
     if len(source) != len(row):
         raise KernelError("sources and rows differ in number")
-    for _, starts, ends, turn in sources:
+    for _, starts, ends, turn, _ in sources:
         if len(starts) != len(ends) or (turn is not None and len(turn) != len(starts)):
             raise KernelError("spans of a source differ in number")
     found: list[tuple[U8, bool]] = []
     for record, (which, at) in enumerate(zip(source.tolist(), row.tolist(), strict=True)):
         if which >= len(sources):
             raise KernelError("a record is of none of the sources", record)
-        values, starts, ends, turn = sources[which]
-        if not 0 <= at < len(starts):
+        values, starts, ends, turn, rows = sources[which]
+        if not 0 <= at < len(starts if rows is None else rows):
             raise KernelError("a row lies outside of its source", record)
+        at = at if rows is None else int(rows[at])
+        if not 0 <= at < len(starts):
+            raise KernelError("a record has none of the spans of its source", record, at)
         start, end = int(starts[at]), int(ends[at])
         if not 0 <= start <= end <= len(values):
             raise KernelError("span outside of the source", record, start)
@@ -38,9 +41,9 @@ def gather_lengths(sources: Sequence[Source], source: U32, row: I64, out_offsets
 
     Parameters
     ----------
-    sources : sequence of (values, starts, ends, turn)
-        ``values`` uint8; record ``i`` of a source is ``values[starts[i]:ends[i]]`` (int64, half-open), to be turned
-        around where ``turn[i]`` (bool, or None for none).
+    sources : sequence of (values, starts, ends, turn, rows)
+        ``values`` uint8; record ``i`` of a source is ``values[starts[k]:ends[k]]`` (int64, half-open), to be turned
+        around where ``turn[k]`` (bool, or None for none), with ``k = rows[i]`` (int64; None: ``k = i``).
     source : ndarray of uint32, shape (records,)
         Source of each record that is wanted, in the order in which they are wanted.
     row : ndarray of int64, shape (records,)
