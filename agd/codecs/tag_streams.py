@@ -71,7 +71,7 @@ def write_tags(writer: StreamWriter, column: Column) -> None:
     values, offsets = np.ascontiguousarray(column.values), np.ascontiguousarray(column.offsets)
     codes = np.empty(len(column), np.uint32)
     try:
-        lines, keys, lengths = kernels.tag_lines(values, offsets, codes)
+        lines, keys, streams = kernels.tag_split(values, offsets, codes)
     except KernelError:
         lines = None
     if lines is None or any(key[2] == 0 for key in keys) or sum(len(line) + 4 for line in lines) > MAX_LINES_BYTES:
@@ -82,8 +82,6 @@ def write_tags(writer: StreamWriter, column: Column) -> None:
     codes, lines = _by_frequency(codes, lines)
     writer.numbers("tag.line", codes)
     writer.add("tag.lines", b"".join(len(line).to_bytes(4, "little") + line for line in lines))
-    streams = [np.empty(length, np.uint8) for length in lengths]
-    kernels.tag_split(values, offsets, codes, lines, keys, streams)
     for key, stream in zip(keys, streams, strict=True):
         size, name = SIZES.get(chr(key[2]), 0), key.decode("latin-1")
         if size > 1:

@@ -76,22 +76,13 @@ def test_aux_restore(measure: Measure, aligned: Aligned, expected: tuple[Any, ..
     measure("tags", size, lambda: kernels.aux_restore(short, offsets, *expected, out, out_offsets), records=reads)
 
 
-def test_tag_lines(measure: Measure, aligned: Aligned, reads: int) -> None:
-    tags, codes = aligned.tags, np.empty(reads, np.uint32)
-    measure("tags", tags[0].nbytes, lambda: kernels.tag_lines(*tags, codes), records=reads)
-
-
 def test_tag_split(measure: Measure, aligned: Aligned, reads: int) -> None:
     tags, codes = aligned.tags, np.empty(reads, np.uint32)
-    lines, keys, sizes = kernels.tag_lines(*tags, codes)
-    streams = [np.empty(size, np.uint8) for size in sizes]
-    measure("tags", tags[0].nbytes, lambda: kernels.tag_split(*tags, codes, lines, keys, streams), records=reads)
+    measure("tags", tags[0].nbytes, lambda: kernels.tag_split(*tags, codes), records=reads)
 
 
 def test_tag_join(measure: Measure, aligned: Aligned, reads: int) -> None:
     tags, codes = aligned.tags, np.empty(reads, np.uint32)
-    lines, keys, sizes = kernels.tag_lines(*tags, codes)
-    streams = [np.empty(size, np.uint8) for size in sizes]
-    kernels.tag_split(*tags, codes, lines, keys, streams)
+    lines, keys, streams = kernels.tag_split(*tags, codes)
     out, offsets = np.empty_like(tags[0]), np.empty(reads + 1, np.int64)
     measure("tags", out.nbytes, lambda: kernels.tag_join(codes, lines, keys, streams, out, offsets), records=reads)

@@ -2,11 +2,15 @@
 #include "tags.hpp"
 #include "vector.hpp"
 
+#include <algorithm>
 #include <array>
 #include <bit>
+#include <cstdlib>
+#include <new>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace agd {
@@ -125,9 +129,45 @@ inline const uint8_t *any_field_end(const uint8_t *p, const uint8_t *end) {
     return field_end(p, end);
 }
 
-nb::tuple tag_lines(In<uint8_t> tags, In<int64_t> offsets, Out<uint32_t> codes) {
+// Bytes that come one after the other, and become an array that owns them.
+class Grown {
+    uint8_t *data_ = nullptr;
+    size_t size_ = 0, room_ = 0;
+
+public:
+    Grown() = default;
+    Grown(Grown &&other) noexcept
+        : data_(std::exchange(other.data_, nullptr)), size_(other.size_), room_(other.room_) {}
+    Grown &operator=(Grown &&) = delete;
+    ~Grown() { std::free(data_); }
+
+    // What is appended when the share `done` of all has come tells how much room to make.
+    AGD_INLINE void append(const uint8_t *from, size_t size, const uint8_t *readable, double done) {
+        if (room_ - size_ < size + 16) grow(size, done);
+        // What is written too far is written again by what follows.
+        if (size <= 16 && readable - from >= 16) std::memcpy(data_ + size_, from, 16);
+        else std::memcpy(data_ + size_, from, size);
+        size_ += size;
+    }
+
+    void grow(size_t size, double done) {
+        const size_t room = std::max(size_ + size_ / 8, (size_t)((double)(size_ + size) / done * 1.05)) + size + 64;
+        uint8_t *data = (uint8_t *)std::realloc(data_, room);
+        if (!data) throw std::bad_alloc();
+        data_ = data, room_ = room;
+    }
+
+    nb::object array() {
+        if (!data_) grow(0, 1);
+        nb::capsule owner(data_, [](void *p) noexcept { std::free(p); });
+        return nb::cast(nb::ndarray<nb::numpy, uint8_t, nb::ndim<1>>(std::exchange(data_, nullptr), {size_}, owner));
+    }
+};
+
+nb::tuple tag_split(In<uint8_t> tags, In<int64_t> offsets, Out<uint32_t> codes) {
+    struct Field { const uint8_t *value; size_t size; };
     std::vector<std::string> lines, keys;
-    std::vector<int64_t> sizes;
+    std::vector<Grown> streams;
     {
         nb::gil_scoped_release unlocked;
         check_offsets(offsets.data(), offsets.size(), (int64_t)tags.size(), "offsets outside of the tags");
@@ -139,7 +179,8 @@ nb::tuple tag_lines(In<uint8_t> tags, In<int64_t> offsets, Out<uint32_t> codes) 
         std::array<int64_t, 256> recent;
         recent.fill(-1);
         std::string line;
-        std::vector<int64_t> values;
+        std::vector<Field> found;
+        const uint8_t *const tags_end = tags.data() + tags.size();
         for (size_t i = 0; i < codes.size(); i++) {
             const uint8_t *p = tags.data() + offsets.data()[i], *end = tags.data() + offsets.data()[i + 1];
             size_t fields = 0;
@@ -147,9 +188,9 @@ nb::tuple tag_lines(In<uint8_t> tags, In<int64_t> offsets, Out<uint32_t> codes) 
             while (p < end) {
                 const uint8_t *next = any_field_end(p, end);
                 if (!next) throw KernelError(bad_tags, (int64_t)i, p - tags.data());
-                if (line.size() < 3 * fields + 3) line.resize(6 * fields + 24), values.resize(2 * fields + 8);
+                if (line.size() < 3 * fields + 3) line.resize(6 * fields + 24), found.resize(2 * fields + 8);
                 std::memcpy(line.data() + 3 * fields, p, 3);
-                values[fields++] = next - p - 3;
+                found[fields++] = {p + 3, (size_t)(next - p - 3)};
                 hash = (hash ^ ((uint64_t)load<uint16_t>(p) << 8 | p[2])) * 0x9e3779b97f4a7c15;
                 p = next;
             }
@@ -162,27 +203,28 @@ nb::tuple tag_lines(In<uint8_t> tags, In<int64_t> offsets, Out<uint32_t> codes) 
                     line_keys.emplace_back();
                     for (size_t k = 0; k < here.size(); k += 3) {
                         auto [key, unseen] = key_index.try_emplace(std::string(here.substr(k, 3)), keys.size());
-                        if (unseen) keys.emplace_back(here.substr(k, 3)), sizes.push_back(0);
+                        if (unseen) keys.emplace_back(here.substr(k, 3)), streams.emplace_back();
                         line_keys.back().push_back(key->second);
                     }
                 }
                 latest = entry->second;
             }
             codes.data()[i] = (uint32_t)latest;
-            const std::vector<size_t> &of = line_keys[(size_t)latest];
-            for (size_t k = 0; k < of.size(); k++) sizes[of[k]] += values[k];
+            const size_t *key = line_keys[(size_t)latest].data();
+            const double done = (double)(i + 1) / (double)codes.size();
+            for (size_t k = 0; k < fields; k++) streams[key[k]].append(found[k].value, found[k].size, tags_end, done);
         }
     }
-    nb::list line_list, key_list, size_list;
+    nb::list line_list, key_list, stream_list;
     for (const std::string &line : lines) line_list.append(nb::bytes(line.data(), line.size()));
     for (const std::string &key : keys) key_list.append(nb::bytes(key.data(), key.size()));
-    for (const int64_t size : sizes) size_list.append(size);
-    return nb::make_tuple(line_list, key_list, size_list);
+    for (Grown &stream : streams) stream_list.append(stream.array());
+    return nb::make_tuple(line_list, key_list, stream_list);
 }
 
 // Lines, and one array of values for each key, as kernels are given them.
-template <class T> struct Streams {
-    struct Stream { T *begin, *at, *end; };
+struct Streams {
+    struct Stream { const uint8_t *begin, *at, *end; };
     std::vector<std::string> lines;
     std::vector<std::vector<size_t>> line_keys;
     std::vector<Stream> streams;
@@ -193,7 +235,7 @@ template <class T> struct Streams {
         for (size_t k = 0; k < key_list.size(); k++) {
             const std::string key = text(key_list[k]);
             require(key.size() == 3 && key_index.try_emplace(key, k).second, "keys are not three bytes, each once");
-            nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu> array;
+            nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> array;
             require(nb::try_cast(arrays[k], array, false), "a stream is not an array of bytes");
             streams.push_back({array.data(), array.data(), array.data() + array.size()});
         }
@@ -220,32 +262,6 @@ template <class T> struct Streams {
         return code;
     }
 };
-
-void tag_split(In<uint8_t> tags, In<int64_t> offsets, In<uint32_t> codes, nb::list lines, nb::list keys, nb::list out) {
-    Streams<uint8_t> s(lines, keys, out);
-    nb::gil_scoped_release unlocked;
-    check_offsets(offsets.data(), offsets.size(), (int64_t)tags.size(), "offsets outside of the tags");
-    require(codes.size() + 1 == offsets.size(), "codes and tags differ in number");
-    const uint8_t *const tags_end = tags.data() + tags.size();
-    for (size_t i = 0; i < codes.size(); i++) {
-        const uint8_t *p = tags.data() + offsets.data()[i], *end = tags.data() + offsets.data()[i + 1];
-        const uint32_t line = s.line(codes.data()[i], i);
-        const char *header = s.lines[line].data();
-        for (const size_t key : s.line_keys[line]) {
-            const uint8_t *next = any_field_end(p, end);
-            require(next && std::memcmp(p, header, 3) == 0, "tags are not those of the line", (int64_t)i);
-            auto &stream = s.streams[key];
-            const size_t size = (size_t)(next - p - 3);
-            require((size_t)(stream.end - stream.at) >= size, "no room in the stream", (int64_t)i);
-            // What is written too far is written again by the records that follow.
-            if (size <= 16 && stream.end - stream.at >= 16 && tags_end - p >= 19) std::memcpy(stream.at, p + 3, 16);
-            else std::memcpy(stream.at, p + 3, size);
-            stream.at += size, p = next, header += 3;
-        }
-        require(p == end, "tags are not those of the line", (int64_t)i);
-    }
-    for (const auto &stream : s.streams) require(stream.at == stream.end, "stream is not filled");
-}
 
 // Bytes of the value of a field of this type at `at`; raises where it does not fit.
 AGD_INLINE size_t value_size(char type, const uint8_t *at, const uint8_t *end, size_t record) {
@@ -276,7 +292,7 @@ AGD_INLINE size_t value_size(char type, const uint8_t *at, const uint8_t *end, s
 
 void tag_join(In<uint32_t> codes, nb::list lines, nb::list keys, nb::list streams, Out<uint8_t> out,
               Out<int64_t> offsets) {
-    Streams<const uint8_t> s(lines, keys, streams);
+    Streams s(lines, keys, streams);
     nb::gil_scoped_release unlocked;
     require(codes.size() + 1 == offsets.size(), "codes and offsets differ in number");
     size_t total = 0;
@@ -310,9 +326,7 @@ void bind_streams(nb::module_ &m) {
     m.def("link_mates", &link_mates, nb::arg("flag"), nb::arg("reference"), nb::arg("position"),
           nb::arg("mate_reference"), nb::arg("mate_position"), nb::arg("distances"));
     m.def("number_cigars", &number_cigars, nb::arg("cigar"), nb::arg("cigar_offsets"), nb::arg("codes"));
-    m.def("tag_lines", &tag_lines, nb::arg("tags"), nb::arg("offsets"), nb::arg("codes"));
-    m.def("tag_split", &tag_split, nb::arg("tags"), nb::arg("offsets"), nb::arg("codes"), nb::arg("lines"),
-          nb::arg("keys"), nb::arg("out"));
+    m.def("tag_split", &tag_split, nb::arg("tags"), nb::arg("offsets"), nb::arg("codes"));
     m.def("tag_join", &tag_join, nb::arg("codes"), nb::arg("lines"), nb::arg("keys"), nb::arg("streams"),
           nb::arg("out").noconvert(), nb::arg("offsets").noconvert());
 }

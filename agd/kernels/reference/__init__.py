@@ -63,7 +63,6 @@ from agd.kernels.reference.streams import (
     link_mates,
     number_cigars,
     tag_join,
-    tag_lines,
     tag_split,
 )
 from agd.kernels.reference.tags import aux_codes, aux_merge, aux_numbers, aux_spans, aux_validate
@@ -162,7 +161,6 @@ __all__ = [
     "symbols_pack",
     "symbols_unpack",
     "tag_join",
-    "tag_lines",
     "tag_split",
     "take_names",
     "unclipped_ends",

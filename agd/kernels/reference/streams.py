@@ -97,8 +97,10 @@ def number_cigars(cigar: U32, cigar_offsets: I64, codes: I64) -> int:
     return len(known)
 
 
-def tag_lines(tags: U8, offsets: I64, codes: U32) -> tuple[list[bytes], list[bytes], list[int]]:
-    """Number the different lines of tags: which fields, of which types, in which order a record has.
+def tag_split(tags: U8, offsets: I64, codes: U32) -> tuple[list[bytes], list[bytes], list[U8]]:
+    """Number the different lines of tags, and lay the values of each key end to end.
+
+    The line of a record says which fields it has, of which types, in which order.
 
     Parameters
     ----------
@@ -114,8 +116,8 @@ def tag_lines(tags: U8, offsets: I64, codes: U32) -> tuple[list[bytes], list[byt
         Names and types of the fields of each line, three bytes each.
     keys : list of bytes
         The different names with types, in the order of appearance.
-    sizes : list of int
-        Bytes that the values of each key take together.
+    streams : list of ndarray of uint8
+        Values of each key.
 
     Raises
     ------
@@ -126,51 +128,14 @@ def tag_lines(tags: U8, offsets: I64, codes: U32) -> tuple[list[bytes], list[byt
     if len(codes) != len(offsets) - 1:
         raise KernelError("codes and tags differ in number")
     lines: dict[bytes, int] = {}
-    sizes: dict[bytes, int] = {}
+    streams: dict[bytes, bytearray] = {}
     for i in range(len(codes)):
         line = b""
         for key, value in _fields(tags, offsets, i):
             line += key
-            sizes[key] = sizes.get(key, 0) + len(value)
+            streams.setdefault(key, bytearray()).extend(value)
         codes[i] = lines.setdefault(line, len(lines))
-    return list(lines), list(sizes), list(sizes.values())
-
-
-def tag_split(tags: U8, offsets: I64, codes: U32, lines: list[bytes], keys: list[bytes], out: list[U8]) -> None:
-    """Lay the values of each key end to end.
-
-    Parameters
-    ----------
-    tags, offsets
-        As in :func:`tag_lines`.
-    codes, lines, keys
-        What it gave.
-    out : list of ndarray of uint8
-        Written: one array for each key, of the size that it gave.
-
-    Raises
-    ------
-    KernelError
-        The arrays do not belong together.
-    """
-    check_offsets(offsets, len(tags), "offsets outside of the tags")
-    if len(codes) != len(offsets) - 1:
-        raise KernelError("codes and tags differ in number")
-    if len(keys) != len(out):
-        raise KernelError("keys and streams differ in number")
-    at = dict.fromkeys(keys, 0)
-    streams = dict(zip(keys, out, strict=True))
-    for i, code in enumerate(codes.tolist()):
-        fields = list(_fields(tags, offsets, i))
-        if code >= len(lines) or b"".join(key for key, _ in fields) != lines[code]:
-            raise KernelError("tags are not those of the line", i)
-        for key, value in fields:
-            if key not in at or at[key] + len(value) > len(streams[key]):
-                raise KernelError("no room in the stream", i)
-            streams[key][at[key] : at[key] + len(value)] = np.frombuffer(value, np.uint8)
-            at[key] += len(value)
-    if any(at[key] != len(streams[key]) for key in keys):
-        raise KernelError("stream is not filled")
+    return list(lines), list(streams), [np.frombuffer(stream, np.uint8) for stream in streams.values()]
 
 
 def tag_join(codes: U32, lines: list[bytes], keys: list[bytes], streams: list[U8], out: U8, offsets: I64) -> None:
