@@ -137,10 +137,11 @@ def gather(rng: np.random.Generator, records: int, width: int) -> float:
     values = np.ones(records * width, np.uint8)
     starts = np.arange(records, dtype=np.int64) * width
     source, row = np.zeros(records, np.uint32), rng.permutation(records)
+    found: I64 = 2 * width * row
     out: U8 = np.ones(records * width, np.uint8)
     offsets: I64 = np.arange(records + 1, dtype=np.int64) * width
     parts = [(values, starts, starts + width, None, None)]
-    return best(lambda: kernels.gather_spans(parts, source, row, False, out, offsets))
+    return best(lambda: kernels.gather_spans(parts, source, found, False, out, offsets))
 
 
 def columns(dataset: agd.Dataset) -> dict[str, float]:

@@ -2,7 +2,7 @@
 # One section a source file; within it, the order of the bind function.
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from agd.batch import I32, I64, U8, U16, U32, U64, Bool
 from agd.kernels.alignments import AlignmentArrays
@@ -10,6 +10,7 @@ from agd.kernels.hits import Hits, Scoring
 from agd.kernels.records import RecordArrays
 
 _Values = TypeVar("_Values", U8, U32, U64)
+_Sources: TypeAlias = Sequence[tuple[U8, I64, I64, Bool | None, I64 | None]]
 
 # module.cpp: use vector instructions up to a level (0 none, 1 AVX2, 2 AVX-512, 3 gathers too), for tests; returns the
 # level in force
@@ -20,12 +21,9 @@ def copy_spans(source: _Values, starts: I64, ends: I64, out: _Values, targets: I
 def reverse_spans(values: U8, offsets: I64, mask: Bool, complement: bool) -> None: ...
 
 # gather.cpp
-def gather_lengths(
-    sources: Sequence[tuple[U8, I64, I64, Bool | None, I64 | None]], source: U32, row: I64, out_offsets: I64
-) -> int: ...
+def gather_starts(sources: _Sources, source: U32, row: I64, out_starts: I64, out_offsets: I64) -> int: ...
 def gather_spans(
-    sources: Sequence[tuple[U8, I64, I64, Bool | None, I64 | None]], source: U32, row: I64, complement: bool, out: U8,
-    out_offsets: I64,
+    sources: _Sources, source: U32, starts: I64, complement: bool, out: U8, out_offsets: I64
 ) -> None: ...
 
 # alignment.cpp

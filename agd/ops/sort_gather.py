@@ -108,9 +108,9 @@ def gather_at(parts: Sequence[Part], places: Places, *, complement: bool = False
     if parts[0].starts is None:
         return Column(_gather_fixed(parts, places))
     sources: Any = list(parts)
-    offsets = np.empty(len(places.row) + 1, np.int64)
-    out = empty(kernels.gather_lengths(sources, *places, offsets))
-    kernels.gather_spans(sources, *places, complement, out, offsets)
+    starts, offsets = np.empty(len(places.row), np.int64), np.empty(len(places.row) + 1, np.int64)
+    out = empty(kernels.gather_starts(sources, *places, starts, offsets))
+    kernels.gather_spans(sources, places.source, starts, complement, out, offsets)
     return Column(out, offsets)
 
 
@@ -140,8 +140,9 @@ def gather_together(parts: Mapping[str, Part], order: I64, least: int) -> dict[s
     places = Places(np.zeros(len(order), np.uint32), order)
     sources: dict[str, Any] = {name: [part] for name, part in parts.items()}
     offsets = {name: np.empty(len(order) + 1, np.int64) for name, part in parts.items() if part.starts is not None}
+    starts = {name: np.empty(len(order), np.int64) for name in offsets}
     sizes = {
-        name: kernels.gather_lengths(sources[name], *places, offsets[name]) if name in offsets
+        name: kernels.gather_starts(sources[name], *places, starts[name], offsets[name]) if name in offsets
         else len(order) * part.values.itemsize
         for name, part in parts.items()
     }  # fmt: skip
@@ -150,7 +151,7 @@ def gather_together(parts: Mapping[str, Part], order: I64, least: int) -> dict[s
     for name, part in parts.items():
         out: U8 = block[at : at + sizes[name]]
         if name in offsets:
-            kernels.gather_spans(sources[name], *places, False, out, offsets[name])
+            kernels.gather_spans(sources[name], places.source, starts[name], False, out, offsets[name])
             found[name] = Column(out, offsets[name])
         else:
             found[name] = Column(np.take(part.values, order, out=out.view(part.values.dtype)))

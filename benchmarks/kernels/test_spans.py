@@ -49,10 +49,10 @@ def merged(
 
 
 @pytest.mark.parametrize("size", [40, 150])
-def test_gather_lengths(measure: Measure, rng: np.random.Generator, reads: int, size: int) -> None:
+def test_gather_starts(measure: Measure, rng: np.random.Generator, reads: int, size: int) -> None:
     parts, source, row = merged(rng, reads, size)
-    offsets, count = np.empty(len(row) + 1, np.int64), len(row)
-    measure("offsets", 8 * count, lambda: kernels.gather_lengths(parts, source, row, offsets), records=count)
+    starts, offsets, count = np.empty(len(row), np.int64), np.empty(len(row) + 1, np.int64), len(row)
+    measure("offsets", 8 * count, lambda: kernels.gather_starts(parts, source, row, starts, offsets), records=count)
 
 
 @pytest.mark.parametrize("size", [40, 150])
@@ -60,9 +60,9 @@ def test_gather_lengths(measure: Measure, rng: np.random.Generator, reads: int, 
 def test_gather_spans(measure: Measure, rng: np.random.Generator, reads: int, size: int, turned: bool) -> None:
     parts, source, row = merged(rng, reads, size)
     given = [(values, starts, ends, turn if turned else None, None) for values, starts, ends, turn, _ in parts]
-    offsets = np.empty(len(row) + 1, np.int64)
-    out = np.zeros(kernels.gather_lengths(given, source, row, offsets), np.uint8)
-    measure("values", out.nbytes, lambda: kernels.gather_spans(given, source, row, turned, out, offsets))
+    starts, offsets = np.empty(len(row), np.int64), np.empty(len(row) + 1, np.int64)
+    out = np.zeros(kernels.gather_starts(given, source, row, starts, offsets), np.uint8)
+    measure("values", out.nbytes, lambda: kernels.gather_spans(given, source, starts, turned, out, offsets))
 
 
 @pytest.mark.parametrize("complement", [False, True])

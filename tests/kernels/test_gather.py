@@ -44,9 +44,10 @@ def gather(
 ) -> list[bytes]:
     source, row = np.array([s for s, _ in places], np.uint32), np.array([r for _, r in places], np.int64)
     offsets = np.full(len(places) + 1, -1, np.int64)
-    total = kernels.gather_lengths(given_sources, source, row, offsets)
+    starts = np.full(len(places), -1, np.int64)
+    total = kernels.gather_starts(given_sources, source, row, starts, offsets)
     out = np.zeros(total, np.uint8)
-    kernels.gather_spans(given_sources, source, row, complement, out, offsets)
+    kernels.gather_spans(given_sources, source, starts, complement, out, offsets)
     return [out[a:b].tobytes() for a, b in pairwise(offsets)]
 
 
@@ -85,12 +86,25 @@ def test_bad_sources_are_refused(kernels: ModuleType, what: str) -> None:
         gather(kernels, [source], places, False)
 
 
-@pytest.mark.parametrize("offsets", [[0, 4], [0, 3, 8], [-1, 2], [6, 9]])
-def test_offsets_must_fit(kernels: ModuleType, offsets: list[int]) -> None:
-    source, one = arrays((b"ACGTACGT", [(0, 3)], None, None)), (np.zeros(1, np.uint32), np.zeros(1, np.int64))
+@pytest.mark.parametrize(("source", "starts", "offsets"), [
+    ([0], [0], [0, 9]), ([0], [2], [0, 8]), ([0], [-2], [0, 3]), ([0], [18], [0, 0]), ([1], [0], [0, 3]),
+    ([0], [0], [-1, 2]), ([0], [0], [6, 9]), ([0], [0], [3, 0]), ([0], [0, 0], [0, 3, 5]), ([0, 0], [0], [0, 3]),
+    ([0], [0], [0]),
+])  # fmt: skip
+def test_starts_must_fit(kernels: ModuleType, source: list[int], starts: list[int], offsets: list[int]) -> None:
+    found = [arrays((b"ACGTACGT", [(0, 3)], None, None))]
     with pytest.raises(KernelError):
-        kernels.gather_spans([source], *one, False, np.zeros(8, np.uint8), np.array(offsets))
+        kernels.gather_spans(
+            found, np.array(source, np.uint32), np.array(starts), False, np.zeros(8, np.uint8), np.array(offsets)
+        )
+
+
+@pytest.mark.parametrize(("source", "starts", "offsets"), [(1, 1, 3), (1, 2, 2), (2, 1, 2), (1, 0, 2)])
+def test_starts_and_offsets_are_one_for_each_record(
+    kernels: ModuleType, source: int, starts: int, offsets: int
+) -> None:
+    found, row = [arrays((b"ACGTACGT", [(0, 3)], None, None))], np.zeros(1, np.int64)
     with pytest.raises(KernelError):
-        kernels.gather_lengths([source], *one, np.zeros(3, np.int64))
-    with pytest.raises(KernelError):
-        kernels.gather_lengths([source], np.zeros(2, np.uint32), np.zeros(1, np.int64), np.zeros(2, np.int64))
+        kernels.gather_starts(
+            found, np.zeros(source, np.uint32), row, np.zeros(starts, np.int64), np.zeros(offsets, np.int64)
+        )

@@ -43,44 +43,11 @@ private:
     std::optional<In<int64_t>> rows_;
 };
 
-struct Span {
-    const uint8_t *from;
-    int64_t length;
-    bool turn;
-};
-
-// Records by source and row.
-struct Records {
+std::vector<Source> sources_of(nb::sequence list) {
     std::vector<Source> sources;
-    const uint32_t *source;
-    const int64_t *row;
-    int64_t count;
-
-    Records(nb::sequence list, const In<uint32_t> &source, const In<int64_t> &row)
-        : source(source.data()), row(row.data()), count((int64_t)row.size()) {
-        for (nb::handle item : list) sources.emplace_back(nb::cast<nb::tuple>(item));
-        require(source.size() == row.size(), "sources and rows differ in number");
-    }
-
-    // Asks the memory for the span of a record.
-    void prefetch(int64_t record) const {
-        require(source[record] < sources.size(), "a record is of none of the sources", record);
-        const Source &s = sources[source[record]];
-        require((uint64_t)row[record] < (uint64_t)s.count, "a row lies outside of its source", record);
-        const int64_t at = s.at(row[record]);
-        require((uint64_t)at < (uint64_t)s.spans, "a record has none of the spans of its source", record, at);
-        __builtin_prefetch(s.starts + at);
-        __builtin_prefetch(s.ends + at);
-    }
-
-    // Of a record that was prefetched, and so checked.
-    Span span(int64_t record) const {
-        const Source &s = sources[source[record]];
-        const int64_t at = s.at(row[record]), start = s.starts[at], end = s.ends[at];
-        require(start >= 0 && end >= start && end <= s.size, "span outside of the source", record, start);
-        return {s.values + start, end - start, s.turn && s.turn[at]};
-    }
-};
+    for (nb::handle item : list) sources.emplace_back(nb::cast<nb::tuple>(item));
+    return sources;
+}
 
 // Asks for the lines that hold from[0:length], the first ones where it is long, into the second cache: the first one is
 // small, and busy with what is copied.
@@ -89,64 +56,74 @@ inline void prefetch_bytes(const uint8_t *from, int64_t length) {
     for (const uint8_t *line = from - ((uintptr_t)from & 63); line < end; line += 64) __builtin_prefetch(line, 0, 2);
 }
 
-// The records lie all over the memory: what comes next is asked for while one is copied, in two steps.
-constexpr int64_t FAR = 64, NEAR = 32;
+// The records lie all over the memory: what comes next is asked for while one is looked at, or copied.
+constexpr int64_t AHEAD = 32;
 
 }  // namespace
 
-int64_t gather_lengths(nb::sequence list, In<uint32_t> source, In<int64_t> row, Out<int64_t> out_offsets) {
-    const Records records(list, source, row);
+int64_t gather_starts(nb::sequence list, In<uint32_t> source, In<int64_t> row, Out<int64_t> out_starts,
+                      Out<int64_t> out_offsets) {
+    const std::vector<Source> sources = sources_of(list);
     nb::gil_scoped_release unlocked;
-    const int64_t n = records.count;
-    require((int64_t)out_offsets.size() == n + 1, "records and offsets differ in length");
-    int64_t sum = 0;
-    for (int64_t i = -FAR; i < n; i++) {
+    const int64_t n = (int64_t)row.size();
+    require((int64_t)source.size() == n, "sources and rows differ in number");
+    require((int64_t)out_starts.size() == n && (int64_t)out_offsets.size() == n + 1, "records and outputs differ in length");
+    int64_t at[AHEAD], sum = 0;
+    for (int64_t i = -AHEAD; i < n; i++) {
         if (i >= 0) {
+            const Source &s = sources[source.data()[i]];
+            const int64_t k = at[i & (AHEAD - 1)], start = s.starts[k], end = s.ends[k];
+            require(start >= 0 && end >= start && end <= s.size, "span outside of the source", i, start);
+            out_starts.data()[i] = start << 1 | (s.turn && s.turn[k]);
             out_offsets.data()[i] = sum;
-            sum += records.span(i).length;
+            sum += end - start;
         }
-        if (i + FAR < n) records.prefetch(i + FAR);
+        const int64_t next = i + AHEAD;
+        if (next >= n) continue;
+        require(source.data()[next] < sources.size(), "a record is of none of the sources", next);
+        const Source &s = sources[source.data()[next]];
+        require((uint64_t)row.data()[next] < (uint64_t)s.count, "a row lies outside of its source", next);
+        const int64_t k = at[next & (AHEAD - 1)] = s.at(row.data()[next]);
+        require((uint64_t)k < (uint64_t)s.spans, "a record has none of the spans of its source", next, k);
+        __builtin_prefetch(s.starts + k);
+        __builtin_prefetch(s.ends + k);
+        if (s.turn) __builtin_prefetch(s.turn + k);
     }
     return out_offsets.data()[n] = sum;
 }
 
-void gather_spans(nb::sequence list, In<uint32_t> source, In<int64_t> row, bool complement, Out<uint8_t> out,
+void gather_spans(nb::sequence list, In<uint32_t> source, In<int64_t> starts, bool complement, Out<uint8_t> out,
                   In<int64_t> out_offsets) {
-    const Records records(list, source, row);
+    const std::vector<Source> sources = sources_of(list);
     nb::gil_scoped_release unlocked;
-    const int64_t n = records.count;
-    require((int64_t)out_offsets.size() == n + 1, "records and offsets differ in length");
+    const int64_t n = (int64_t)starts.size();
+    require((int64_t)source.size() == n && (int64_t)out_offsets.size() == n + 1, "records and offsets differ in length");
     check_offsets(out_offsets.data(), out_offsets.size(), (int64_t)out.size(), "offsets outside of the output");
-    // Field by field: spans that are copied whole are stored in halves and loaded as one, and such a load waits until
-    // all stores before it, those of the records too, have reached the cache.
-    const uint8_t *from[NEAR];
-    int64_t length[NEAR];
-    bool turn[NEAR];
-    for (int64_t i = -FAR; i < n; i++) {
+    const uint8_t *from[AHEAD];
+    const int64_t *const to = out_offsets.data();
+    for (int64_t i = -AHEAD; i < n; i++) {
         if (i >= 0) {
-            const int64_t k = i & (NEAR - 1), target = out_offsets.data()[i];
-            require(out_offsets.data()[i + 1] - target == length[k], "offsets do not fit the records", i);
-            uint8_t *to = out.data() + target;
-            if (turn[k]) copy_turned(to, from[k], length[k], complement);
-            else copy_short(to, from[k], length[k]);
+            const uint8_t *record = from[i & (AHEAD - 1)];
+            if (starts.data()[i] & 1) copy_turned(out.data() + to[i], record, to[i + 1] - to[i], complement);
+            else copy_short(out.data() + to[i], record, to[i + 1] - to[i]);
         }
-        const int64_t near = i + NEAR, far = i + FAR;
-        if (near >= 0 && near < n) {
-            const Span span = records.span(near);
-            const int64_t k = near & (NEAR - 1);
-            from[k] = span.from, length[k] = span.length, turn[k] = span.turn;
-            prefetch_bytes(span.from, span.length);
-        }
-        if (far < n) records.prefetch(far);
+        const int64_t next = i + AHEAD;
+        if (next >= n) continue;
+        require(source.data()[next] < sources.size(), "a record is of none of the sources", next);
+        const Source &s = sources[source.data()[next]];
+        const int64_t start = starts.data()[next] >> 1, length = to[next + 1] - to[next];
+        require(start >= 0 && length <= s.size - start, "span outside of the source", next, start);
+        prefetch_bytes(from[next & (AHEAD - 1)] = s.values + start, length);
     }
 }
 
 void bind_gather(nb::module_ &m) {
     const auto sources = nb::arg("sources");
     const auto source = nb::arg("source").noconvert(), row = nb::arg("row").noconvert();
-    m.def("gather_lengths", &gather_lengths, sources, source, row, nb::arg("out_offsets").noconvert());
-    m.def("gather_spans", &gather_spans, sources, source, row, nb::arg("complement"), nb::arg("out").noconvert(),
-          nb::arg("out_offsets"));
+    m.def("gather_starts", &gather_starts, sources, source, row, nb::arg("out_starts").noconvert(),
+          nb::arg("out_offsets").noconvert());
+    m.def("gather_spans", &gather_spans, sources, source, nb::arg("starts").noconvert(), nb::arg("complement"),
+          nb::arg("out").noconvert(), nb::arg("out_offsets"));
 }
 
 }  // namespace agd

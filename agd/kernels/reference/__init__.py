@@ -27,7 +27,7 @@ from agd.kernels.reference.duplicates import (
     sign_ends,
 )
 from agd.kernels.reference.fastq import fastq_scan
-from agd.kernels.reference.gather import gather_lengths, gather_spans
+from agd.kernels.reference.gather import gather_spans, gather_starts
 from agd.kernels.reference.hits import collect_hits, finish_hits, span_strings
 from agd.kernels.reference.mates import expand_flags, expand_links, expand_mate_fields, pair_lengths
 from agd.kernels.reference.names import (
@@ -116,8 +116,8 @@ __all__ = [
     "finish_hits",
     "folded_bits",
     "follow_links",
-    "gather_lengths",
     "gather_spans",
+    "gather_starts",
     "hash_spans",
     "link_mates",
     "md_bound",
