@@ -375,6 +375,9 @@ int64_t encode_values(In<uint8_t> &values, int base, int span, bool order1, int 
         // Beside the words of the tile: a vector that is stored with them, the states and the rest, an odd byte.
         const int64_t room = 2 * count * LANES + 32 + 4 * LANES + rest + 1;
         require((uint8_t *)coder.word - out.data() >= room, "the output is too small");
+        // No processor foresees where so many lanes go on.
+        if (start > 2 * TILE)
+            for (int l = 0; l < LANES; l++) __builtin_prefetch(p + l * steps + start - 2 * TILE);
         require(load_steps<LANES>(p, steps, start, count, (uint8_t)base, tile.data()) < span, "a value lies outside of the span");
         encode(coder, tile.data(), count);
         stop = start;
