@@ -13,8 +13,6 @@ from agd.codecs.streams import StreamReader, StreamWriter
 from agd.errors import CodecError
 from agd.kernels.memory import empty
 
-_KEEP = np.frombuffer(b"ACGT", np.uint8)
-
 
 @register
 class Base2:
@@ -65,12 +63,8 @@ def pack_bases(writer: StreamWriter, column: Column) -> U8:
     """Four letters in a byte; the runs that are not A, C, G or T go to streams of their own."""
     assert column.offsets is not None
     packed = np.empty((len(column.values) + 3) // 4, np.uint8)
-    others = kernels.base2_pack(column.values, column.offsets, packed)
-    if others:
-        # There are at most as many runs as letters in them; pages that are never written cost nothing.
-        starts, lengths, letters = np.empty(others, np.int64), np.empty(others, np.int64), np.empty(others, np.uint8)
-        runs = kernels.exception_runs(column.values, _KEEP, starts, lengths, letters)
-        starts, lengths, letters = starts[:runs], lengths[:runs], letters[:runs]
+    starts, lengths, letters = kernels.base2_pack(column.values, column.offsets, packed)
+    if len(starts):
         gaps = starts.copy()
         gaps[1:] -= starts[:-1] + lengths[:-1]
         writer.add("run.letter", letters)

@@ -10,8 +10,6 @@ from agd.kernels import _native as kernels
 from benchmarks.kernels.measure import Measure
 from benchmarks.kernels.samples import LENGTH, letters, offsets_of
 
-KEEP = np.frombuffer(b"ACGT", np.uint8)
-
 
 @pytest.mark.parametrize("rare", [0, 1000], ids=["acgtn", "one-in-1000-iupac"])
 def test_base3_pack(measure: Measure, rng: np.random.Generator, bases: Column, rare: int) -> None:
@@ -46,15 +44,7 @@ def test_base2_unpack(measure: Measure, bases: Column) -> None:
     measure("bases", out.nbytes, lambda: kernels.base2_unpack(packed, len(out), out))
 
 
-def test_exception_runs(measure: Measure, bases: Column) -> None:
-    room = len(bases.values) // 50
-    starts, lengths, found = np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(room, np.uint8)
-    measure("bases", bases.values.nbytes, lambda: kernels.exception_runs(bases.values, KEEP, starts, lengths, found))
-
-
 def test_fill_runs(measure: Measure, bases: Column) -> None:
-    room = len(bases.values) // 50
-    starts, lengths, found = np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(room, np.uint8)
-    runs = kernels.exception_runs(bases.values, KEEP, starts, lengths, found)
-    place, values = (starts[:runs], lengths[:runs], found[:runs]), bases.values.copy()
-    measure("bases", values.nbytes, lambda: kernels.fill_runs(values, *place))
+    runs = kernels.base2_pack(bases.values, offsets_of(bases), np.zeros((len(bases.values) + 3) // 4, np.uint8))
+    values = bases.values.copy()
+    measure("bases", values.nbytes, lambda: kernels.fill_runs(values, *runs))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agd.batch import I64, U8, U64, Column
+from agd.batch import I64, U64, Column
 from agd.errors import KernelError
 
 ACGTN = np.frombuffer(b"ACGTN", np.uint8)
@@ -151,18 +151,12 @@ def test_base3_pack_refuses_words_and_offsets_that_do_not_fit(kernels: ModuleTyp
 def test_base2_with_runs_brings_everything_back(kernels: ModuleType, simd: int, column: Column) -> None:
     bases = text(column)
     packed = np.full((len(bases) + 3) // 4, 255, np.uint8)
-    others = kernels.base2_pack(column.values, column.offsets, packed)
-    assert others == sum(base not in b"ACGT" for base in bases)
+    starts, lengths, letters = kernels.base2_pack(column.values, column.offsets, packed)
+    assert lengths.sum() == sum(base not in b"ACGT" for base in bases)
     coded = int.from_bytes(packed.tobytes(), "little")
     assert coded == sum(max(b"ACGT".find(base), 0) << (2 * i) for i, base in enumerate(bases))
     out = np.zeros(len(bases), np.uint8)
     kernels.base2_unpack(packed, len(bases), out)
-    values = column.compact().values
-    none = np.zeros(0, np.int64)
-    runs = kernels.exception_runs(values, ACGT, none, none, out[:0])
-    starts, lengths, letters = np.zeros(runs, np.int64), np.zeros(runs, np.int64), np.zeros(runs, np.uint8)
-    assert kernels.exception_runs(values, ACGT, starts, lengths, letters) == runs
-    assert lengths.sum() == others
     kernels.fill_runs(out, starts, lengths, letters)
     assert out.tobytes() == bases
 
@@ -173,11 +167,12 @@ def test_base2_packs_acgt_and_nothing_else(kernels: ModuleType, simd: int) -> No
         bases = np.frombuffer(b"ACGT" * 64, np.uint8).copy()
         bases[byte] = byte
         packed = np.zeros(64, np.uint8)
-        others = kernels.base2_pack(bases, np.array([0, 256], np.int64), packed)
+        starts, lengths, letters = kernels.base2_pack(bases, np.array([0, 256], np.int64), packed)
         codes = packed[np.arange(256) // 4] >> (2 * (np.arange(256) % 4)) & 3
         expected = np.arange(256) % 4
         expected[byte] = max(b"ACGT".find(byte), 0)
-        assert others == (byte not in b"ACGT")
+        runs = list(zip(starts.tolist(), lengths.tolist(), letters.tolist(), strict=True))
+        assert runs == ([] if byte in b"ACGT" else [(byte, 1, byte)])
         assert codes.tolist() == expected.tolist()
 
 
@@ -195,21 +190,19 @@ def test_base2_refuses_sizes_and_padding(kernels: ModuleType) -> None:
         kernels.base2_pack(five, np.array([0, 6], np.int64), np.zeros(2, np.uint8))
 
 
-@pytest.mark.parametrize(
-    ("letters", "keep", "runs"),
-    [
-        (b"", ACGTN, []),
-        (b"ACGTN", ACGTN, []),
-        (b"ACGTN", ACGT, [(4, 1, b"N")]),
-        (b"NNACNNNaaN", ACGT, [(0, 2, b"N"), (4, 3, b"N"), (7, 2, b"a"), (9, 1, b"N")]),
-        (b"NNACNNNaaN", ACGTN, [(7, 2, b"a")]),
-        (b"\xff\xff\x00", ACGT[:0], [(0, 2, b"\xff"), (2, 1, b"\x00")]),
-    ],
-)
-def test_exception_runs(kernels: ModuleType, letters: bytes, keep: U8, runs: list[tuple[int, int, bytes]]) -> None:
-    starts, lengths, found = np.zeros(9, np.int64), np.zeros(9, np.int64), np.zeros(9, np.uint8)
-    count = kernels.exception_runs(np.frombuffer(letters, np.uint8), keep, starts, lengths, found)
-    assert [(starts[i], lengths[i], found[i].tobytes()) for i in range(count)] == runs
+@pytest.mark.parametrize(("letters", "runs"), [
+    (b"", []),
+    (b"ACGTN", [(4, 1, b"N")]),
+    (b"NNACNNNaaN", [(0, 2, b"N"), (4, 3, b"N"), (7, 2, b"a"), (9, 1, b"N")]),
+    (b"\xff\xff\x00", [(0, 2, b"\xff"), (2, 1, b"\x00")]),
+    (b"A" * 200 + b"N" * 200 + b"=" + b"ACGT" * 64 + b"N", [(200, 200, b"N"), (400, 1, b"="), (657, 1, b"N")]),
+])  # fmt: skip
+def test_base2_lists_the_runs_of_other_letters(
+    kernels: ModuleType, simd: int, letters: bytes, runs: list[tuple[int, int, bytes]]
+) -> None:
+    values = np.frombuffer(b"NN" + letters + b"N", np.uint8)
+    found = kernels.base2_pack(values, np.array([2, 2 + len(letters)]), np.zeros((len(letters) + 3) // 4, np.uint8))
+    assert [(start, length, bytes([letter])) for start, length, letter in zip(*found, strict=True)] == runs
 
 
 @pytest.mark.parametrize(("start", "length"), [(-1, 2), (9, 2), (11, 0), (3, -1), (2**62, 1), (1, 2**62)])

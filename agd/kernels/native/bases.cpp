@@ -2,6 +2,7 @@
 //
 // Bits 1 and 2 of the letters' ASCII codes tell A 0, C 1, T 2, G 3 apart, which is the base3 code already; N needs a
 // correction. So eight letters at a time are coded and squeezed together in one 64-bit word, without tables.
+#include "owned.hpp"
 #include "simd.hpp"
 #include "vector.hpp"
 
@@ -215,27 +216,48 @@ AGD_AVX2 static bool pack2_block_avx2(const uint8_t *p, uint8_t *to) {
 }
 #endif
 
-// Packs the bases of all records end to end; returns how many are not one of ACGT (these are packed as A).
-int64_t base2_pack(In<uint8_t> values, In<int64_t> offsets, Out<uint8_t> out) {
-    nb::gil_scoped_release unlocked;
-    check_offsets(offsets.data(), offsets.size(), (int64_t)values.size(), "offsets outside of the values");
-    const uint8_t *p = values.data() + offsets.data()[0];
-    int64_t n = offsets.data()[offsets.size() - 1] - offsets.data()[0], others = 0;
-    require((int64_t)out.size() == (n + 3) / 4, "size of the output does not fit the bases");
-    uint8_t *to = out.data(), letters[256], packed[64];
-    auto pack = pack2_block;
-#if defined(AGD_X86)
-    if (simd() >= Simd::AVX2) pack = pack2_block_avx2;
-#endif
-    for (; n > 0; n -= 256, p += 256, to += 64) {
-        const int64_t part = std::min<int64_t>(n, 256);
-        if (part == 256 && pack(p, to)) continue;
-        std::memset(letters, 'A', sizeof(letters));
-        others += clean2(p, part, letters);
-        pack(letters, packed);
-        std::memcpy(to, packed, (size_t)(part + 3) / 4);
+// Runs of equal letters.
+struct Runs {
+    std::vector<int64_t> starts, lengths;
+    std::vector<uint8_t> letters;
+
+    void add(int64_t at, uint8_t letter) {
+        if (!starts.empty() && letters.back() == letter && starts.back() + lengths.back() == at) {
+            lengths.back()++;
+        } else {
+            starts.push_back(at);
+            lengths.push_back(1);
+            letters.push_back(letter);
+        }
     }
-    return others;
+};
+
+// Packs the bases of all records end to end; returns the runs of letters that are not one of ACGT (packed as A).
+nb::tuple base2_pack(In<uint8_t> values, In<int64_t> offsets, Out<uint8_t> out) {
+    Runs runs;
+    {
+        nb::gil_scoped_release unlocked;
+        check_offsets(offsets.data(), offsets.size(), (int64_t)values.size(), "offsets outside of the values");
+        const uint8_t *p = values.data() + offsets.data()[0];
+        const int64_t n = offsets.data()[offsets.size() - 1] - offsets.data()[0];
+        require((int64_t)out.size() == (n + 3) / 4, "size of the output does not fit the bases");
+        uint8_t letters[256], packed[64];
+        auto pack = pack2_block;
+#if defined(AGD_X86)
+        if (simd() >= Simd::AVX2) pack = pack2_block_avx2;
+#endif
+        for (int64_t at = 0; at < n; at += 256) {
+            const int64_t part = std::min<int64_t>(n - at, 256);
+            if (part == 256 && pack(p + at, out.data() + at / 4)) continue;
+            std::memset(letters, 'A', sizeof(letters));
+            if (clean2(p + at, part, letters))
+                for (int64_t i = at; i < at + part; i++)
+                    if (p[i] != letters[i - at]) runs.add(i, p[i]);
+            pack(letters, packed);
+            std::memcpy(out.data() + at / 4, packed, (size_t)(part + 3) / 4);
+        }
+    }
+    return nb::make_tuple(owned(std::move(runs.starts)), owned(std::move(runs.lengths)), owned(std::move(runs.letters)));
 }
 
 // Letters of four two-bit codes.
@@ -305,42 +327,7 @@ int64_t base3_exceptions(In<uint8_t> values, Out<int64_t> positions, Out<uint8_t
     return found;
 }
 
-// Lists the runs of equal letters that are none of `keep`.
-int64_t exception_runs(In<uint8_t> values, In<uint8_t> keep, Out<int64_t> starts, Out<int64_t> lengths,
-                       Out<uint8_t> letters) {
-    nb::gil_scoped_release unlocked;
-    std::array<bool, 256> kept{};
-    for (size_t i = 0; i < keep.size(); i++) kept[keep.data()[i]] = true;
-    const uint8_t *p = values.data();
-    const int64_t n = (int64_t)values.size();
-    const int64_t capacity = (int64_t)std::min({starts.size(), lengths.size(), letters.size()});
-    int64_t found = 0;
-    // All sixteen letters from i on are kept; for a few kinds only, others are looked up one by one.
-    const auto all_kept = [&](int64_t i) {
-        const Half letters = load_half(p + i);
-        Half good{};
-        for (size_t k = 0; k < keep.size(); k++) good |= (Half)(letters == keep.data()[k]);
-        return bits_of(good) == 0xFFFF;
-    };
-    const bool acgt = keep.size() == 4 && std::memcmp(keep.data(), "ACGT", 4) == 0;
-    for (int64_t i = 0; i < n; i++) {
-        while (acgt && i + 256 <= n && !has_no_code2(p + i, 256)) i += 256;
-        while (keep.size() <= 5 && i + 16 <= n && all_kept(i)) i += 16;
-        if (i == n) break;
-        if (kept[p[i]]) continue;
-        const int64_t start = i;
-        while (i + 1 < n && p[i + 1] == p[start]) i++;
-        if (found < capacity) {
-            starts.data()[found] = start;
-            lengths.data()[found] = i + 1 - start;
-            letters.data()[found] = p[start];
-        }
-        found++;
-    }
-    return found;
-}
-
-// Writes runs of equal letters; the inverse of exception_runs.
+// Writes runs of equal letters over others.
 void fill_runs(Out<uint8_t> values, In<int64_t> starts, In<int64_t> lengths, In<uint8_t> letters) {
     nb::gil_scoped_release unlocked;
     require(starts.size() == lengths.size() && starts.size() == letters.size(), "runs differ in number");
@@ -360,8 +347,6 @@ void bind_bases(nb::module_ &m) {
     m.def("base3_exceptions", &base3_exceptions, values, positions, letters);
     m.def("base2_pack", &base2_pack, values, nb::arg("offsets"), out);
     m.def("base2_unpack", &base2_unpack, nb::arg("data").noconvert(), nb::arg("count"), out);
-    m.def("exception_runs", &exception_runs, values, nb::arg("keep"), nb::arg("starts").noconvert(),
-          nb::arg("lengths").noconvert(), letters);
     m.def("fill_runs", &fill_runs, values, nb::arg("starts"), nb::arg("lengths"), nb::arg("letters"));
 }
 

@@ -1,6 +1,6 @@
 // Finding duplicates: sums of qualities, hashes of names, the best of every group; see reference/duplicates.py.
 #include "common.hpp"
-#include "hits.hpp"
+#include "owned.hpp"
 
 #include <algorithm>
 #include <vector>

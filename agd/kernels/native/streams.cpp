@@ -1,12 +1,11 @@
 // What the codecs of alignments and tags need: finding mates, numbers for equal CIGARs, aux fields by tag.
+#include "owned.hpp"
 #include "tags.hpp"
 #include "vector.hpp"
 
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cstdlib>
-#include <new>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -129,38 +128,25 @@ inline const uint8_t *any_field_end(const uint8_t *p, const uint8_t *end) {
     return field_end(p, end);
 }
 
-// Bytes that come one after the other, and become an array that owns them.
-class Grown {
-    uint8_t *data_ = nullptr;
-    size_t size_ = 0, room_ = 0;
+// Bytes that come one after the other.
+struct Grown {
+    std::vector<uint8_t> bytes;
+    uint8_t *data = nullptr;  // of `bytes`, which are some more than there are yet
+    size_t size = 0, room = 0;
 
-public:
-    Grown() = default;
-    Grown(Grown &&other) noexcept
-        : data_(std::exchange(other.data_, nullptr)), size_(other.size_), room_(other.room_) {}
-    Grown &operator=(Grown &&) = delete;
-    ~Grown() { std::free(data_); }
-
-    // What is appended when the share `done` of all has come tells how much room to make.
-    AGD_INLINE void append(const uint8_t *from, size_t size, const uint8_t *readable, double done) {
-        if (room_ - size_ < size + 16) grow(size, done);
+    AGD_INLINE void append(const uint8_t *from, size_t n, const uint8_t *readable, double done) {
+        if (room - size < n + 16) grow(n, done);
         // What is written too far is written again by what follows.
-        if (size <= 16 && readable - from >= 16) std::memcpy(data_ + size_, from, 16);
-        else std::memcpy(data_ + size_, from, size);
-        size_ += size;
+        if (n <= 16 && readable - from >= 16) std::memcpy(data + size, from, 16);
+        else std::memcpy(data + size, from, n);
+        size += n;
     }
 
-    void grow(size_t size, double done) {
-        const size_t room = std::max(size_ + size_ / 8, (size_t)((double)(size_ + size) / done * 1.05)) + size + 64;
-        uint8_t *data = (uint8_t *)std::realloc(data_, room);
-        if (!data) throw std::bad_alloc();
-        data_ = data, room_ = room;
-    }
-
-    nb::object array() {
-        if (!data_) grow(0, 1);
-        nb::capsule owner(data_, [](void *p) noexcept { std::free(p); });
-        return nb::cast(nb::ndarray<nb::numpy, uint8_t, nb::ndim<1>>(std::exchange(data_, nullptr), {size_}, owner));
+    // How much there was when the share `done` of all has come tells how much room to make.
+    void grow(size_t n, double done) {
+        room = std::max(size + size / 8, (size_t)((double)size / done * 1.05)) + n + 64;
+        bytes.resize(room);
+        data = bytes.data();
     }
 };
 
@@ -218,7 +204,10 @@ nb::tuple tag_split(In<uint8_t> tags, In<int64_t> offsets, Out<uint32_t> codes) 
     nb::list line_list, key_list, stream_list;
     for (const std::string &line : lines) line_list.append(nb::bytes(line.data(), line.size()));
     for (const std::string &key : keys) key_list.append(nb::bytes(key.data(), key.size()));
-    for (Grown &stream : streams) stream_list.append(stream.array());
+    for (Grown &stream : streams) {
+        stream.bytes.resize(stream.size);
+        stream_list.append(owned(std::move(stream.bytes)));
+    }
     return nb::make_tuple(line_list, key_list, stream_list);
 }
 

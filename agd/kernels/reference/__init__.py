@@ -9,7 +9,6 @@ from agd.kernels.reference.bases import (
     base3_exceptions,
     base3_pack,
     base3_unpack,
-    exception_runs,
     fill_runs,
 )
 from agd.kernels.reference.checksum import checksum, crc32, record_crcs, span_product
@@ -104,7 +103,6 @@ __all__ = [
     "copy_spans",
     "crc32",
     "deal_rows",
-    "exception_runs",
     "expand_flags",
     "expand_links",
     "expand_mate_fields",

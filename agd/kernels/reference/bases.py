@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from agd.batch import I64, U8, U64, Bool
+from agd.batch import I64, U8, U64
 from agd.errors import KernelError
 from agd.kernels.reference.ragged import check_offsets
 
@@ -142,7 +142,7 @@ def base3_exceptions(values: U8, positions: I64, letters: U8) -> int:
     return len(found)
 
 
-def base2_pack(values: U8, offsets: I64, out: U8) -> int:
+def base2_pack(values: U8, offsets: I64, out: U8) -> tuple[I64, I64, U8]:
     """Pack the bases of all records, end to end, into two bits each.
 
     Parameters
@@ -154,8 +154,11 @@ def base2_pack(values: U8, offsets: I64, out: U8) -> int:
 
     Returns
     -------
-    int
-        Number of bases that are not one of ``ACGT``; these are packed as A, and :func:`exception_runs` lists them.
+    starts, lengths : ndarray of int64, shape (runs,)
+        Runs of equal letters that are not one of ``ACGT``, which are packed as A: start among the bases (0-based,
+        ascending) and number of letters.
+    letters : ndarray of uint8, shape (runs,)
+        The letter of each run.
 
     Raises
     ------
@@ -170,7 +173,10 @@ def base2_pack(values: U8, offsets: I64, out: U8) -> int:
     codes[: len(bases)] = _BASE2_CODES[bases]
     quads = codes.reshape(-1, 4)
     out[:] = quads[:, 0] | quads[:, 1] << 2 | quads[:, 2] << 4 | quads[:, 3] << 6
-    return int(np.count_nonzero(~np.isin(bases, BASE2_LETTERS)))
+    firsts = np.flatnonzero(np.diff(bases, prepend=bases[:1] + np.uint8(1)) != 0)
+    ends = np.append(firsts[1:], len(bases))
+    lost = ~np.isin(bases[firsts], BASE2_LETTERS)
+    return firsts[lost], (ends - firsts)[lost], bases[firsts[lost]]
 
 
 def base2_unpack(data: U8, count: int, out: U8) -> None:
@@ -200,39 +206,8 @@ def base2_unpack(data: U8, count: int, out: U8) -> None:
     out[:] = BASE2_LETTERS[codes[:count]]
 
 
-def exception_runs(values: U8, keep: U8, starts: I64, lengths: I64, letters: U8) -> int:
-    """List the runs of equal letters that are none of those to keep: what base2 (``ACGT``) or base3 (``ACGTN``) lose.
-
-    Parameters
-    ----------
-    values : ndarray of uint8
-    keep : ndarray of uint8
-        The letters that are no exception.
-    starts, lengths : ndarray of int64
-        Written: start (0-based, ascending) and number of letters of each run, as many as there is room for.
-    letters : ndarray of uint8
-        Written: the letter of each run.
-
-    Returns
-    -------
-    int
-        Number of runs, also where it is more than there is room for: call with empty arrays to count only.
-    """
-    kept: Bool = np.zeros(256, np.bool_)
-    kept[keep] = True
-    first = np.flatnonzero(np.diff(values, prepend=values[:1] + np.uint8(1)) != 0)
-    ends = np.append(first[1:], len(values))
-    lost = ~kept[values[first]]
-    found, stops = first[lost], ends[lost]
-    room = min(len(found), len(starts), len(lengths), len(letters))
-    starts[:room] = found[:room]
-    lengths[:room] = (stops - found)[:room]
-    letters[:room] = values[found[:room]]
-    return len(found)
-
-
 def fill_runs(values: U8, starts: I64, lengths: I64, letters: U8) -> None:
-    """Write runs of equal letters: the inverse of :func:`exception_runs`.
+    """Write runs of equal letters, as :func:`base2_pack` lists them.
 
     Raises
     ------
