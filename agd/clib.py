@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import mmap
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,19 @@ def malloc_trim() -> None:
 def mallopt(parameter: int, value: int) -> None:
     """Set a parameter of the allocator (glibc)."""
     _function("mallopt", _INT, _INT)(parameter, value)
+
+
+def discard(start: int, size: int) -> None:
+    """Give whole pages of memory back to the system, whatever they hold; when used again they are empty (Linux).
+
+    Parameters
+    ----------
+    start, size : int
+        Address and number of bytes; pages that lie in them only in part stay.
+    """
+    low, high = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, (start + size) // mmap.PAGESIZE * mmap.PAGESIZE
+    if low < high and hasattr(mmap, "MADV_DONTNEED"):
+        _function("madvise", ctypes.c_void_p, _SIZE, _INT)(low, high - low, mmap.MADV_DONTNEED)
 
 
 def begin_writeback(descriptor: int, start: int, size: int) -> None:

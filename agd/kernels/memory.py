@@ -73,13 +73,14 @@ class Pool:
         """Keep as many bytes at most."""
         self._most = most
 
-    def clear(self) -> None:
-        """Keep nothing."""
+    def clear(self) -> list[U8]:
+        """Keep nothing; the blocks that were kept."""
         self._settle()
         with self._lock:
-            self._free.clear()
+            blocks, self._free = self._free, []
             self._kept = 0
         self._settle()
+        return blocks
 
 
 _pool = Pool()
@@ -95,6 +96,6 @@ def keep(most: int) -> None:
     _pool.keep(most)
 
 
-def release() -> None:
-    """Give all memory that is kept back to the C library."""
-    _pool.clear()
+def release() -> list[U8]:
+    """Keep nothing any more; the blocks that were kept, which go back to the C library when they are gone."""
+    return _pool.clear()

@@ -27,6 +27,7 @@ from agd.ops.sort_runs import SpilledRun
 from agd.ops.sort_spill import default_folder, spill_folder
 from agd.ops.sort_split import Window, windows
 from agd.run import SILENT, Progress, Runner, ThreadRunner, local_runner, memory_of
+from agd.run.memory import give_back
 from agd.target import check_chunk_size
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Orientation
 from agd.urls import Url, as_text
@@ -271,6 +272,7 @@ class Sorting:
                 replace(one, cells={**one.cells, **two.cells}) for one, two in zip(chunks or made, made, strict=True)
             ]
             del loaded, runs
+        give_back(self.runner)
         return chunks
 
     def _load(self, loader: Loader, columns: Sequence[str], before: Sequence[Loaded]) -> Iterator[Loaded]:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import gc
+import mmap
 import pickle
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import pytest
 
+from agd import clib
+from agd.kernels import memory as arrays
 from agd.kernels.memory import Pool
+from agd.run import Runner, SerialRunner, ThreadRunner
+from agd.run.memory import give_back
 
 
 def address(array: np.ndarray) -> int:  # type: ignore[type-arg]
@@ -140,3 +147,30 @@ def test_threads_are_never_given_the_same() -> None:
         assert all(threads.map(run, range(16)))
     gc.collect()
     assert not pool._lent
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems may keep what pages hold")
+def test_whole_pages_are_given_back_and_nothing_beside_them() -> None:
+    page = mmap.PAGESIZE
+    array = np.full(5 * page, 7, np.uint8)
+    start = -address(array) % page  # of the first whole page
+    clib.discard(address(array) + start + 1, 3 * page)
+    expected = np.full(5 * page, 7, np.uint8)
+    expected[start + page : start + 3 * page] = 0
+    np.testing.assert_array_equal(array, expected)
+    clib.discard(address(array) + start + 1, page - 2)
+    np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize("runner", [SerialRunner(), ThreadRunner(2)])
+def test_all_that_is_kept_is_given_back(monkeypatch: pytest.MonkeyPatch, runner: Runner) -> None:
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(clib, "discard", lambda start, size: given.append((start, size)))
+    arrays.release()
+    held = [arrays.empty(arrays.SMALLEST + i) for i in range(3)]
+    places = {address(array) for array in held}
+    del held
+    give_back(runner)
+    assert {start for start, _ in given} == places
+    assert all(size >= arrays.SMALLEST for _, size in given)
+    assert arrays.release() == []

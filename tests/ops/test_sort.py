@@ -141,8 +141,12 @@ def test_large_columns_are_in_memory_one_after_the_other(
         merged.append(tuple(columns))
         return merge_window(draft, runs, window, columns, origins, watch)
 
+    given_back: list[Any] = []
     monkeypatch.setattr(module, "merge_window", merge)
-    sort(dataset, tmp_path / "out.agd", chunk_records=70, runner=SerialRunner())
+    monkeypatch.setattr(module, "give_back", given_back.append)
+    runner = SerialRunner()
+    sort(dataset, tmp_path / "out.agd", chunk_records=70, runner=runner)
+    assert given_back == [runner]
     assert list(dict.fromkeys(merged)) == [("metadata", "tags", "results"), ("qualities",), ("bases",)]
     # Where bases may close a chunk all columns are needed to cut it.
     merged.clear()
