@@ -81,15 +81,35 @@ def test_cigars_are_numbered_as_they_appear(kernels: ModuleType, records: list[l
 
 
 FIELDS = st.lists(
-    st.lists(
-        st.tuples(st.one_of(st.sampled_from([b"NM", b"XX"]), tag_names), st.one_of(tag_values, st.just(b"*"))),
-        max_size=5,
-    ).map(lambda fields: b"".join(tag + value for tag, value in fields)),
-    max_size=8,
+    st.tuples(st.one_of(st.sampled_from([b"NM", b"XX"]), tag_names), st.one_of(tag_values, st.just(b"*"))), max_size=5
 )
 
 
-@given(records=FIELDS)
+@st.composite
+def tag_records(draw: st.DrawFn) -> list[bytes]:
+    """Records of any fields, and of a few kinds of fields again and again."""
+    kinds = draw(st.lists(st.lists(st.sampled_from(REPEATED), max_size=4), min_size=1, max_size=2))
+    again = st.sampled_from(kinds).flatmap(lambda kind: st.tuples(*kind))
+    records = draw(st.lists(st.one_of(again, again, FIELDS), max_size=12))
+    return [b"".join(name + value for name, value in fields) for fields in records]
+
+
+# Names with values of one type each.
+REPEATED = [
+    st.tuples(st.just(name), values)
+    for name, values in {
+        b"AC": st.integers(0, 255).map(lambda value: b"C" + bytes([value])),
+        b"AS": st.binary(min_size=2, max_size=2).map(lambda value: b"S" + value),
+        b"Xi": st.binary(min_size=4, max_size=4).map(lambda value: b"i" + value),
+        b"Xd": st.binary(min_size=8, max_size=8).map(lambda value: b"d" + value),
+        b"MD": st.text("ACGT0", max_size=40).map(lambda value: b"Z" + value.encode() + b"\0"),
+        b"XB": st.binary(max_size=9).map(lambda value: b"BC" + len(value).to_bytes(4, "little") + value),
+        b"X*": st.just(b"*"),
+    }.items()
+]
+
+
+@given(records=tag_records())
 def test_tags_come_back(kernels: ModuleType, records: list[bytes]) -> None:
     column = Column.from_list(records)
     codes = np.empty(len(records), np.uint32)
@@ -126,7 +146,10 @@ def test_bad_streams_are_refused_alike(data: list[bytes], codes: list[int], line
 
 
 @pytest.mark.parametrize("tags", [b"NMC", b"NM", b"NMZabc", b"NMBx\1\0\0\0", b"NM?x"])
-def test_tags_that_do_not_parse(kernels: ModuleType, tags: bytes) -> None:
-    column = Column.from_list([b"XXC\1", tags])
-    with pytest.raises(KernelError, match="tags do not parse"):
-        kernels.tag_split(column.values, column.offsets, np.empty(2, np.uint32))
+@pytest.mark.parametrize("before", [b"XXC\1", b"NMC\1", b"NMZabc\0", b"NMBC\1\0\0\0\1"])
+@pytest.mark.parametrize("after", [b"", b"NMZabc\0"])
+def test_tags_that_do_not_parse(kernels: ModuleType, before: bytes, tags: bytes, after: bytes) -> None:
+    column = Column.from_list([before, tags, after])
+    with pytest.raises(KernelError, match="tags do not parse") as caught:
+        kernels.tag_split(column.values, column.offsets, np.empty(3, np.uint32))
+    assert (caught.value.record, caught.value.offset) == (1, len(before))

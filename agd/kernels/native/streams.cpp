@@ -150,9 +150,56 @@ struct Grown {
     }
 };
 
+// A field of a record: its value.
+struct Field { const uint8_t *value; size_t size; };
+
+// Fields that records have one after the other.
+struct Line {
+    struct Head {
+        uint32_t name;  // with the type, three bytes
+        int size;       // of the value, or TEXT or OTHER
+        size_t key;
+    };
+    static constexpr int TEXT = -1, OTHER = -2;
+    std::vector<Head> heads;
+
+    void add(const char *name, size_t key) {
+        int size = OTHER;
+        switch (name[2]) {
+        case '*': size = 0; break;
+        case 'A': case 'c': case 'C': size = 1; break;
+        case 's': case 'S': size = 2; break;
+        case 'i': case 'I': case 'f': size = 4; break;
+        case 'd': size = 8; break;
+        case 'Z': case 'H': size = TEXT; break;
+        }
+        heads.push_back({(uint32_t)(uint8_t)name[0] | (uint32_t)(uint8_t)name[1] << 8 | (uint32_t)(uint8_t)name[2] << 16, size, key});
+    }
+
+    // Finds the fields of a record that has these and no others; false where it has not, or where they do not parse.
+    // Nothing is read from `readable` on.
+    AGD_INLINE bool find(const uint8_t *p, const uint8_t *end, const uint8_t *readable, Field *found) const {
+        for (const Head &head : heads) {
+            if (end - p < 4 || (load<uint32_t>(p) & 0xFFFFFF) != head.name) return false;
+            const uint8_t *next = p + 3 + head.size;
+            if (head.size == TEXT) {
+                const uint8_t *zero = find_zero(p + 3, readable);
+                if (!zero) return false;
+                next = zero + 1;
+            } else if (head.size == OTHER) {
+                next = field_end(p, end);
+                if (!next) return false;
+            }
+            if (next > end) return false;
+            *found++ = {p + 3, (size_t)(next - p - 3)};
+            p = next;
+        }
+        return p == end;
+    }
+};
+
 nb::tuple tag_split(In<uint8_t> tags, In<int64_t> offsets, Out<uint32_t> codes) {
-    struct Field { const uint8_t *value; size_t size; };
-    std::vector<std::string> lines, keys;
+    std::vector<std::string> texts, keys;
     std::vector<Grown> streams;
     {
         nb::gil_scoped_release unlocked;
@@ -160,49 +207,46 @@ nb::tuple tag_split(In<uint8_t> tags, In<int64_t> offsets, Out<uint32_t> codes) 
         require(codes.size() + 1 == offsets.size(), "codes and tags differ in number");
         std::unordered_map<std::string, uint32_t> known;
         std::unordered_map<std::string, size_t> key_index;
-        std::vector<std::vector<size_t>> line_keys;
-        // Most lines are one of few, which are found by their hash in this table; -1: none yet.
-        std::array<int64_t, 256> recent;
-        recent.fill(-1);
-        std::string line;
+        std::vector<Line> lines;
         std::vector<Field> found;
-        const uint8_t *const tags_end = tags.data() + tags.size();
+        std::string text;
+        uint32_t code = 0;
+        const uint8_t *const readable = tags.data() + tags.size();
         for (size_t i = 0; i < codes.size(); i++) {
             const uint8_t *p = tags.data() + offsets.data()[i], *end = tags.data() + offsets.data()[i + 1];
-            size_t fields = 0;
-            uint64_t hash = 0;
-            while (p < end) {
-                const uint8_t *next = any_field_end(p, end);
-                if (!next) throw KernelError(bad_tags, (int64_t)i, p - tags.data());
-                if (line.size() < 3 * fields + 3) line.resize(6 * fields + 24), found.resize(2 * fields + 8);
-                std::memcpy(line.data() + 3 * fields, p, 3);
-                found[fields++] = {p + 3, (size_t)(next - p - 3)};
-                hash = (hash ^ ((uint64_t)load<uint16_t>(p) << 8 | p[2])) * 0x9e3779b97f4a7c15;
-                p = next;
-            }
-            const std::string_view here(line.data(), 3 * fields);
-            int64_t &latest = recent[hash >> 56];
-            if (latest < 0 || here != lines[(size_t)latest]) {
-                auto [entry, fresh] = known.try_emplace(std::string(here), (uint32_t)lines.size());
+            // Most records have the line of the one before.
+            if (lines.empty() || !lines[code].find(p, end, readable, found.data())) {
+                text.clear(), found.clear();
+                while (p < end) {
+                    const uint8_t *next = any_field_end(p, end);
+                    if (!next) throw KernelError(bad_tags, (int64_t)i, p - tags.data());
+                    text.append((const char *)p, 3);
+                    found.push_back({p + 3, (size_t)(next - p - 3)});
+                    p = next;
+                }
+                const auto [entry, fresh] = known.try_emplace(text, (uint32_t)texts.size());
+                code = entry->second;
                 if (fresh) {
-                    lines.emplace_back(here);
-                    line_keys.emplace_back();
-                    for (size_t k = 0; k < here.size(); k += 3) {
-                        auto [key, unseen] = key_index.try_emplace(std::string(here.substr(k, 3)), keys.size());
-                        if (unseen) keys.emplace_back(here.substr(k, 3)), streams.emplace_back();
-                        line_keys.back().push_back(key->second);
+                    texts.push_back(text);
+                    lines.emplace_back();
+                    for (size_t k = 0; k < text.size(); k += 3) {
+                        const auto [key, unseen] = key_index.try_emplace(text.substr(k, 3), keys.size());
+                        if (unseen) keys.push_back(text.substr(k, 3)), streams.emplace_back();
+                        lines.back().add(text.data() + k, key->second);
                     }
                 }
-                latest = entry->second;
             }
-            codes.data()[i] = (uint32_t)latest;
-            const size_t *key = line_keys[(size_t)latest].data();
+            codes.data()[i] = code;
             const double done = (double)(i + 1) / (double)codes.size();
-            for (size_t k = 0; k < fields; k++) streams[key[k]].append(found[k].value, found[k].size, tags_end, done);
+            const Field *field = found.data();
+            for (const Line::Head &head : lines[code].heads) {
+                streams[head.key].append(field->value, field->size, readable, done);
+                field++;
+            }
         }
     }
     nb::list line_list, key_list, stream_list;
-    for (const std::string &line : lines) line_list.append(nb::bytes(line.data(), line.size()));
+    for (const std::string &line : texts) line_list.append(nb::bytes(line.data(), line.size()));
     for (const std::string &key : keys) key_list.append(nb::bytes(key.data(), key.size()));
     for (Grown &stream : streams) {
         stream.bytes.resize(stream.size);
@@ -214,8 +258,7 @@ nb::tuple tag_split(In<uint8_t> tags, In<int64_t> offsets, Out<uint32_t> codes) 
 // Lines, and one array of values for each key, as kernels are given them.
 struct Streams {
     struct Stream { const uint8_t *begin, *at, *end; };
-    std::vector<std::string> lines;
-    std::vector<std::vector<size_t>> line_keys;
+    std::vector<Line> lines;
     std::vector<Stream> streams;
 
     Streams(nb::list line_list, nb::list key_list, nb::list arrays) {
@@ -229,13 +272,13 @@ struct Streams {
             streams.push_back({array.data(), array.data(), array.data() + array.size()});
         }
         for (size_t l = 0; l < line_list.size(); l++) {
-            lines.push_back(text(line_list[l]));
-            require(lines.back().size() % 3 == 0, "a line of tags is not made of keys");
-            line_keys.emplace_back();
-            for (size_t k = 0; k < lines.back().size(); k += 3) {
-                auto key = key_index.find(lines.back().substr(k, 3));
+            const std::string names = text(line_list[l]);
+            require(names.size() % 3 == 0, "a line of tags is not made of keys");
+            lines.emplace_back();
+            for (size_t k = 0; k < names.size(); k += 3) {
+                auto key = key_index.find(names.substr(k, 3));
                 require(key != key_index.end(), "a line of tags names a key without a stream");
-                line_keys.back().push_back(key->second);
+                lines.back().add(names.data() + k, key->second);
             }
         }
     }
@@ -246,34 +289,26 @@ struct Streams {
         return std::string(bytes.c_str(), bytes.size());
     }
 
-    uint32_t line(uint32_t code, size_t record) const {
+    const Line &line(uint32_t code, size_t record) const {
         require(code < lines.size(), "there is no such line of tags", (int64_t)record);
-        return code;
+        return lines[code];
     }
 };
 
-// Bytes of the value of a field of this type at `at`; raises where it does not fit.
-AGD_INLINE size_t value_size(char type, const uint8_t *at, const uint8_t *end, size_t record) {
-    size_t size = 0;
-    switch (type) {
-    case '*': return 0;
-    case 'A': case 'c': case 'C': size = 1; break;
-    case 's': case 'S': size = 2; break;
-    case 'i': case 'I': case 'f': size = 4; break;
-    case 'd': size = 8; break;
-    case 'Z': case 'H': {
+// Bytes of the value of a field at `at`; raises where it does not fit.
+AGD_INLINE size_t value_size(const Line::Head &head, const uint8_t *at, const uint8_t *end, size_t record) {
+    size_t size = (size_t)head.size;
+    if (head.size == Line::TEXT) {
         const uint8_t *zero = find_zero(at, end);
         require(zero, "stream of a tag ends too early", (int64_t)record);
         return (size_t)(zero - at) + 1;
     }
-    case 'B': {
+    if (head.size == Line::OTHER) {
+        require(head.name >> 16 == 'B', "tag of a type that is not known", (int64_t)record);
         require(end - at >= 5, "stream of a tag ends too early", (int64_t)record);
         const int item = array_item_size(at[0]);
         require(item, "array of a type that is not known", (int64_t)record);
         size = 5 + (size_t)load<uint32_t>(at + 1) * (size_t)item;
-        break;
-    }
-    default: throw KernelError("tag of a type that is not known", (int64_t)record);
     }
     require((size_t)(end - at) >= size, "stream of a tag ends too early", (int64_t)record);
     return size;
@@ -286,23 +321,21 @@ void tag_join(In<uint32_t> codes, nb::list lines, nb::list keys, nb::list stream
     require(codes.size() + 1 == offsets.size(), "codes and offsets differ in number");
     size_t total = 0;
     for (const auto &stream : s.streams) total += (size_t)(stream.end - stream.begin);
-    for (size_t i = 0; i < codes.size(); i++) total += s.lines[s.line(codes.data()[i], i)].size();
+    for (size_t i = 0; i < codes.size(); i++) total += 3 * s.line(codes.data()[i], i).heads.size();
     // So much is written if all streams are used up, and never more.
     require(total == out.size(), "room of the output is not the size of the records");
     uint8_t *p = out.data(), *const end = p + total;
     offsets.data()[0] = 0;
     for (size_t i = 0; i < codes.size(); i++) {
-        const uint32_t line = codes.data()[i];
-        const char *header = s.lines[line].data();
-        for (const size_t key : s.line_keys[line]) {
-            auto &stream = s.streams[key];
-            const size_t size = value_size(header[2], stream.at, stream.end, i);
-            std::memcpy(p, header, 3);
+        for (const Line::Head &head : s.lines[codes.data()[i]].heads) {
+            auto &stream = s.streams[head.key];
+            const size_t size = value_size(head, stream.at, stream.end, i);
+            std::memcpy(p, &head.name, 3);
             p += 3;
             // What is written too far is written again by the fields that follow.
             if (size <= 16 && end - p >= 16 && stream.end - stream.at >= 16) std::memcpy(p, stream.at, 16);
             else std::memcpy(p, stream.at, size);
-            stream.at += size, p += size, header += 3;
+            stream.at += size, p += size;
         }
         offsets.data()[i + 1] = p - out.data();
     }
