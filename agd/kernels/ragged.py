@@ -55,6 +55,53 @@ def take_batch(batch: Batch, index: I64, first: int = 0) -> Batch:
     return Batch(first, {name: take_any(column, index) for name, column in batch.columns.items()})
 
 
+def insert(column: Column, more: Column, places: I64) -> Column:
+    """Put some records among those of a column of the same kind; what lies between them is moved as a whole.
+
+    Parameters
+    ----------
+    column, more : Column
+    places : ndarray of int64, shape (len(more),)
+        Which records of the result (0-based, ascending) are those of ``more``.
+
+    Returns
+    -------
+    Column
+        Of its own arrays, offsets from 0.
+
+    Raises
+    ------
+    KernelError
+        The places do not ascend, or are none of the result.
+    """
+    cuts = np.concatenate(([0], places - np.arange(len(places)), [len(column)]))
+    firsts = cuts[:-1] + np.arange(len(cuts) - 1)
+    if column.offsets is None or more.offsets is None:
+        out = np.empty(len(column) + len(more), column.values.dtype)
+        old, size = np.ascontiguousarray(column.values).view(np.uint8), out.itemsize
+        kernels.copy_spans(old, cuts[:-1] * size, cuts[1:] * size, out.view(np.uint8), firsts * size)
+        out[places] = more.values
+        return Column(out)
+    lengths = insert(Column(column.lengths), Column(more.lengths), places).values
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    values = np.empty(int(offsets[-1]), column.values.dtype)
+    kernels.copy_spans(column.values, column.offsets[cuts[:-1]], column.offsets[cuts[1:]], values, offsets[firsts])
+    kernels.copy_spans(more.values, more.offsets[:-1], more.offsets[1:], values, offsets[places])
+    return Column(values, offsets)
+
+
+def insert_alignments(column: Alignments, more: Alignments, places: I64) -> Alignments:
+    """As :func:`insert`, for alignments of which none is null."""
+    fixed = {
+        name: insert(Column(getattr(column, name)), Column(getattr(more, name)), places).values
+        for name in Alignments.FIXED
+    }
+    return Alignments(
+        **fixed, cigar=insert(column.cigar, more.cigar, places), tags=insert(column.tags, more.tags, places), valid=None
+    )
+
+
 def concat(columns: Sequence[Column]) -> Column:
     """Records of several columns of one kind end to end (at least one column).
 

@@ -15,7 +15,7 @@ import numpy as np
 from agd import kernels
 from agd.batch import I64, Alignments, AnyColumn, Batch, Bool, Column
 from agd.errors import ColumnError
-from agd.kernels.ragged import concat_any, take_any
+from agd.kernels.ragged import concat_any, insert, insert_alignments, take_any
 from agd.kernels.records import RecordArrays
 from agd.manifest import Manifest
 from agd.selection import unmapped_flags
@@ -88,7 +88,7 @@ def alignment_lines(batch: Batch, paired: bool = False) -> tuple[Alignments, I64
         flag = np.where(primary.valid, primary.flag, unmapped_flags(batch.first, count, paired))
         primary = primary.replace(flag=flag)
     primary = primary.replace(valid=None)
-    reads, parts = [np.arange(count)], [primary]
+    reads, parts = list[I64](), list[Alignments]()
     for name in secondary_columns(list(batch.columns)):
         alignments = batch.alignments(name)
         valid = np.flatnonzero(alignments.valid) if alignments.valid is not None else np.arange(count)
@@ -97,13 +97,16 @@ def alignment_lines(batch: Batch, paired: bool = False) -> tuple[Alignments, I64
             chosen = take_any(alignments, valid)
             assert isinstance(chosen, Alignments)
             parts.append(chosen.replace(valid=None))
-    if len(parts) == 1:
+    if not parts:
         return primary, None
+    # There are few of them: they are put among the others, which stay in their order.
     read = np.concatenate(reads)
     order = np.argsort(read, kind="stable")
-    merged = take_any(concat_any(parts), order)
-    assert isinstance(merged, Alignments)
-    return merged, read[order]
+    read = read[order]
+    further, places = take_any(concat_any(parts), order), read + 1 + np.arange(len(read))
+    assert isinstance(further, Alignments)
+    merged = insert_alignments(primary, further, places)
+    return merged, insert(Column(np.arange(count)), Column(read), places).values
 
 
 def seq_spans(

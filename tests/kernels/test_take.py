@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agd.batch import Alignments, AnyColumn, Batch, Column
-from agd.kernels.ragged import concat, concat_any, concat_batches, take, take_any, take_batch
+from agd.errors import KernelError
+from agd.kernels.ragged import (
+    concat,
+    concat_any,
+    concat_batches,
+    insert,
+    insert_alignments,
+    take,
+    take_any,
+    take_batch,
+)
 
 lengths_of_runs = st.lists(st.integers(0, 40), max_size=12)
 
@@ -50,6 +60,34 @@ def test_take_gives_the_records_of_the_index(dtype: type, lengths: list[int], da
 
 def test_take_of_a_fixed_column() -> None:
     assert rows(take(Column(np.array([5, 6, 7], np.uint16)), np.array([2, 0, 2]))) == [7, 5, 7]
+
+
+@given(lengths=lengths_of_runs, more=lengths_of_runs, data=st.data())
+def test_records_are_put_among_others(lengths: list[int], more: list[int], data: st.DataObject) -> None:
+    total = len(lengths) + len(more)
+    places = sorted(data.draw(st.permutations(range(total)))[: len(more)])
+    # Places in the result; the others stay in their order.
+    index = np.zeros(total, np.int64)
+    index[places] = np.arange(len(lengths), total)
+    index[np.setdiff1d(np.arange(total), places)] = np.arange(len(lengths))
+    at = np.array(places, np.int64)
+    for dtype in (np.uint8, np.uint32, np.uint64):
+        column, other = ragged(lengths, dtype), ragged(more, dtype, 1)
+        assert rows(insert(column, other, at)) == rows(take(concat([column, other]), index))
+    for dtype in (np.bool_, np.uint16, np.int64):
+        fixed, few = Column(np.arange(len(lengths)).astype(dtype)), Column((np.arange(len(more)) + 50).astype(dtype))
+        made = insert(fixed, few, at)
+        assert made.values.dtype == dtype
+        assert rows(made) == rows(take(concat([fixed, few]), index))
+    pair = alignments(lengths, False), alignments(more, False, 1)
+    assert rows(insert_alignments(*pair, at)) == rows(take_any(concat_any(pair), index))
+
+
+@pytest.mark.parametrize("places", [[1, 0], [2, 2], [0, 9], [-1, 0]])
+def test_places_must_be_of_the_result(places: list[int]) -> None:
+    for column in (ragged([1, 2, 3], np.uint8), Column(np.zeros(3, np.int64))):
+        with pytest.raises((KernelError, IndexError)):
+            insert(column, take(column, np.array([0, 1])), np.array(places))
 
 
 @pytest.mark.parametrize("index", [-1, -2, 3, 2**40])
