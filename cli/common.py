@@ -112,9 +112,11 @@ def partition_option(function: F) -> F:
     """Option ``--partition``; the verb gets a :class:`agd.ops.partition.Partition` or None."""
 
     def parse(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+        if value is None:
+            return None
         from agd.ops.partition import Partition
 
-        return None if value is None else Partition.parse(value)
+        return Partition.parse(value)
 
     return click.option("--partition", callback=parse, metavar="I/N",
                         help="Do part I of N only; 'agd finalise' publishes when all are done.")(function)
