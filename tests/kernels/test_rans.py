@@ -44,7 +44,7 @@ def code(kernels: ModuleType, values: U8, order: int, bits: int, lanes: int = 32
     return base, span, frequencies, out[start:]
 
 
-orders, precisions, widths = st.sampled_from([0, 1]), st.sampled_from([8, 10, 12]), st.sampled_from([32, 64])
+orders, precisions, widths = st.sampled_from([0, 1]), st.sampled_from([8, 9, 10, 12]), st.sampled_from([32, 64])
 
 
 @given(values=texts(), order=orders, bits=precisions, lanes=widths)

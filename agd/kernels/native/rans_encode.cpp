@@ -200,7 +200,8 @@ template <int LANES, bool ORDER1> AGD_AVX512 void encode_steps_avx512(Encoder<LA
     coder.absent |= absent != 0;
 }
 
-// As above, with entries of 32 bits that are gathered, and quotients by division, which goes on beside all else.
+// As above, with entries of 32 bits that are gathered, and quotients by division, which goes on beside all else. A
+// quotient is less than 2^(31 - bits): with 9 bits or more, two numbers of 24 bits tell it to less than one.
 template <int LANES, bool ORDER1> AGD_AVX512 void encode_steps_gathered(Encoder<LANES> &coder, const Step<LANES> *steps, int64_t count) {
     constexpr int VECTORS = LANES / 16;
     const uint32_t *entries = coder.table.narrow.data();
@@ -229,7 +230,7 @@ template <int LANES, bool ORDER1> AGD_AVX512 void encode_steps_gathered(Encoder<
             word -= words;
             _mm256_mask_storeu_epi16(word, (__mmask16)_bzhi_u32(0xFFFF, (unsigned)words), out);
             x = _mm512_mask_srli_epi32(x, full, x, 16);
-            // Rounded down all the way, the quotient is right or one too small.
+            // Rounded down all the way, it is right or one too small.
             const __m512 quotient = _mm512_div_round_ps(_mm512_cvt_roundepi32_ps(x, DOWN), _mm512_cvtepi32_ps(f), DOWN);
             __m512i q = _mm512_cvttps_epi32(quotient), rest = _mm512_sub_epi32(x, _mm512_mullo_epi32(q, f));
             const __mmask16 more = _mm512_cmpge_epu32_mask(rest, f);
@@ -243,9 +244,9 @@ template <int LANES, bool ORDER1> AGD_AVX512 void encode_steps_gathered(Encoder<
 }
 #endif
 
-template <int LANES> auto *steps_encoder(bool order1) {
+template <int LANES> auto *steps_encoder(bool order1, [[maybe_unused]] int bits) {
 #if defined(AGD_X86)
-    if (simd() >= Simd::GATHERS) return order1 ? encode_steps_gathered<LANES, true> : encode_steps_gathered<LANES, false>;
+    if (simd() >= Simd::GATHERS && bits >= 9) return order1 ? encode_steps_gathered<LANES, true> : encode_steps_gathered<LANES, false>;
     if (simd() >= Simd::AVX512) return order1 ? encode_steps_avx512<LANES, true> : encode_steps_avx512<LANES, false>;
     if (simd() >= Simd::AVX2) return order1 ? encode_steps_avx2<LANES, true> : encode_steps_avx2<LANES, false>;
 #endif
@@ -368,7 +369,7 @@ int64_t encode_values(In<uint8_t> &values, int base, int span, bool order1, int 
     // Words are kept aligned while they are written.
     uint16_t *const last = coder.word = (uint16_t *)(end - ((uintptr_t)end & 1));
     std::fill(coder.state, coder.state + LANES, LOWEST);
-    const auto encode = steps_encoder<LANES>(order1);
+    const auto encode = steps_encoder<LANES>(order1, bits);
     std::array<Step<LANES>, TILE + 1> tile;
     for (int64_t stop = steps; stop > 0;) {
         const int64_t count = stop % TILE ? stop % TILE : TILE, start = stop - count;
