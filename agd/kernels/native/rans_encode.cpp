@@ -154,6 +154,18 @@ AGD_AVX512 AGD_INLINE void load_entries(const uint64_t *entries, const uint16_t 
     high = _mm512_castps_si512(_mm512_shuffle_ps(even, odd, 0xDD));
 }
 
+// Puts the lower halves of the states that are full before `word`, which goes on, and takes them from these states; sixteen
+// words before it must be writable.
+AGD_AVX512 AGD_INLINE __m512i shed(__m512i x, __mmask16 full, uint16_t *&word) {
+    const __m256i lanes = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const int words = std::popcount((unsigned)full);
+    const __m256i last = _mm256_add_epi16(lanes, _mm256_set1_epi16((short)words));
+    const __m256i out = _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(full, x));
+    _mm256_storeu_si256((__m256i *)(word - 16), _mm256_permutexvar_epi16(last, out));
+    word -= words;
+    return _mm512_mask_srli_epi32(x, full, x, 16);
+}
+
 // As encode_steps; sixteen words before `word` must be writable.
 template <int LANES, bool ORDER1> AGD_AVX512 void encode_steps_avx512(Encoder<LANES> &coder, const Step<LANES> *steps, int64_t count) {
     constexpr int VECTORS = LANES / 16;
@@ -162,7 +174,6 @@ template <int LANES, bool ORDER1> AGD_AVX512 void encode_steps_avx512(Encoder<LA
     const __m128i row = _mm_cvtsi32_si128(coder.table.shift), room = _mm_cvtsi32_si128(31 - bits);
     const __m512i one = _mm512_set1_epi32(1), whole = _mm512_set1_epi32(1 << bits);
     const __m512i low12 = _mm512_set1_epi32(0xFFF), low13 = _mm512_set1_epi32(0x1FFF);
-    const __m256i lanes = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     __m512i state[VECTORS];
     __mmask16 absent = 0;
     for (int v = 0; v < VECTORS; v++) state[v] = _mm512_loadu_si512(coder.state + 16 * v);
@@ -184,11 +195,7 @@ template <int LANES, bool ORDER1> AGD_AVX512 void encode_steps_avx512(Encoder<LA
             const __m512i f = _mm512_add_epi32(_mm512_and_si512(entry, low12), one);
             const __m512i bias = _mm512_and_si512(_mm512_srli_epi32(entry, 12), low13);
             const __mmask16 full = _mm512_cmpge_epu32_mask(x, _mm512_sll_epi32(f, room));
-            const int words = std::popcount((unsigned)full);
-            const __m256i out = _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(full, x));
-            _mm256_storeu_si256((__m256i *)(word - 16), _mm256_permutexvar_epi16(_mm256_add_epi16(lanes, _mm256_set1_epi16((short)words)), out));
-            word -= words;
-            x = _mm512_mask_srli_epi32(x, full, x, 16);
+            x = shed(x, full, word);
             const __m512i even = _mm512_srli_epi64(_mm512_mul_epu32(x, reciprocal), 32);
             const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), _mm512_srli_epi64(reciprocal, 32));
             const __m512i q = _mm512_srlv_epi32(_mm512_mask_mov_epi32(even, 0xAAAA, odd), _mm512_srli_epi32(entry, 25));
@@ -225,11 +232,7 @@ template <int LANES, bool ORDER1> AGD_AVX512 void encode_steps_gathered(Encoder<
             const __m512i f = _mm512_add_epi32(_mm512_and_si512(entry, low12), one);
             const __m512i start = _mm512_and_si512(_mm512_srli_epi32(entry, 12), low12);
             const __mmask16 full = _mm512_cmpge_epu32_mask(x, _mm512_sll_epi32(f, room));
-            const int words = std::popcount((unsigned)full);
-            const __m256i out = _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(full, x));
-            word -= words;
-            _mm256_mask_storeu_epi16(word, (__mmask16)_bzhi_u32(0xFFFF, (unsigned)words), out);
-            x = _mm512_mask_srli_epi32(x, full, x, 16);
+            x = shed(x, full, word);
             // Rounded down all the way, it is right or one too small.
             const __m512 quotient = _mm512_div_round_ps(_mm512_cvt_roundepi32_ps(x, DOWN), _mm512_cvtepi32_ps(f), DOWN);
             __m512i q = _mm512_cvttps_epi32(quotient), rest = _mm512_sub_epi32(x, _mm512_mullo_epi32(q, f));
