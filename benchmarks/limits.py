@@ -140,7 +140,7 @@ def gather(rng: np.random.Generator, records: int, width: int) -> float:
     found: I64 = 2 * width * row
     out: U8 = np.ones(records * width, np.uint8)
     offsets: I64 = np.arange(records + 1, dtype=np.int64) * width
-    parts = [(values, starts, starts + width, None, None)]
+    parts = [(values, starts, starts + width, None, None, 0)]
     return best(lambda: kernels.gather_spans(parts, source, found, False, out, offsets))
 
 

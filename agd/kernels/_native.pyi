@@ -10,7 +10,7 @@ from agd.kernels.hits import Hits, Scoring
 from agd.kernels.records import RecordArrays
 
 _Values = TypeVar("_Values", U8, U32, U64)
-_Sources: TypeAlias = Sequence[tuple[U8, I64, I64, Bool | None, I64 | None]]
+_Sources: TypeAlias = Sequence[tuple[U8, I64, I64, Bool | None, I64 | None, int]]
 
 # module.cpp: use vector instructions up to a level (0 none, 1 AVX2, 2 AVX-512, 3 gathers too), for tests; returns the
 # level in force

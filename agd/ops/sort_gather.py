@@ -22,10 +22,12 @@ class Part(NamedTuple):
         Values of all records.
     starts, ends : ndarray of int64, shape (spans,), or None
         Record ``i`` is ``values[starts[k]:ends[k]]`` with ``k = rows[i]``. None: a fixed column, one value per record.
-    turn : ndarray of bool, shape (spans,), or None
-        Spans to be turned around.
+    turn : ndarray of bool, shape (records,), or None
+        Records to be turned around.
     rows : ndarray of int64, shape (records,), or None
         Span of each record; None: ``k = i``.
+    width : int
+        Values of each span where all have as many and lie end to end, so that none need be looked up; else 0.
     """
 
     values: NDArray[Any]
@@ -33,6 +35,15 @@ class Part(NamedTuple):
     ends: I64 | None
     turn: Bool | None = None
     rows: I64 | None = None
+    width: int = 0
+
+    @staticmethod
+    def spans(values: U8, starts: I64, ends: I64, turn: Bool | None) -> Part:
+        """Spans that will be looked up in no order: it is found out whether they need be."""
+        width = int(ends[0] - starts[0]) if len(starts) else 0
+        firsts = np.arange(len(starts), dtype=np.int64) * width
+        alike = np.array_equal(starts, firsts) and np.array_equal(ends, firsts + width)
+        return Part(values, starts, ends, turn, width=width if alike else 0)
 
     @staticmethod
     def of(column: Column) -> Part:
@@ -42,6 +53,18 @@ class Part(NamedTuple):
             return Part(values, None, None)
         offsets = np.ascontiguousarray(column.offsets)
         return Part(values, offsets[:-1], offsets[1:])
+
+    def in_order(self, order: I64 | None) -> Part:
+        """The same spans, as the records that ``order`` says; nothing but the marks is moved."""
+        turn = self.turn if self.turn is None or order is None else self.turn[order]
+        return self._replace(turn=turn, rows=order)
+
+    def slice(self, start: int, stop: int) -> Part:
+        """Some of the records of a part that has rows."""
+        assert self.rows is not None
+        return self._replace(
+            turn=None if self.turn is None else self.turn[start:stop], rows=self.rows[start:stop]
+        )  # fmt: skip
 
     @property
     def records(self) -> int:

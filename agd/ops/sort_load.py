@@ -146,7 +146,7 @@ class Loader:
                 f"give it its name again: agd column rename {self.dataset.url} {name} results",
             )
         if name in ("bases", "qualities"):
-            return Part(np.ascontiguousarray(column.values), *seq.spans(column))
+            return Part.spans(np.ascontiguousarray(column.values), *seq.spans(column))
         if seq.read is None:
             return Part.of(column)
         if column.offsets is None:

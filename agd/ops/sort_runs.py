@@ -38,11 +38,12 @@ class MemoryRun:
     columns : mapping of str to Column or Part
         A column in the order of the run, or a part in which its records are.
     order : ndarray of int64, shape (records,), optional
-        Which record of the parts each record of the run is.
+        Which span of the parts each record of the run is.
     """
 
     def __init__(self, keys: Column, columns: Mapping[str, Column | Part], order: I64 | None = None) -> None:
-        self._keys, self._columns, self._order = keys, dict(columns), order
+        self._keys = keys
+        self._columns = {n: c if isinstance(c, Column) else c.in_order(order) for n, c in columns.items()}
         # Where many threads make runs; later one alone looks at all of them, and the others wait for it.
         self._widest = {
             name: int(column.lengths.max(initial=0)) for name, column in columns.items() if isinstance(column, Column)
@@ -96,8 +97,7 @@ class MemoryRun:
         found = self._columns[column]
         if isinstance(found, Column):
             return Part.of(found.slice(start, stop))
-        assert self._order is not None
-        return found._replace(rows=self._order[start:stop])
+        return found.slice(start, stop)
 
     def remove(self) -> None:
         """Nothing to remove."""

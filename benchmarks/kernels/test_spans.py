@@ -37,13 +37,13 @@ def test_copy_spans_out_of_fastq(measure: Measure, fastq: U8, reads: int, field:
 
 def merged(
     rng: np.random.Generator, reads: int, size: int
-) -> tuple[list[tuple[U8, np.ndarray, np.ndarray, np.ndarray, None]], np.ndarray, np.ndarray]:
+) -> tuple[list[tuple[U8, np.ndarray, np.ndarray, np.ndarray, None, int]], np.ndarray, np.ndarray]:
     """Twenty sorted runs that are merged: each record comes from a random place of one of them."""
     runs, count = 20, 15 * reads // size
     values = np.full(count * size, ord("C"), np.uint8)
     starts = np.arange(count, dtype=np.int64) * size
     turn = rng.random(count) < 0.5
-    parts = [(values.copy(), starts, starts + size, turn, None) for _ in range(runs)]
+    parts = [(values.copy(), starts, starts + size, turn, None, 0) for _ in range(runs)]
     order = rng.permutation(runs * count)
     return parts, (order // count).astype(np.uint32), order % count
 
@@ -59,7 +59,7 @@ def test_gather_starts(measure: Measure, rng: np.random.Generator, reads: int, s
 @pytest.mark.parametrize("turned", [False, True])
 def test_gather_spans(measure: Measure, rng: np.random.Generator, reads: int, size: int, turned: bool) -> None:
     parts, source, row = merged(rng, reads, size)
-    given = [(values, starts, ends, turn if turned else None, None) for values, starts, ends, turn, _ in parts]
+    given = [(values, starts, ends, turn if turned else None, None, 0) for values, starts, ends, turn, *_ in parts]
     starts, offsets = np.empty(len(row), np.int64), np.empty(len(row) + 1, np.int64)
     out = np.zeros(kernels.gather_starts(given, source, row, starts, offsets), np.uint8)
     measure("values", out.nbytes, lambda: kernels.gather_spans(given, source, starts, turned, out, offsets))

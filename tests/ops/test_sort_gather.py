@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,3 +49,18 @@ def test_columns_together_are_those_one_by_one(records: int, least: int, data: A
     base = found["numbers"].values.base
     assert base is not None
     assert base.nbytes >= least
+
+
+@pytest.mark.parametrize(("starts", "ends", "width"), [
+    ([0, 3, 6], [3, 6, 9], 3), ([0, 3, 6], [3, 6, 8], 0), ([0, 3, 5], [3, 6, 8], 0), ([1, 4, 7], [4, 7, 10], 0),
+    ([0, 6, 3], [3, 9, 6], 0), ([0, 0], [0, 0], 0), ([], [], 0),
+])  # fmt: skip
+def test_spans_of_one_width_are_known_as_such(starts: list[int], ends: list[int], width: int) -> None:
+    values = np.frombuffer(b"0123456789", np.uint8)
+    turn = np.array([False, True, True][: len(starts)])
+    part = Part.spans(values, np.array(starts, np.int64), np.array(ends, np.int64), turn)
+    assert part.width == width
+    order = np.arange(len(starts))[::-1].copy()
+    found = list(gather([part.in_order(order)], np.arange(len(starts))))
+    records = [b"0123456789"[start:end] for start, end in zip(starts, ends, strict=True)]
+    assert found == [records[i][::-1] if turn[i] else records[i] for i in order]

@@ -16,25 +16,35 @@ struct Source {
     const uint8_t *values;
     const int64_t *starts, *ends, *rows = nullptr;
     const bool *turn = nullptr;
-    int64_t size, spans, count;
+    int64_t size, spans, count, width;
 
     explicit Source(nb::tuple fields) {
-        require(nb::len(fields) == 5, "a source has five fields");
+        require(nb::len(fields) == 6, "a source has six fields");
         values_ = nb::cast<In<uint8_t>>(fields[0]);
         starts_ = nb::cast<In<int64_t>>(fields[1]);
         ends_ = nb::cast<In<int64_t>>(fields[2]);
         if (!fields[3].is_none()) turn_ = nb::cast<In<bool>>(fields[3]);
         if (!fields[4].is_none()) rows_ = nb::cast<In<int64_t>>(fields[4]);
-        require(ends_.size() == starts_.size() && (!turn_ || turn_->size() == starts_.size()),
-                "spans of a source differ in number");
+        require(ends_.size() == starts_.size(), "spans of a source differ in number");
         values = values_.data(), starts = starts_.data(), ends = ends_.data();
         if (turn_) turn = turn_->data();
         if (rows_) rows = rows_->data();
         size = (int64_t)values_.size(), spans = (int64_t)starts_.size(), count = rows_ ? (int64_t)rows_->size() : spans;
+        require(!turn_ || (int64_t)turn_->size() == count, "a source has more or fewer marks than records");
+        width = nb::cast<int64_t>(fields[5]);
+        require(width >= 0 && (!width || spans <= size / width), "spans of one width lie outside of their source");
     }
 
     // Span of a record.
     int64_t at(int64_t record) const { return rows ? rows[record] : record; }
+
+    // Where span k is. Those of one width need not be looked up.
+    int64_t start(int64_t k) const { return width ? k * width : starts[k]; }
+    int64_t end(int64_t k) const { return width ? (k + 1) * width : ends[k]; }
+
+    void prefetch(int64_t k) const {
+        if (!width) __builtin_prefetch(starts + k), __builtin_prefetch(ends + k);
+    }
 
 private:
     In<uint8_t> values_;
@@ -72,9 +82,9 @@ int64_t gather_starts(nb::sequence list, In<uint32_t> source, In<int64_t> row, O
     for (int64_t i = -AHEAD; i < n; i++) {
         if (i >= 0) {
             const Source &s = sources[source.data()[i]];
-            const int64_t k = at[i & (AHEAD - 1)], start = s.starts[k], end = s.ends[k];
+            const int64_t k = at[i & (AHEAD - 1)], start = s.start(k), end = s.end(k);
             require(start >= 0 && end >= start && end <= s.size, "span outside of the source", i, start);
-            out_starts.data()[i] = start << 1 | (s.turn && s.turn[k]);
+            out_starts.data()[i] = start << 1 | (s.turn && s.turn[row.data()[i]]);
             out_offsets.data()[i] = sum;
             sum += end - start;
         }
@@ -85,9 +95,7 @@ int64_t gather_starts(nb::sequence list, In<uint32_t> source, In<int64_t> row, O
         require((uint64_t)row.data()[next] < (uint64_t)s.count, "a row lies outside of its source", next);
         const int64_t k = at[next & (AHEAD - 1)] = s.at(row.data()[next]);
         require((uint64_t)k < (uint64_t)s.spans, "a record has none of the spans of its source", next, k);
-        __builtin_prefetch(s.starts + k);
-        __builtin_prefetch(s.ends + k);
-        if (s.turn) __builtin_prefetch(s.turn + k);
+        s.prefetch(k);
     }
     return out_offsets.data()[n] = sum;
 }

@@ -10,7 +10,7 @@ from agd.batch import I64, U8, U32, Bool
 from agd.errors import KernelError
 from agd.kernels.reference.ragged import check_offsets, reverse_spans
 
-Source = tuple[U8, I64, I64, "Bool | None", "I64 | None"]
+Source = tuple[U8, I64, I64, "Bool | None", "I64 | None", int]
 
 
 def gather_starts(sources: Sequence[Source], source: U32, row: I64, out_starts: I64, out_offsets: I64) -> int:
@@ -18,9 +18,10 @@ def gather_starts(sources: Sequence[Source], source: U32, row: I64, out_starts: 
 
     Parameters
     ----------
-    sources : sequence of (values, starts, ends, turn, rows)
-        ``values`` uint8; record ``i`` of a source is ``values[starts[k]:ends[k]]`` (int64, half-open), to be turned
-        around where ``turn[k]`` (bool, or None for none), with ``k = rows[i]`` (int64; None: ``k = i``).
+    sources : sequence of (values, starts, ends, turn, rows, width)
+        ``values`` uint8; record ``i`` of a source is ``values[starts[k]:ends[k]]`` (int64, half-open) with
+        ``k = rows[i]`` (int64; None: ``k = i``), to be turned around where ``turn[i]`` (bool; None: nowhere). Where
+        ``width`` (int) is not 0, it is ``values[k * width:(k + 1) * width]`` instead, which need not be looked up.
     source : ndarray of uint32, shape (records,)
         Source of each record that is wanted, in the order in which they are wanted.
     row : ndarray of int64, shape (records,)
@@ -44,20 +45,24 @@ def gather_starts(sources: Sequence[Source], source: U32, row: I64, out_starts: 
         raise KernelError("sources and rows differ in number")
     if len(out_starts) != len(row) or len(out_offsets) != len(row) + 1:
         raise KernelError("records and outputs differ in length")
-    for _, starts, ends, turn, _ in sources:
-        if len(starts) != len(ends) or (turn is not None and len(turn) != len(starts)):
+    for values, starts, ends, turn, rows, width in sources:
+        if len(starts) != len(ends):
             raise KernelError("spans of a source differ in number")
+        if turn is not None and len(turn) != len(starts if rows is None else rows):
+            raise KernelError("a source has more or fewer marks than records")
+        if width < 0 or width * len(starts) > len(values):
+            raise KernelError("spans of one width lie outside of their source")
     out_offsets[0] = 0
     for record, (which, at) in enumerate(zip(source.tolist(), row.tolist(), strict=True)):
         if which >= len(sources):
             raise KernelError("a record is of none of the sources", record)
-        values, starts, ends, turn, rows = sources[which]
+        values, starts, ends, turn, rows, width = sources[which]
         if not 0 <= at < len(starts if rows is None else rows):
             raise KernelError("a row lies outside of its source", record)
-        at = at if rows is None else int(rows[at])
-        if not 0 <= at < len(starts):
-            raise KernelError("a record has none of the spans of its source", record, at)
-        start, end = int(starts[at]), int(ends[at])
+        span = at if rows is None else int(rows[at])
+        if not 0 <= span < len(starts):
+            raise KernelError("a record has none of the spans of its source", record, span)
+        start, end = (span * width, (span + 1) * width) if width else (int(starts[span]), int(ends[span]))
         if not 0 <= start <= end <= len(values):
             raise KernelError("span outside of the source", record, start)
         out_starts[record] = 2 * start + int(turn is not None and bool(turn[at]))
