@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agd import chunkfile
+from agd import chunkfile, kernels
 from agd.batch import I64, Alignments, AnyColumn, Column
 from agd.chunkfile import Header
 from agd.codecs import Chain, Context, Zstd, decode_bytes, encode_bytes, needed_columns
 from agd.codecs.base import BytesCodec
 from agd.errors import ChecksumError, CodecError, ColumnError, FormatError
+from agd.kernels.alignments import arrays
 from agd.manifest import Cell, ColumnSpec
 from agd.types import Flag, Orientation, RecordType
 
@@ -43,9 +44,6 @@ _COLUMN_TYPES = {
 
 #: A chunk that touches more references than this has no spans.
 MAX_SPANS = 64
-
-#: Whether an operation of a CIGAR, by its code, covers bases of the reference: M, D, N, = and X do.
-_COVERS = np.array([code in (0, 2, 3, 7, 8) for code in range(16)], np.uint32)
 
 
 def default_spec(name: str, key: str | None = None) -> ColumnSpec:
@@ -232,40 +230,29 @@ def alignment_statistics(alignments: Alignments) -> dict[str, Any]:
         0-based, half-open, by reference; an unmapped record placed at its mate covers one base, as in a BAM index.
     """
     valid = alignments.valid
-    flag = alignments.flag if valid is None else alignments.flag[valid]
-    result: dict[str, Any] = {"flags": flag_counts(flag), "distant": distant_mates(alignments)}
+    flags, distant, spans = _summary(alignments, MAX_SPANS)
+    result: dict[str, Any] = {"flags": _by_flag(flags), "distant": distant.tolist()}
     for name, column in (("cigar_operations", alignments.cigar), ("tag_bytes", alignments.tags)):
         result[name] = int((column.lengths if valid is None else column.lengths[valid]).sum())
-    # A record may name a reference and no position: it is in no span.
-    placed = (alignments.reference >= 0) & (alignments.position >= 0)
-    if valid is not None:
-        placed &= valid
-    # To take all as they are is free; by a mask it is not.
-    which = slice(None) if placed.all() else np.flatnonzero(placed)
-    reference = alignments.reference[which]
-    start = alignments.position[which]
-    end = start + np.maximum(reference_lengths(alignments.cigar)[which], 1)
-    spans = []
-    for r in _distinct(reference).tolist():
-        here = reference == r if len(reference) and (reference[0] != r or reference[-1] != r) else slice(None)
-        spans.append([r, int(start[here].min()), int(end[here].max())])
-        if len(spans) > MAX_SPANS:
-            break
-    if len(spans) <= MAX_SPANS:
-        result["spans"] = spans
+    if spans is not None:
+        result["spans"] = spans.reshape(-1, 3).tolist()
     return result
 
 
-def _distinct(reference: NDArray[np.int32]) -> NDArray[Any]:
-    """References that occur, ascending."""
-    if len(reference) and int(reference.max()) >> 16:
-        return np.unique(reference)
-    return np.flatnonzero(np.bincount(reference))  # many times as fast as a sort
+def _summary(alignments: Alignments, most_spans: int) -> tuple[I64, I64, I64 | None]:
+    a = arrays(alignments)
+    return kernels.summarise_alignments(
+        a.flag, a.reference, a.position, a.mate_reference, a.mapping_quality, a.cigar, a.cigar_offsets, a.valid,
+        most_spans,
+    )  # fmt: skip
 
 
 def flag_counts(flag: NDArray[np.uint16]) -> dict[str, int]:
     """Number of records of each flag that occurs, as the manifest notes it."""
-    counts = np.bincount(flag)
+    return _by_flag(np.bincount(flag))
+
+
+def _by_flag(counts: I64) -> dict[str, int]:
     return {str(f): int(counts[f]) for f in np.flatnonzero(counts)}
 
 
@@ -278,16 +265,7 @@ def distant_mates(alignments: Alignments) -> list[int]:
         Records that passed quality control, records that failed it, and how many of each have a mapping quality of at
         least 5.
     """
-    flag = alignments.flag
-    # Paired and neither unmapped, of an unmapped mate, secondary nor supplementary.
-    distant = ((flag & 0x90D) == 1) & (alignments.reference != alignments.mate_reference)
-    if alignments.valid is not None:
-        distant &= alignments.valid
-    if not distant.any():
-        return [0, 0, 0, 0]
-    failed = (flag[distant] & np.uint16(0x200)) != 0
-    high = alignments.mapping_quality[distant] >= 5
-    return [int(n.sum()) for n in (~failed, failed, ~failed & high, failed & high)]
+    return _summary(alignments, 0)[1].tolist()  # type: ignore[no-any-return]
 
 
 def alignment_ends(alignments: Alignments) -> I64:
@@ -302,9 +280,6 @@ def alignment_ends(alignments: Alignments) -> I64:
 def reference_lengths(cigar: Column) -> I64:
     """Reference bases that each CIGAR covers (M, D, N, = and X), int64, shape (records,)."""
     assert cigar.offsets is not None
-    low, high = int(cigar.offsets[0]), int(cigar.offsets[-1])
-    operations = cigar.values[low:high]
-    covered = (operations >> 4) * _COVERS[operations & 15]
-    total = np.zeros(len(operations) + 1, np.int64)
-    np.cumsum(covered, dtype=np.int64, out=total[1:])
-    return np.asarray(total[cigar.offsets[1:] - low] - total[cigar.offsets[:-1] - low])
+    lengths = np.empty(len(cigar), np.int64)
+    kernels.reference_lengths(np.ascontiguousarray(cigar.values), np.ascontiguousarray(cigar.offsets), lengths)
+    return lengths

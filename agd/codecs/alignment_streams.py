@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from agd import kernels
-from agd.batch import I32, I64, U16, U32, Alignments, AnyColumn, Column
+from agd.batch import I32, I64, U16, Alignments, AnyColumn, Column
 from agd.codecs.base import Kind, register
 from agd.codecs.cigar_streams import read_cigars, write_cigars
 from agd.codecs.streams import StreamReader, StreamWriter
@@ -74,21 +74,17 @@ class AlignmentStreams:
         if column.valid is not None and not column.valid.all():
             writer.add("valid", np.packbits(~column.valid, bitorder="little"))
             column = _only(column, np.flatnonzero(column.valid))
-        links = np.empty(len(column), np.uint32)
-        c = np.ascontiguousarray
+        c, count = np.ascontiguousarray, len(column)
+        mates, flag = np.empty(count, np.int32), c(column.flag)
         kernels.link_mates(
-            c(column.flag), c(column.reference), c(column.position), c(column.mate_reference), c(column.mate_position),
-            links,
-        )  # fmt: skip
-        mates = _mates(links)
-        # Indices: to take by them is several times as fast as by a mask of no order.
-        are_second = (mates >= 0) & (mates < np.arange(len(column)))
-        second, others = np.flatnonzero(are_second), np.flatnonzero(~are_second)
-        flags = column.flag[others]
-        writer.numbers("link", links[others])
-        _write_places(writer, column, len(second))
-        writer.numbers("flag", flags)
-        writer.numbers("flag.mate", column.flag[second] ^ _flags_of_mates(mates, second, flags))
+            flag, c(column.reference), c(column.position), c(column.mate_reference), c(column.mate_position), mates
+        )
+        links, flags, differences = np.empty(count, np.uint32), np.empty(count, np.uint16), np.empty(count, np.uint16)
+        others = kernels.fold_mates(mates, flag, links, flags, differences)
+        writer.numbers("link", links[:others])
+        _write_places(writer, column, count - others)
+        writer.numbers("flag", flags[:others])
+        writer.numbers("flag.mate", differences[: count - others])
         writer.add("mapq", column.mapping_quality)
         write_cigars(writer, column.cigar)
         alone = np.flatnonzero(mates < 0)
@@ -287,32 +283,10 @@ def _write_places(writer: StreamWriter, a: Alignments, pairs: int) -> None:
             writer.numbers(f"{name}.1", values[1::2] - values[: 2 * (count // 2) : 2], signed=True)
         return
     for name, values in (("reference", a.reference.astype(np.int64)), ("position", a.position)):
-        writer.numbers(name, np.diff(values + 1, prepend=0), signed=True)
-
-
-def _flags_of_mates(mates: I32, second: I64, flags: U16) -> U16:
-    """Flags that the second ones of pairs have if they say of both what the first ones do.
-
-    Parameters
-    ----------
-    mates : ndarray of int32, shape (records,)
-    second : ndarray of int64
-        Which records are the second ones.
-    flags : ndarray of uint16
-        Of all other records.
-    """
-    expected = np.empty(len(mates), np.uint16)
-    kernels.expand_flags(mates, flags, np.zeros(len(second), np.uint16), expected)
-    return expected[second]
-
-
-def _mates(links: U32) -> I32:
-    """Index of the mate of every record, -1 where it has none, from the distances to them."""
-    first = np.flatnonzero(links)
-    second = first + links[first]
-    mates = np.full(len(links), -1, np.int32)
-    mates[first], mates[second] = second, first
-    return mates
+        differences = np.empty(count, np.int64)
+        np.subtract(values[1:], values[:-1], out=differences[1:])
+        differences[:1] = values[:1] + 1
+        writer.numbers(name, differences, signed=True)
 
 
 def _expected_lengths(mates: I32, flag: U16, reference: Any, position: I64, cigar: Column) -> I64:

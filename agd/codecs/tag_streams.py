@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from agd import kernels
-from agd.batch import I64, AnyColumn, Column
+from agd.batch import I64, U32, AnyColumn, Column
 from agd.codecs.base import Kind, register
 from agd.codecs.streams import StreamReader, StreamWriter
 from agd.errors import CodecError, KernelError
@@ -71,7 +71,7 @@ def write_tags(writer: StreamWriter, column: Column) -> None:
     values, offsets = np.ascontiguousarray(column.values), np.ascontiguousarray(column.offsets)
     codes = np.empty(len(column), np.uint32)
     try:
-        lines, keys, streams = kernels.tag_split(values, offsets, codes)
+        lines, counts, keys, streams = kernels.tag_split(values, offsets, codes)
     except KernelError:
         lines = None
     if lines is None or any(key[2] == 0 for key in keys) or sum(len(line) + 4 for line in lines) > MAX_LINES_BYTES:
@@ -79,7 +79,7 @@ def write_tags(writer: StreamWriter, column: Column) -> None:
         writer.add("tag.raw", column.values)
         writer.numbers("tag.size", column.lengths)
         return
-    codes, lines = _by_frequency(codes, lines)
+    codes, lines = _by_frequency(codes, lines, counts)
     writer.numbers("tag.line", codes)
     writer.add("tag.lines", b"".join(len(line).to_bytes(4, "little") + line for line in lines))
     for key, stream in zip(keys, streams, strict=True):
@@ -91,8 +91,8 @@ def write_tags(writer: StreamWriter, column: Column) -> None:
             writer.add(name, stream)
 
 
-def _by_frequency(codes: Any, lines: list[bytes]) -> tuple[Any, list[bytes]]:
-    order = np.argsort(-np.bincount(codes, minlength=len(lines)), kind="stable")
+def _by_frequency(codes: U32, lines: list[bytes], counts: I64) -> tuple[U32, list[bytes]]:
+    order = np.argsort(-counts, kind="stable")
     rank = np.empty(len(lines), np.uint32)
     rank[order] = np.arange(len(lines), dtype=np.uint32)
     return rank[codes], [lines[i] for i in order.tolist()]

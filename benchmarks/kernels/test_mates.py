@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from agd.batch import I32, U16, U32, Alignments, Bool
+from agd.batch import I32, U16, U32, Alignments
 from agd.kernels import _native as kernels
 from benchmarks.kernels.measure import Measure
 from benchmarks.kernels.samples import Aligned, offsets_of
@@ -20,52 +20,55 @@ class Linked:
     Attributes
     ----------
     lines : Alignments
-    distances : ndarray of uint32, shape (records,)
-        What :func:`agd.kernels.link_mates` gives.
     mates : ndarray of int32, shape (records,)
-        Index of the mate of each.
-    second : ndarray of bool, shape (records,)
-        Whether the mate comes before.
+        What :func:`agd.kernels.link_mates` gives.
+    links : ndarray of uint32
+    flags, differences : ndarray of uint16
+        What :func:`agd.kernels.fold_mates` gives.
     """
 
     lines: Alignments
-    distances: U32
     mates: I32
-    second: Bool
+    links: U32
+    flags: U16
+    differences: U16
 
 
 @pytest.fixture(scope="module", params=["sequencer", "coordinate"])
 def linked(request: pytest.FixtureRequest, aligned: Aligned, ordered: Aligned) -> Linked:
     """Mates side by side, or as far apart as a sort by coordinate puts them."""
     lines = (ordered if request.param == "coordinate" else aligned).lines
-    distances = np.empty(len(lines), np.uint32)
+    count, mates = len(lines), np.empty(len(lines), np.int32)
     places = lines.reference, lines.position, lines.mate_reference, lines.mate_position
-    assert kernels.link_mates(lines.flag, *places, distances) == len(lines) // 2
-    first = np.flatnonzero(distances)
-    second, mates = np.zeros(len(lines), np.bool_), np.empty(len(lines), np.int32)
-    other = first + distances[first]
-    mates[first], mates[other], second[other] = other, first, True
-    return Linked(lines, distances, mates, second)
+    assert kernels.link_mates(lines.flag, *places, mates) == count // 2
+    links, flags, differences = np.empty(count, np.uint32), np.empty(count, np.uint16), np.empty(count, np.uint16)
+    others = kernels.fold_mates(mates, lines.flag, links, flags, differences)
+    return Linked(lines, mates, links[:others], flags[:others], differences[: count - others])
 
 
 def test_link_mates(measure: Measure, linked: Linked, reads: int) -> None:
     a = linked.lines
     fields = a.flag, a.reference, a.position, a.mate_reference, a.mate_position
-    out = np.empty(reads, np.uint32)
+    out = np.empty(reads, np.int32)
     size = sum(field.nbytes for field in fields)
     measure("fields", size, lambda: kernels.link_mates(*fields, out), records=reads)
 
 
+def test_fold_mates(measure: Measure, linked: Linked, reads: int) -> None:
+    flag, links = linked.lines.flag, np.empty(reads, np.uint32)
+    out: tuple[U16, U16] = np.empty(reads, np.uint16), np.empty(reads, np.uint16)
+    measure("flags", flag.nbytes, lambda: kernels.fold_mates(linked.mates, flag, links, *out), records=reads)
+
+
 def test_expand_links(measure: Measure, linked: Linked, reads: int) -> None:
-    stored, mates = linked.distances[~linked.second], np.empty(reads, np.int32)
-    assert kernels.expand_links(stored, mates) == len(stored)
-    measure("mates", mates.nbytes, lambda: kernels.expand_links(stored, mates), records=reads)
+    links, mates = linked.links, np.empty(reads, np.int32)
+    assert kernels.expand_links(links, mates) == len(links)
+    measure("mates", mates.nbytes, lambda: kernels.expand_links(links, mates), records=reads)
 
 
 def test_expand_flags(measure: Measure, linked: Linked, reads: int) -> None:
-    stored, flag = linked.lines.flag[~linked.second], np.empty(reads, np.uint16)
-    different: U16 = np.zeros(len(flag) - len(stored), np.uint16)
-    measure("flags", flag.nbytes, lambda: kernels.expand_flags(linked.mates, stored, different, flag), records=reads)
+    given, flag = (linked.mates, linked.flags, linked.differences), np.empty(reads, np.uint16)
+    measure("flags", flag.nbytes, lambda: kernels.expand_flags(*given, flag), records=reads)
 
 
 def test_expand_mate_fields(measure: Measure, linked: Linked, reads: int) -> None:

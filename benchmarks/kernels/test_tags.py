@@ -83,6 +83,6 @@ def test_tag_split(measure: Measure, aligned: Aligned, reads: int) -> None:
 
 def test_tag_join(measure: Measure, aligned: Aligned, reads: int) -> None:
     tags, codes = aligned.tags, np.empty(reads, np.uint32)
-    lines, keys, streams = kernels.tag_split(*tags, codes)
+    lines, _, keys, streams = kernels.tag_split(*tags, codes)
     out, offsets = np.empty_like(tags[0]), np.empty(reads + 1, np.int64)
     measure("tags", out.nbytes, lambda: kernels.tag_join(codes, lines, keys, streams, out, offsets), records=reads)

@@ -48,6 +48,21 @@ def test_native_and_reference_agree(kernels: ModuleType, links: list[int], seed:
     assert (lengths[mates < 0] == 0).all()
 
 
+@given(links=LINKS, seed=st.integers(0, 2**32 - 1))
+def test_what_is_folded_is_put_back(kernels: ModuleType, links: list[int], seed: int) -> None:
+    mates = mates_of(links)
+    count = len(mates)
+    flag = np.random.default_rng(seed).integers(0, 4096, count).astype(np.uint16)
+    found, flags, differences = np.empty(count, np.uint32), np.empty(count, np.uint16), np.empty(count, np.uint16)
+    others = kernels.fold_mates(mates, flag, found, flags, differences)
+    assert others == count - np.count_nonzero(mates >= 0) // 2
+    back, same = np.empty(count, np.int32), np.empty(count, np.uint16)
+    assert reference.expand_links(found[:others], back) == others
+    np.testing.assert_array_equal(back, mates)
+    reference.expand_flags(mates, flags[:others], differences[: count - others], same)
+    np.testing.assert_array_equal(same, flag)
+
+
 def test_a_pair(kernels: ModuleType) -> None:
     mates, flag = np.array([1, 0], np.int32), np.empty(2, np.uint16)
     kernels.expand_flags(mates, np.array([99], np.uint16), np.array([0], np.uint16), flag)
@@ -63,10 +78,17 @@ def test_bad_input(kernels: ModuleType) -> None:
     for bad in ([1, 1], [0, -1], [2, 0], [1, -1]):
         with pytest.raises(KernelError, match="name each other"):
             kernels.expand_flags(np.array(bad, np.int32), one, one, two)
+        with pytest.raises(KernelError, match="name each other"):
+            kernels.fold_mates(np.array(bad, np.int32), two, np.zeros(2, np.uint32), two.copy(), two.copy())
     pair = np.array([1, 0], np.int32)
     for stored, differences in ((two, one[:0]), (one[:0], two), (one, two)):
         with pytest.raises(KernelError, match="differ in number"):
             kernels.expand_flags(pair, stored, differences, two)
+    for at in range(4):
+        sizes = [1 if k == at else 2 for k in range(4)]
+        arrays = [np.zeros(size, np.uint32 if k == 1 else np.uint16) for k, size in enumerate(sizes)]
+        with pytest.raises(KernelError, match="differ in length"):
+            kernels.fold_mates(pair, *arrays)
     alone = np.full(2, -1, np.int32)
     with pytest.raises(KernelError, match="fewer differences"):
         kernels.expand_mate_fields(alone, zero, zero[:1], zero.copy())

@@ -28,34 +28,25 @@ def place_arrays(places: list[tuple[int, ...]]) -> list[Any]:
 
 @given(places=PLACES)
 def test_links_lead_to_mates(kernels: ModuleType, places: list[tuple[int, ...]]) -> None:
-    distances = np.full(len(places), 7, np.uint32)
-    linked = kernels.link_mates(*place_arrays(places), distances)
-    expected = np.empty(len(places), np.uint32)
-    assert linked == reference.link_mates(*place_arrays(places), expected) == np.count_nonzero(distances)
-    np.testing.assert_array_equal(distances, expected)
-    seen = set()
-    for first in np.flatnonzero(distances).tolist():
-        second = first + int(distances[first])
-        a, b = places[first], places[second]
-        assert a[1:3] == b[3:]
-        assert b[1:3] == a[3:]
-        assert a[0] & b[0] & 1
-        seen |= {first, second}
-    assert len(seen) == 2 * linked
-    target = np.zeros(len(places), bool)
-    target[np.flatnonzero(distances) + distances[distances > 0]] = True
-    mates = np.empty(len(places), np.int32)
-    assert kernels.expand_links(distances[~target], mates) == len(places) - linked
-    here = np.arange(len(places))
-    np.testing.assert_array_equal(np.where(mates > here, mates - here, 0), distances)
-    assert (mates[mates[mates >= 0]] == here[mates >= 0]).all()
+    mates, expected = np.full(len(places), 7, np.int32), np.empty(len(places), np.int32)
+    linked = kernels.link_mates(*place_arrays(places), mates)
+    assert linked == reference.link_mates(*place_arrays(places), expected)
+    np.testing.assert_array_equal(mates, expected)
+    assert 2 * linked == np.count_nonzero(mates >= 0)
+    for own, mate in enumerate(mates.tolist()):
+        if mate >= 0:
+            a, b = places[own], places[mate]
+            assert mates[mate] == own != mate
+            assert a[1:3] == b[3:]
+            assert b[1:3] == a[3:]
+            assert a[0] & b[0] & 1
 
 
 def test_mates_in_order(kernels: ModuleType) -> None:
     places = [(99, 0, 10, 0, 50), (99, 0, 10, 0, 50), (147, 0, 50, 0, 10), (147, 0, 50, 0, 10), (0, 0, 60, -1, -1)]
-    distances = np.empty(5, np.uint32)
-    assert kernels.link_mates(*place_arrays(places), distances) == 2
-    assert distances.tolist() == [2, 2, 0, 0, 0]
+    mates = np.empty(5, np.int32)
+    assert kernels.link_mates(*place_arrays(places), mates) == 2
+    assert mates.tolist() == [2, 3, 0, 1, -1]
 
 
 @given(stored=st.lists(st.integers(0, 12), max_size=12), count=st.integers(0, 12))
@@ -76,8 +67,11 @@ def test_cigars_are_numbered_as_they_appear(kernels: ModuleType, records: list[l
     column = Column.from_lengths(flat, np.array([len(record) for record in records], np.int64))
     codes = np.empty(len(records), np.int64)
     distinct = list(dict.fromkeys(map(tuple, records)))
-    assert kernels.number_cigars(column.values, column.offsets, codes) == len(distinct)
-    assert codes.tolist() == [distinct.index(tuple(record)) for record in records]
+    firsts, counts = kernels.number_cigars(column.values, column.offsets, codes)
+    every = [tuple(record) for record in records]
+    assert codes.tolist() == [distinct.index(record) for record in every]
+    assert firsts.tolist() == [every.index(cigar) for cigar in distinct]
+    assert counts.tolist() == [every.count(cigar) for cigar in distinct]
 
 
 FIELDS = st.lists(
@@ -114,10 +108,12 @@ def test_tags_come_back(kernels: ModuleType, records: list[bytes]) -> None:
     column = Column.from_list(records)
     codes = np.empty(len(records), np.uint32)
     assert column.offsets is not None
-    lines, keys, streams = kernels.tag_split(column.values, column.offsets, codes)
+    lines, counts, keys, streams = kernels.tag_split(column.values, column.offsets, codes)
+    assert counts.tolist() == [codes.tolist().count(line) for line in range(len(lines))]
     expected = np.empty(len(records), np.uint32)
-    same_lines, same_keys, same_streams = reference.tag_split(column.values, column.offsets, expected)
+    same_lines, same_counts, same_keys, same_streams = reference.tag_split(column.values, column.offsets, expected)
     assert (lines, keys, codes.tolist()) == (same_lines, same_keys, expected.tolist())
+    assert counts.tolist() == same_counts.tolist()
     assert [stream.tolist() for stream in streams] == [stream.tolist() for stream in same_streams]
     out, offsets = np.empty(len(column.values), np.uint8), np.empty(len(records) + 1, np.int64)
     kernels.tag_join(codes, lines, keys, streams, out, offsets)

@@ -5,6 +5,29 @@
 namespace agd {
 namespace {
 
+// How far on the mates of records are that are not the second of two, their flags, and what those of the second ones say
+// that these do not imply.
+int64_t fold_mates(In<int32_t> mates, In<uint16_t> flag, Out<uint32_t> links, Out<uint16_t> flags,
+                   Out<uint16_t> differences) {
+    nb::gil_scoped_release unlocked;
+    const size_t n = mates.size();
+    require(flag.size() == n && links.size() == n && flags.size() == n && differences.size() == n,
+            "arrays of records differ in length");
+    size_t others = 0, seconds = 0;
+    for (size_t i = 0; i < n; i++) {
+        const int32_t mate = mates.data()[i];
+        require(mate < 0 || ((size_t)mate < n && mate != (int32_t)i && mates.data()[mate] == (int32_t)i),
+                "mates do not name each other", (int64_t)i);
+        // Both are written, for nobody can tell which it will be.
+        const bool second = mate >= 0 && mate < (int32_t)i;
+        links.data()[others] = mate < 0 ? 0 : (uint32_t)(mate - (int32_t)i);
+        flags.data()[others] = flag.data()[i];
+        differences.data()[seconds] = flag.data()[i] ^ mate_flag(flag.data()[mate < 0 ? (int32_t)i : mate]);
+        others += !second, seconds += second;
+    }
+    return (int64_t)others;
+}
+
 // Index of the mate of every record, or -1, from the links of the records that no link leads to.
 int64_t expand_links(In<uint32_t> stored, Out<int32_t> mates) {
     nb::gil_scoped_release unlocked;
@@ -105,6 +128,8 @@ void pair_lengths(In<int32_t> mates, In<uint16_t> flag, In<int64_t> reference, I
 
 void bind_mates(nb::module_ &m) {
     const auto mates = nb::arg("mates").noconvert(), stored = nb::arg("stored").noconvert();
+    m.def("fold_mates", &fold_mates, mates, nb::arg("flag").noconvert(), nb::arg("links").noconvert(),
+          nb::arg("flags").noconvert(), nb::arg("differences").noconvert());
     m.def("expand_links", &expand_links, stored, mates);
     m.def("expand_flags", &expand_flags, mates, stored, nb::arg("differences").noconvert(), nb::arg("flag").noconvert());
     m.def("expand_mate_fields", &expand_mate_fields, mates, nb::arg("own").noconvert(), nb::arg("differences").noconvert(),

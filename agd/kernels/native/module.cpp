@@ -31,6 +31,7 @@ void bind_name_pieces(nb::module_ &);
 void bind_coverage(nb::module_ &);
 void bind_cycles(nb::module_ &);
 void bind_quality_model(nb::module_ &);
+void bind_summary(nb::module_ &);
 }  // namespace agd
 
 NB_MODULE(_native, m) {
@@ -77,4 +78,5 @@ NB_MODULE(_native, m) {
     agd::bind_coverage(m);
     agd::bind_cycles(m);
     agd::bind_quality_model(m);
+    agd::bind_summary(m);
 }

@@ -40,8 +40,7 @@ inline bool consumes(uint32_t set, uint32_t operation) { return set >> (operatio
 
 inline int64_t cigar_length(const uint32_t *operations, int64_t count, uint32_t set) {
     int64_t length = 0;
-    for (int64_t i = 0; i < count; i++)
-        if (consumes(set, operations[i])) length += operations[i] >> 4;
+    for (int64_t i = 0; i < count; i++) length += consumes(set, operations[i]) * (int64_t)(operations[i] >> 4);
     return length;
 }
 

@@ -36,15 +36,15 @@ uint32_t hash_of(const Place &p) {
     return (uint32_t)(h >> 32);
 }
 
-// Queues of records that wait for their mates, one for each place; open addressing, at most half full. A place keeps its
-// slot when its queue is empty.
+// Queues of records that wait for their mates, one for each place; open addressing, at most four fifths full. A place
+// keeps its slot when its queue is empty.
 class Waiting {
     struct Slot { uint32_t hash = 0; int32_t of = -1, head = -1, tail = -1; };
     std::vector<Slot> slots_;
     size_t mask_;
 
 public:
-    explicit Waiting(size_t records) : slots_(std::bit_ceil(2 * records + 2)), mask_(slots_.size() - 1) {}
+    explicit Waiting(size_t records) : slots_(std::bit_ceil(records + records / 4 + 2)), mask_(slots_.size() - 1) {}
     void prefetch(uint32_t hash) const { __builtin_prefetch(&slots_[hash & mask_]); }
     // The slot of the records that place(record) says are at a place of this hash, or a free one.
     template <class PlaceOf> Slot &find(const Place &place, uint32_t hash, const PlaceOf &place_of) {
@@ -57,11 +57,11 @@ public:
 };
 
 int64_t link_mates(In<uint16_t> flag, In<int32_t> reference, In<int64_t> position, In<int32_t> mate_reference,
-                   In<int64_t> mate_position, Out<uint32_t> distances) {
+                   In<int64_t> mate_position, Out<int32_t> mates) {
     nb::gil_scoped_release unlocked;
     const size_t n = flag.size();
     require(n < INT32_MAX && reference.size() == n && position.size() == n && mate_reference.size() == n &&
-                mate_position.size() == n && distances.size() == n,
+                mate_position.size() == n && mates.size() == n,
             "arrays of records differ in length");
     const auto place_of = [&](int64_t i) {
         return Place{reference.data()[i], mate_reference.data()[i], position.data()[i], mate_position.data()[i]};
@@ -77,7 +77,7 @@ int64_t link_mates(In<uint16_t> flag, In<int32_t> reference, In<int64_t> positio
     for (size_t i = 0; i < n; i++) {
         const uint32_t hash = hashes[i % AHEAD];
         announce(i + AHEAD);
-        distances.data()[i] = 0;
+        mates.data()[i] = -1;
         const uint16_t f = flag.data()[i];
         if (!(f & PAIRED) || f & NOT_PRIMARY) continue;
         const Place own = place_of((int64_t)i), mate{own.mate_reference, own.reference, own.mate_position, own.position};
@@ -88,7 +88,8 @@ int64_t link_mates(In<uint16_t> flag, In<int32_t> reference, In<int64_t> positio
             if (++tried == MOST_WAITING) { at = -1; break; }
         }
         if (at >= 0) {
-            distances.data()[at] = (uint32_t)((int64_t)i - at);
+            mates.data()[at] = (int32_t)i;
+            mates.data()[i] = at;
             linked++;
             const int32_t after = next[(size_t)at];
             (before >= 0 ? next[(size_t)before] : queue.head) = after;
@@ -103,23 +104,29 @@ int64_t link_mates(In<uint16_t> flag, In<int32_t> reference, In<int64_t> positio
     return linked;
 }
 
-int64_t number_cigars(In<uint32_t> cigar, In<int64_t> offsets, Out<int64_t> codes) {
-    nb::gil_scoped_release unlocked;
-    check_offsets(offsets.data(), offsets.size(), (int64_t)cigar.size(), "offsets outside of the CIGARs");
-    require(codes.size() + 1 == offsets.size(), "codes and CIGARs differ in number");
-    std::unordered_map<std::string_view, int64_t> known;
-    std::string_view last;
-    int64_t last_code = -1;
-    for (size_t i = 0; i < codes.size(); i++) {
-        const int64_t *o = offsets.data() + i;
-        const std::string_view text((const char *)(cigar.data() + o[0]), (size_t)(o[1] - o[0]) * 4);
-        if (last_code < 0 || text != last) {
-            last_code = known.try_emplace(text, (int64_t)known.size()).first->second;
-            last = text;
+nb::tuple number_cigars(In<uint32_t> cigar, In<int64_t> offsets, Out<int64_t> codes) {
+    std::vector<int64_t> firsts, counts;
+    {
+        nb::gil_scoped_release unlocked;
+        check_offsets(offsets.data(), offsets.size(), (int64_t)cigar.size(), "offsets outside of the CIGARs");
+        require(codes.size() + 1 == offsets.size(), "codes and CIGARs differ in number");
+        std::unordered_map<std::string_view, int64_t> known;
+        std::string_view last;
+        int64_t last_code = -1;
+        for (size_t i = 0; i < codes.size(); i++) {
+            const int64_t *o = offsets.data() + i;
+            const std::string_view text((const char *)(cigar.data() + o[0]), (size_t)(o[1] - o[0]) * 4);
+            if (last_code < 0 || text != last) {
+                const auto [entry, fresh] = known.try_emplace(text, (int64_t)known.size());
+                if (fresh) firsts.push_back((int64_t)i), counts.push_back(0);
+                last_code = entry->second;
+                last = text;
+            }
+            codes.data()[i] = last_code;
+            counts[(size_t)last_code]++;
         }
-        codes.data()[i] = last_code;
     }
-    return (int64_t)known.size();
+    return nb::make_tuple(owned(std::move(firsts)), owned(std::move(counts)));
 }
 
 // Names and types of the fields of a record, three bytes each. The type '*' stands for a field that has no value here.
@@ -200,6 +207,7 @@ struct Line {
 
 nb::tuple tag_split(In<uint8_t> tags, In<int64_t> offsets, Out<uint32_t> codes) {
     std::vector<std::string> texts, keys;
+    std::vector<int64_t> counts;
     std::vector<Grown> streams;
     {
         nb::gil_scoped_release unlocked;
@@ -227,7 +235,7 @@ nb::tuple tag_split(In<uint8_t> tags, In<int64_t> offsets, Out<uint32_t> codes) 
                 const auto [entry, fresh] = known.try_emplace(text, (uint32_t)texts.size());
                 code = entry->second;
                 if (fresh) {
-                    texts.push_back(text);
+                    texts.push_back(text), counts.push_back(0);
                     lines.emplace_back();
                     for (size_t k = 0; k < text.size(); k += 3) {
                         const auto [key, unseen] = key_index.try_emplace(text.substr(k, 3), keys.size());
@@ -236,7 +244,7 @@ nb::tuple tag_split(In<uint8_t> tags, In<int64_t> offsets, Out<uint32_t> codes) 
                     }
                 }
             }
-            codes.data()[i] = code;
+            codes.data()[i] = code, counts[code]++;
             const double done = (double)(i + 1) / (double)codes.size();
             const Field *field = found.data();
             for (const Line::Head &head : lines[code].heads) {
@@ -252,7 +260,7 @@ nb::tuple tag_split(In<uint8_t> tags, In<int64_t> offsets, Out<uint32_t> codes) 
         stream.bytes.resize(stream.size);
         stream_list.append(owned(std::move(stream.bytes)));
     }
-    return nb::make_tuple(line_list, key_list, stream_list);
+    return nb::make_tuple(line_list, owned(std::move(counts)), key_list, stream_list);
 }
 
 // Lines, and one array of values for each key, as kernels are given them.
@@ -346,9 +354,9 @@ void tag_join(In<uint32_t> codes, nb::list lines, nb::list keys, nb::list stream
 
 void bind_streams(nb::module_ &m) {
     m.def("link_mates", &link_mates, nb::arg("flag"), nb::arg("reference"), nb::arg("position"),
-          nb::arg("mate_reference"), nb::arg("mate_position"), nb::arg("distances"));
-    m.def("number_cigars", &number_cigars, nb::arg("cigar"), nb::arg("cigar_offsets"), nb::arg("codes"));
-    m.def("tag_split", &tag_split, nb::arg("tags"), nb::arg("offsets"), nb::arg("codes"));
+          nb::arg("mate_reference"), nb::arg("mate_position"), nb::arg("mates").noconvert());
+    m.def("number_cigars", &number_cigars, nb::arg("cigar"), nb::arg("cigar_offsets"), nb::arg("codes").noconvert());
+    m.def("tag_split", &tag_split, nb::arg("tags"), nb::arg("offsets"), nb::arg("codes").noconvert());
     m.def("tag_join", &tag_join, nb::arg("codes"), nb::arg("lines"), nb::arg("keys"), nb::arg("streams"),
           nb::arg("out").noconvert(), nb::arg("offsets").noconvert());
 }

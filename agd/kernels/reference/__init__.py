@@ -28,7 +28,7 @@ from agd.kernels.reference.duplicates import (
 from agd.kernels.reference.fastq import fastq_scan
 from agd.kernels.reference.gather import gather_spans, gather_starts
 from agd.kernels.reference.hits import collect_hits, finish_hits, span_strings
-from agd.kernels.reference.mates import expand_flags, expand_links, expand_mate_fields, pair_lengths
+from agd.kernels.reference.mates import expand_flags, expand_links, expand_mate_fields, fold_mates, pair_lengths
 from agd.kernels.reference.names import (
     follow_links,
     name_fields,
@@ -64,6 +64,7 @@ from agd.kernels.reference.streams import (
     tag_join,
     tag_split,
 )
+from agd.kernels.reference.summary import reference_lengths, summarise_alignments
 from agd.kernels.reference.tags import aux_codes, aux_merge, aux_numbers, aux_spans, aux_validate
 
 __all__ = [
@@ -112,6 +113,7 @@ __all__ = [
     "fill_zeros",
     "find_members",
     "finish_hits",
+    "fold_mates",
     "folded_bits",
     "follow_links",
     "gather_spans",
@@ -143,6 +145,7 @@ __all__ = [
     "rans_encode",
     "rans_table",
     "record_crcs",
+    "reference_lengths",
     "reference_spans",
     "repeats_join",
     "repeats_split",
@@ -156,6 +159,7 @@ __all__ = [
     "span_numbers",
     "span_product",
     "span_strings",
+    "summarise_alignments",
     "symbols_pack",
     "symbols_unpack",
     "tag_join",

@@ -10,13 +10,51 @@ from agd.kernels.reference.ragged import check_offsets
 from agd.kernels.reference.streams import mate_flag
 
 
+def fold_mates(mates: I32, flag: U16, links: U32, flags: U16, differences: U16) -> int:
+    """What mates have to say once: the inverse of :func:`expand_links` and :func:`expand_flags`.
+
+    Parameters
+    ----------
+    mates : ndarray of int32, shape (records,)
+        As :func:`agd.kernels.link_mates` gives them.
+    flag : ndarray of uint16, shape (records,)
+    links : ndarray of uint32, shape (records,)
+        Written: of each record that is not the second of two mates, how many records on its mate stands; 0 for none.
+    flags : ndarray of uint16, shape (records,)
+        Written: the flags of the same records.
+    differences : ndarray of uint16, shape (records,)
+        Written: of those that are second, what is other (exclusive or) than what the flag of the first implies.
+
+    Returns
+    -------
+    int
+        How many records are not second: so many links and flags are of use, and as many differences as there are
+        other records.
+
+    Raises
+    ------
+    KernelError
+        Mates do not name each other; arrays differ in length.
+    """
+    if not len(mates) == len(flag) == len(links) == len(flags) == len(differences):
+        raise KernelError("arrays of records differ in length")
+    second = np.array(_second(mates), np.bool_)
+    others = len(mates) - int(second.sum())
+    links[:others] = np.where(mates < 0, 0, mates - np.arange(len(mates)))[~second]
+    flags[:others] = flag[~second]
+    differences[: len(mates) - others] = [
+        mate_flag(int(flag[mates[i]])) ^ int(flag[i]) for i in np.flatnonzero(second).tolist()
+    ]
+    return others
+
+
 def expand_links(stored: U32, mates: I32) -> int:
     """Mates of all records, from the links of the records that are not the second of two mates.
 
     Parameters
     ----------
     stored : ndarray of uint32
-        The distances of :func:`agd.kernels.link_mates`, without those of the records that a link leads to (they are 0).
+        The links of :func:`fold_mates`.
     mates : ndarray of int32, shape (records,)
         Written: index of the mate, -1 where there is none.
 

@@ -25,7 +25,7 @@ def mate_flag(flag: int) -> int:
 
 
 def link_mates(
-    flag: U16, reference: I32, position: I64, mate_reference: I32, mate_position: I64, distances: U32
+    flag: U16, reference: I32, position: I64, mate_reference: I32, mate_position: I64, mates: I32
 ) -> int:
     """Link the two primary alignments of a pair where each names the place of the other.
 
@@ -35,8 +35,8 @@ def link_mates(
     ----------
     flag, reference, position, mate_reference, mate_position
         As in :class:`agd.batch.Alignments`.
-    distances : ndarray of uint32, shape (records,)
-        Written: how many records after the first of two mates the second stands; 0 for all other records.
+    mates : ndarray of int32, shape (records,)
+        Written: index of the mate of each record; -1 where there is none.
 
     Returns
     -------
@@ -49,10 +49,10 @@ def link_mates(
         Arrays differ in length.
     """
     columns = (flag, reference, position, mate_reference, mate_position)
-    if any(len(column) != len(distances) for column in columns):
+    if any(len(column) != len(mates) for column in columns):
         raise KernelError("arrays of records differ in length")
     waiting: dict[tuple[int, ...], list[int]] = {}
-    distances[:] = 0
+    mates[:] = -1
     linked = 0
     for i, (f, r, p, mr, mp) in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
         if not f & 0x1 or f & 0x900:
@@ -63,12 +63,12 @@ def link_mates(
             waiting.setdefault((r, p, mr, mp), []).append(i)
         else:
             queue.remove(mate)
-            distances[mate] = i - mate
+            mates[mate], mates[i] = i, mate
             linked += 1
     return linked
 
 
-def number_cigars(cigar: U32, cigar_offsets: I64, codes: I64) -> int:
+def number_cigars(cigar: U32, cigar_offsets: I64, codes: I64) -> tuple[I64, I64]:
     """Number the different CIGARs in the order in which they appear.
 
     Parameters
@@ -80,8 +80,10 @@ def number_cigars(cigar: U32, cigar_offsets: I64, codes: I64) -> int:
 
     Returns
     -------
-    int
-        How many different ones there are.
+    firsts : ndarray of int64, shape (different ones,)
+        The first record with each of the different ones.
+    counts : ndarray of int64, shape (different ones,)
+        How many records have it.
 
     Raises
     ------
@@ -94,10 +96,11 @@ def number_cigars(cigar: U32, cigar_offsets: I64, codes: I64) -> int:
     known: dict[bytes, int] = {}
     for i, (start, end) in enumerate(pairwise(cigar_offsets.tolist())):
         codes[i] = known.setdefault(cigar[start:end].tobytes(), len(known))
-    return len(known)
+    _, firsts = np.unique(codes, return_index=True)
+    return firsts, np.bincount(codes)
 
 
-def tag_split(tags: U8, offsets: I64, codes: U32) -> tuple[list[bytes], list[bytes], list[U8]]:
+def tag_split(tags: U8, offsets: I64, codes: U32) -> tuple[list[bytes], I64, list[bytes], list[U8]]:
     """Number the different lines of tags, and lay the values of each key end to end.
 
     The line of a record says which fields it has, of which types, in which order.
@@ -114,6 +117,8 @@ def tag_split(tags: U8, offsets: I64, codes: U32) -> tuple[list[bytes], list[byt
     -------
     lines : list of bytes
         Names and types of the fields of each line, three bytes each.
+    counts : ndarray of int64, shape (lines,)
+        How many records have each line.
     keys : list of bytes
         The different names with types, in the order of appearance.
     streams : list of ndarray of uint8
@@ -135,7 +140,8 @@ def tag_split(tags: U8, offsets: I64, codes: U32) -> tuple[list[bytes], list[byt
             line += key
             streams.setdefault(key, bytearray()).extend(value)
         codes[i] = lines.setdefault(line, len(lines))
-    return list(lines), list(streams), [np.frombuffer(stream, np.uint8) for stream in streams.values()]
+    values = [np.frombuffer(stream, np.uint8) for stream in streams.values()]
+    return list(lines), np.bincount(codes, minlength=len(lines)), list(streams), values
 
 
 def tag_join(codes: U32, lines: list[bytes], keys: list[bytes], streams: list[U8], out: U8, offsets: I64) -> None:
