@@ -11,7 +11,7 @@ from agd import cell as cells
 from agd.batch import I64, U8, AnyColumn, Batch, Column
 from agd.chunk_columns import ChunkColumns
 from agd.chunkfile import HEADER_SIZE, Header, parse_header
-from agd.codecs import Chain, Context, needed_columns
+from agd.codecs import Chain, Context, PackedBases, needed_columns
 from agd.embedded import embedded_reference, lay_out
 from agd.errors import ColumnError, FormatError, ObjectNotFoundError, UsageError
 from agd.generations import is_dataset, load_manifest
@@ -22,7 +22,7 @@ from agd.marks import fold_marks, is_marked
 from agd.run import Runner, SerialRunner
 from agd.storage import Storage, open_storage
 from agd.tabular import Tabular
-from agd.types import Orientation, RecordType, Reference
+from agd.types import Orientation, Reference
 from agd.urls import Url, as_text
 
 if TYPE_CHECKING:
@@ -298,26 +298,26 @@ class Dataset(Tabular):
         """
         return ChunkColumns(self.orientation, self.genome.load, functools.partial(self._load, chunk, blobs))
 
-    def _decode(self, chunk: Chunk, name: str, data: bytes, context: Context) -> tuple[Chain, AnyColumn]:
-        """Codecs and core of a column: without the steps that need other columns and come after decoding."""
-        spec = self.manifest.columns[name]
-        where = f"{self.url}/{self.manifest.object_key(name, chunk.first)}"
-        header, column = cells.decode_cell(data, where, context, core=True)
-        expected = {
-            "dataset_id": self.manifest.id, "column": spec.key.split("~")[0], "record_type": spec.type,
-            "first": chunk.first, "count": chunk.count, "dtype": spec.dtype,
-        }  # fmt: skip
-        if spec.type is RecordType.BASES:
-            expected["orientation"] = self.manifest.orientation
-        cells.check_header(header, where, chunk.cells.get(name), data, expected)
-        return Chain.from_json(header.codecs, where), column
+    def decode_packed(self, chunk: Chunk, name: str, blobs: dict[str, bytes]) -> PackedBases:
+        """See :meth:`decode_column`; a column of bases, of which what is stored packed is not unpacked on the way."""
+        if name in blobs:
+            where = f"{self.url}/{self.manifest.object_key(name, chunk.first)}"
+            header, bases = cells.decode_packed(blobs[name], where)
+            if bases is not None:
+                cells.check_object(header, where, blobs[name], self.manifest, chunk, name)
+                return bases
+        return PackedBases.of(Batch(chunk.first, {name: self.decode_column(chunk, name, blobs)}).ragged(name))
 
     def _load(self, chunk: Chunk, blobs: dict[str, bytes], name: str, context: Context) -> tuple[Chain, AnyColumn]:
+        """Codecs and core of a column: without the steps that need other columns and come after decoding."""
         if name not in chunk.cells and name in self.columns:
             return Chain([]), cells.null_column(self.manifest.columns[name], chunk.count)
         if name not in blobs:
             raise ColumnError(f"{self.url}: the column {name!r} of the chunk is needed and was not read")
-        return self._decode(chunk, name, blobs[name], context)
+        where = f"{self.url}/{self.manifest.object_key(name, chunk.first)}"
+        header, column = cells.decode_cell(blobs[name], where, context, core=True)
+        cells.check_object(header, where, blobs[name], self.manifest, chunk, name)
+        return Chain.from_json(header.codecs, where), column
 
     def read(self, chunk: Chunk, columns: Sequence[str] | None = None) -> Batch:
         """Columns of one chunk.

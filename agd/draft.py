@@ -16,7 +16,7 @@ from agd import cell as cells
 from agd import claim
 from agd.batch import AnyColumn
 from agd.change import check_needed, check_read, merge_change
-from agd.codecs import Chain, Context
+from agd.codecs import Chain, Context, PackedBases
 from agd.codecs.profile import Config, choose, independent
 from agd.dataset import Dataset
 from agd.errors import (
@@ -218,13 +218,15 @@ class Draft:
         return object_key(self.name, first, self.columns[column].key)
 
     def encode(
-        self, column: str, first: int, values: AnyColumn, *, chains: Sequence[Config] = (),
+        self, column: str, first: int, values: AnyColumn | PackedBases, *, chains: Sequence[Config] = (),
         context: Context | None = None,
     ) -> tuple[bytes, Cell]:
         """The object of a column of a chunk: CPU work; :meth:`store` puts it where it belongs.
 
         Parameters
         ----------
+        values : Column, Alignments or PackedBases
+            Packed bases only where :meth:`keeps_packed` says so.
         chains : sequence of codec chains, optional
             One of them is chosen on a sample. Default: those of the profile, or else the chain of the column.
         context : Context, optional
@@ -232,6 +234,8 @@ class Draft:
         """
         chains = chains or self.choices.get(column, ())
         spec = self.columns[column]
+        if isinstance(values, PackedBases):
+            return self._encode(column, first, values, spec, context)
         if len(chains) == 1:
             spec = replace(spec, codecs=chains[0])
         elif chains:
@@ -244,8 +248,12 @@ class Draft:
             # The sample did not show what this codec is not made for; the first takes any records.
             return self._encode(column, first, values, replace(spec, codecs=chains[0]), context)
 
+    def keeps_packed(self, column: str) -> bool:
+        """Whether a column is stored as packed bases, whatever its records are."""
+        return not self.choices.get(column) and Chain.from_json(self.columns[column].codecs, column).keeps_packed
+
     def _encode(
-        self, column: str, first: int, values: AnyColumn, spec: ColumnSpec, context: Context | None
+        self, column: str, first: int, values: AnyColumn | PackedBases, spec: ColumnSpec, context: Context | None
     ) -> tuple[bytes, Cell]:
         return cells.encode_cell(
             values, column, spec, first=first, dataset_id=self.id, dataset_name=self.name,

@@ -2,7 +2,7 @@
 
 from agd.codecs.alignment_streams import AlignmentStreams
 from agd.codecs.base import Codec, Kind, names, register
-from agd.codecs.base2 import Base2
+from agd.codecs.base2 import Base2, PackedBases
 from agd.codecs.bases import Base3
 from agd.codecs.chain import Chain, Encoded, decode_bytes, encode_bytes
 from agd.codecs.compress import Gzip, Zstd
@@ -19,6 +19,6 @@ from agd.codecs.tag_streams import Tags
 
 __all__ = [
     "AlignmentStreams", "Base2", "Base3", "Chain", "Codec", "Context", "Derived", "Dinucleotides", "Encoded", "Fqz",
-    "Gzip", "Kind", "Names", "Protobuf", "Rans", "RefDiff", "Strand", "Tags", "Zstd", "decode_bytes", "encode_bytes",
-    "names", "needed_columns", "needs_reference", "register",
+    "Gzip", "Kind", "Names", "PackedBases", "Protobuf", "Rans", "RefDiff", "Strand", "Tags", "Zstd", "decode_bytes",
+    "encode_bytes", "names", "needed_columns", "needs_reference", "register",
 ]  # fmt: skip

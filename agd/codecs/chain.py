@@ -11,6 +11,7 @@ import numpy as np
 
 from agd.batch import I64, Alignments, AnyColumn, Column
 from agd.codecs.base import BytesCodec, Codec, Kind, PackCodec, ValuesCodec, describe, make
+from agd.codecs.base2 import Base2, PackedBases
 from agd.codecs.context import Context, needs
 from agd.errors import AgdError, CodecError, KernelError
 
@@ -65,8 +66,16 @@ class Chain:
         steps: list[Codec] = [*self.values, *([self.pack] if self.pack else []), *self.bytes]
         return [describe(codec) for codec in steps]
 
-    def encode(self, column: AnyColumn, context: Context | None = None) -> Encoded:
+    @property
+    def keeps_packed(self) -> bool:
+        """Whether the chain takes and gives packed bases: ``base2`` stores them, and no other step changes them."""
+        return type(self.pack) is Base2 and not self.values
+
+    def encode(self, column: AnyColumn | PackedBases, context: Context | None = None) -> Encoded:
         """Run all steps over a column; the context is for steps that need other columns of the chunk."""
+        if isinstance(column, PackedBases):
+            assert self.keeps_packed
+            return self._encode_bytes(column.lengths, cast(Base2, self.pack).encode_packed(column))
         for step in self.values:
             column = step.encode(column, *self._given(step, context))
         sizes: I64 | None = None
@@ -84,6 +93,9 @@ class Chain:
                 len(column), column.values.itemsize, np.int64
             )  # fmt: skip
             data = np.ascontiguousarray(column.values)
+        return self._encode_bytes(sizes, data)
+
+    def _encode_bytes(self, sizes: I64 | None, data: Any) -> Encoded:
         data = memoryview(data).cast("B") if memoryview(data).nbytes else b""
         raw_size = len(data)
         for coder in self.bytes:
@@ -123,6 +135,12 @@ class Chain:
         """
         with self._placed_errors():
             return self._decode(data, count, sizes, raw_size, dtype, context, core)
+
+    def decode_packed(self, data: Any, sizes: I64, raw_size: int) -> PackedBases:
+        """As ``decode``, for a chain that keeps bases packed."""
+        assert self.keeps_packed
+        with self._placed_errors():
+            return cast(Base2, self.pack).decode_packed(memoryview(decode_bytes(self.bytes, data, raw_size)), sizes)
 
     def complete(self, column: AnyColumn, context: Context) -> AnyColumn:
         """The whole column from what ``decode`` gave with ``core``: the steps that were left out."""

@@ -9,7 +9,7 @@ import numpy as np
 from agd import kernels
 from agd.batch import I64, AnyColumn, Column
 from agd.codecs.base import register
-from agd.codecs.base2 import Base2, pack_bases, unpack_bases
+from agd.codecs.base2 import Base2, PackedBases, read_runs, write_runs
 from agd.codecs.streams import RANS_LEVEL, StreamReader, StreamWriter
 from agd.errors import CodecError
 
@@ -37,12 +37,12 @@ class Dinucleotides(Base2):
         """See :class:`agd.codecs.base.PackCodec`."""
         if not isinstance(column, Column):
             raise CodecError("dinucleotides", "codecs", "takes records of letters only")
-        writer = StreamWriter(self.level)
-        packed = pack_bases(writer, column.compact())
-        streams = {"bases": packed}
+        writer, bases = StreamWriter(self.level), PackedBases.of(column)
+        write_runs(writer, bases)
+        streams = {"bases": bases.values}
         if self.level >= RANS_LEVEL:
-            streams["pairs"] = np.empty(2 * len(packed), np.uint8)
-            kernels.symbols_unpack(packed, _HALVES, streams["pairs"])
+            streams["pairs"] = np.empty(2 * len(bases.values), np.uint8)
+            kernels.symbols_unpack(bases.values, _HALVES, streams["pairs"])
         writer.add_smaller(streams)
         return writer.finish()
 
@@ -50,14 +50,13 @@ class Dinucleotides(Base2):
         """See :class:`agd.codecs.base.PackCodec`."""
         assert sizes is not None
         reader = StreamReader(data, "dinucleotides")
-        total = int(sizes.sum())
-        size = (total + 3) // 4
+        size = (int(sizes.sum()) + 3) // 4
         if "pairs" in reader.entries:
             pairs = reader.exactly("pairs", 2 * size)
             packed = np.empty(size, np.uint8)
             kernels.symbols_pack(pairs, _HALVES, packed)
         else:
             packed = reader.get("bases", size)
-        values = unpack_bases(reader, packed, total)
+        bases = read_runs(reader, packed, sizes)
         reader.finish()
-        return Column.from_lengths(values, sizes)
+        return bases.unpack()

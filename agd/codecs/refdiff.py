@@ -9,7 +9,7 @@ import numpy as np
 from agd import kernels
 from agd.batch import I64, U8, Alignments, AnyColumn, Column
 from agd.codecs.base import Kind, register
-from agd.codecs.base2 import read_bases, write_bases
+from agd.codecs.base2 import PackedBases, read_packed, write_packed
 from agd.codecs.context import Context, lacking_letters
 from agd.codecs.streams import StreamReader, StreamWriter
 from agd.errors import CodecError
@@ -54,7 +54,7 @@ class RefDiff:
         literals = column.values[different[free]]
         if len(literals) != len(expected) - predicted:
             literals = column.values[expected == 0]  # some of them are zeros themselves
-        write_bases(writer, Column(literals, np.array([0, len(literals)])))
+        write_packed(writer, PackedBases.of(Column(literals, np.array([0, len(literals)]))))
         different = different[~free]
         writer.numbers("different.gap", np.diff(different, prepend=-1) - 1)
         writer.add("different.letter", column.values[different])
@@ -67,7 +67,8 @@ class RefDiff:
         assert column.offsets is not None
         values, predicted = predict(column.offsets, context)
         reader = StreamReader(data, "refdiff")
-        kernels.fill_zeros(values, read_bases(reader, len(values) - predicted))
+        literals = read_packed(reader, np.array([len(values) - predicted], np.int64))
+        kernels.fill_zeros(values, literals.unpack().values)
         letters = reader.get("different.letter", len(values))
         if len(letters):
             places = np.cumsum(reader.numbers("different.gap", len(letters), len(values)) + 1) - 1

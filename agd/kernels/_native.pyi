@@ -10,7 +10,7 @@ from agd.kernels.hits import Hits, Scoring
 from agd.kernels.records import RecordArrays
 
 _Values = TypeVar("_Values", U8, U32, U64)
-_Sources: TypeAlias = Sequence[tuple[U8, I64, I64, Bool | None, I64 | None, int]]
+_Spans: TypeAlias = Sequence[tuple[I64, I64, Bool | None, Bool | None, I64 | None, int]]
 
 # module.cpp: use vector instructions up to a level (0 none, 1 AVX2, 2 AVX-512, 3 gathers too), for tests; returns the
 # level in force
@@ -21,10 +21,15 @@ def copy_spans(source: _Values, starts: I64, ends: I64, out: _Values, targets: I
 def reverse_spans(values: U8, offsets: I64, mask: Bool, complement: bool) -> None: ...
 
 # gather.cpp
-def gather_starts(sources: _Sources, source: U32, row: I64, out_starts: I64, out_offsets: I64) -> int: ...
+def gather_starts(spans: _Spans, source: U32, row: I64, out_starts: I64, out_offsets: I64) -> int: ...
 def gather_spans(
-    sources: _Sources, source: U32, starts: I64, complement: bool, out: U8, out_offsets: I64
+    values: Sequence[U8], source: U32, starts: I64, complement: bool, out: U8, out_offsets: I64
 ) -> None: ...
+
+# gather_packed.cpp
+def gather_packed(
+    bases: Sequence[tuple[U8, I64, I64, U8]], source: U32, starts: I64, out_offsets: I64, out: U8
+) -> tuple[I64, I64, U8]: ...
 
 # alignment.cpp
 def alignment_sizes(alignments: AlignmentArrays, sizes: I64) -> None: ...

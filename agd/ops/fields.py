@@ -60,7 +60,7 @@ def alignment_fields(
     header = parse_header(head, where)
     if not _has_streams(header):
         return _whole(dataset, chunk, fields, column)
-    _check_header(dataset, chunk, column, header, head, where)
+    cells.check_object(header, where, head, dataset.manifest, chunk, column)
     try:
         reader = _reader(dataset, key, head, header)
         _provide(reader, dataset, key, header, streams_of(fields))
@@ -77,7 +77,7 @@ def decode_fields(
     header, _, payload = unframe(data, where)
     if not _has_streams(header):
         return _whole(dataset, chunk, fields, column)
-    _check_header(dataset, chunk, column, header, data, where)
+    cells.check_object(header, where, data, dataset.manifest, chunk, column)
     try:
         return read_fields(StreamReader(payload, "alignments"), chunk.count, fields)
     except CodecError as error:
@@ -95,12 +95,6 @@ def _whole(dataset: Dataset, chunk: Chunk, fields: Collection[str], column: str)
     if not isinstance(found, Alignments):
         raise UsageError(f"the column {column!r} holds no alignments")
     return _of(found, fields)
-
-
-def _check_header(dataset: Dataset, chunk: Chunk, column: str, header: Header, data: bytes, where: str) -> None:
-    spec = dataset.manifest.columns[column]
-    expected = {"dataset_id": dataset.manifest.id, "record_type": spec.type, "first": chunk.first, "count": chunk.count}
-    cells.check_header(header, where, chunk.cells[column], data, expected)
 
 
 def _of(alignments: Alignments, fields: Collection[str]) -> dict[str, Any]:

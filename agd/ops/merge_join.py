@@ -11,7 +11,7 @@ import numpy as np
 from agd import chunkfile
 from agd.batch import AnyColumn, Batch, Column
 from agd.cell import null_column
-from agd.codecs import needed_columns
+from agd.codecs import PackedBases, needed_columns
 from agd.dataset import Dataset
 from agd.errors import UsageError
 from agd.manifest import Chunk, ColumnSpec, Manifest
@@ -104,6 +104,11 @@ class Joined(Dataset):
         if name not in part.columns:
             return self._missing(part, own, name, blobs)
         return self._adapted(part, translation, name, part.decode_column(own, name, blobs))
+
+    def decode_packed(self, chunk: Chunk, name: str, blobs: dict[str, bytes]) -> PackedBases:
+        """See :meth:`agd.dataset.Dataset.decode_packed`: bases are the same under any header."""
+        part, _, own = self.part_of(chunk)
+        return part.decode_packed(own, name, blobs)
 
     def _adapted(self, part: Dataset, translation: Translation, name: str, column: AnyColumn) -> AnyColumn:
         if name == "metadata" and part.manifest.names != self.manifest.names:

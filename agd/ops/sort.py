@@ -16,6 +16,7 @@ from agd.codecs import Chain
 from agd.dataset import Dataset
 from agd.draft import Draft
 from agd.errors import UsageError
+from agd.kernels import memory as arrays
 from agd.manifest import Chunk, ColumnSpec
 from agd.ops.partition import Partition, set_aside
 from agd.ops.sort_files import Place, place, stored_folder
@@ -287,8 +288,13 @@ class Sorting:
             )
             yield from zip(found, before or itertools.repeat(None), strict=False)
 
+        # Who looks at bases looks at letters.
+        packed = self.draft.keeps_packed("bases") and not (self.watch and "bases" in self.watch.columns)
+        if packed and before and "bases" in columns:
+            arrays.release()  # what was kept is too large for them
         return iter(self.runner.map(
-            lambda item: loader.load(item[0], columns, item[1]), fetched(), on="cpu", ahead=self._ahead("loaders")
+            lambda item: loader.load(item[0], columns, item[1], packed=packed), fetched(), on="cpu",
+            ahead=self._ahead("loaders"),
         ))  # fmt: skip
 
     def _fetched(self, loader: Loader) -> Iterable[list[Fetched]]:

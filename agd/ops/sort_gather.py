@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from agd import kernels
 from agd.batch import I64, U8, U32, Bool, Column
+from agd.codecs import PackedBases
 from agd.kernels.memory import empty
 
 
@@ -24,6 +25,8 @@ class Part(NamedTuple):
         Record ``i`` is ``values[starts[k]:ends[k]]`` with ``k = rows[i]``. None: a fixed column, one value per record.
     turn : ndarray of bool, shape (records,), or None
         Records to be turned around.
+    marked : ndarray of bool, shape (records,), or None
+        Records that hold runs of letters, where they are packed bases.
     rows : ndarray of int64, shape (records,), or None
         Span of each record; None: ``k = i``.
     width : int
@@ -34,16 +37,17 @@ class Part(NamedTuple):
     starts: I64 | None
     ends: I64 | None
     turn: Bool | None = None
+    marked: Bool | None = None
     rows: I64 | None = None
     width: int = 0
 
     @staticmethod
-    def spans(values: U8, starts: I64, ends: I64, turn: Bool | None) -> Part:
+    def spans(values: U8, starts: I64, ends: I64, turn: Bool | None, marked: Bool | None = None) -> Part:
         """Spans that will be looked up in no order: it is found out whether they need be."""
         width = int(ends[0] - starts[0]) if len(starts) else 0
         firsts = np.arange(len(starts), dtype=np.int64) * width
         alike = np.array_equal(starts, firsts) and np.array_equal(ends, firsts + width)
-        return Part(values, starts, ends, turn, width=width if alike else 0)
+        return Part(values, starts, ends, turn, marked, width=width if alike else 0)
 
     @staticmethod
     def of(column: Column) -> Part:
@@ -56,20 +60,46 @@ class Part(NamedTuple):
 
     def in_order(self, order: I64 | None) -> Part:
         """The same spans, as the records that ``order`` says; nothing but the marks is moved."""
-        turn = self.turn if self.turn is None or order is None else self.turn[order]
-        return self._replace(turn=turn, rows=order)
+        if order is None:
+            return self
+        return self._replace(turn=_taken(self.turn, order), marked=_taken(self.marked, order), rows=order)
 
     def slice(self, start: int, stop: int) -> Part:
         """Some of the records of a part that has rows."""
         assert self.rows is not None
-        return self._replace(
-            turn=None if self.turn is None else self.turn[start:stop], rows=self.rows[start:stop]
-        )  # fmt: skip
+        some = slice(start, stop)
+        return self._replace(turn=_taken(self.turn, some), marked=_taken(self.marked, some), rows=self.rows[some])
 
     @property
     def records(self) -> int:
         """Number of records."""
         return len(self.values if self.starts is None else self.starts if self.rows is None else self.rows)
+
+
+def _taken(marks: Bool | None, which: I64 | slice) -> Bool | None:
+    return None if marks is None else marks[which]
+
+
+class PackedPart(NamedTuple):
+    """Bases in two bits each that may lie anywhere in a column.
+
+    Attributes
+    ----------
+    bases : PackedBases
+    part : Part
+        Where its records are, in bases; of its values nothing is used.
+    """
+
+    bases: PackedBases
+    part: Part
+
+    def in_order(self, order: I64 | None) -> PackedPart:
+        """As :meth:`Part.in_order`."""
+        return self._replace(part=self.part.in_order(order))
+
+    def slice(self, start: int, stop: int) -> PackedPart:
+        """As :meth:`Part.slice`."""
+        return self._replace(part=self.part.slice(start, stop))
 
 
 class Places(NamedTuple):
@@ -98,6 +128,10 @@ class Places(NamedTuple):
         else:
             source = (np.searchsorted(firsts, order, "right") - 1).astype(np.uint32)
         return Places(source, order - firsts[source])
+
+    def slice(self, start: int, stop: int) -> Places:
+        """Those of some of the records."""
+        return Places(self.source[start:stop], self.row[start:stop])
 
 
 def gather(parts: Sequence[Part], order: I64, *, complement: bool = False) -> Column:
@@ -130,11 +164,27 @@ def gather_at(parts: Sequence[Part], places: Places, *, complement: bool = False
     """
     if parts[0].starts is None:
         return Column(_gather_fixed(parts, places))
-    sources: Any = list(parts)
-    starts, offsets = np.empty(len(places.row), np.int64), np.empty(len(places.row) + 1, np.int64)
-    out = empty(kernels.gather_starts(sources, *places, starts, offsets))
-    kernels.gather_spans(sources, places.source, starts, complement, out, offsets)
+    starts, offsets = find(parts, places)
+    out = empty(int(offsets[-1]))
+    kernels.gather_spans([part.values for part in parts], places.source, starts, complement, out, offsets)
     return Column(out, offsets)
+
+
+def gather_packed(parts: Sequence[PackedPart], places: Places) -> PackedBases:
+    """As :func:`gather_at`, of bases that stay packed; those of records that are turned around are complemented."""
+    starts, offsets = find([each.part for each in parts], places)
+    out = np.empty((int(offsets[-1]) + 3) // 4, np.uint8)
+    bases = [each.bases for each in parts]
+    sources = [(each.values, each.run_starts, each.run_lengths, each.run_letters) for each in bases]
+    return PackedBases(out, offsets, *kernels.gather_packed(sources, places.source, starts, offsets, out))
+
+
+def find(parts: Sequence[Part], places: Places) -> tuple[I64, I64]:
+    """Where ragged records are in their parts, as :func:`agd.kernels.gather_starts` has it, and the offsets of all."""
+    starts, offsets = np.empty(len(places.row), np.int64), np.empty(len(places.row) + 1, np.int64)
+    spans: Any = [part[1:] for part in parts]
+    kernels.gather_starts(spans, *places, starts, offsets)
+    return starts, offsets
 
 
 def _gather_fixed(parts: Sequence[Part], places: Places) -> NDArray[Any]:
@@ -161,21 +211,19 @@ def gather_together(parts: Mapping[str, Part], order: I64, least: int) -> dict[s
         Bytes of the block at least.
     """
     places = Places(np.zeros(len(order), np.uint32), order)
-    sources: dict[str, Any] = {name: [part] for name, part in parts.items()}
-    offsets = {name: np.empty(len(order) + 1, np.int64) for name, part in parts.items() if part.starts is not None}
-    starts = {name: np.empty(len(order), np.int64) for name in offsets}
+    found_at = {name: find([part], places) for name, part in parts.items() if part.starts is not None}
     sizes = {
-        name: kernels.gather_starts(sources[name], *places, starts[name], offsets[name]) if name in offsets
-        else len(order) * part.values.itemsize
+        name: int(found_at[name][1][-1]) if name in found_at else len(order) * part.values.itemsize
         for name, part in parts.items()
     }  # fmt: skip
     rooms = {name: -(-size // 64) * 64 for name, size in sizes.items()}
     block, at, found = empty(max(least, sum(rooms.values()))), 0, dict[str, Column]()
     for name, part in parts.items():
         out: U8 = block[at : at + sizes[name]]
-        if name in offsets:
-            kernels.gather_spans(sources[name], places.source, starts[name], False, out, offsets[name])
-            found[name] = Column(out, offsets[name])
+        if name in found_at:
+            starts, offsets = found_at[name]
+            kernels.gather_spans([part.values], places.source, starts, False, out, offsets)
+            found[name] = Column(out, offsets)
         else:
             found[name] = Column(np.take(part.values, order, out=out.view(part.values.dtype)))
         at += rooms[name]

@@ -15,7 +15,7 @@ from agd.kernels.ragged import concat, take, take_any
 from agd.manifest import Chunk
 from agd.ops.lines import SeqPlaces, alignment_lines, is_lines, secondary_columns
 from agd.ops.sort_files import Place, remove_file
-from agd.ops.sort_gather import Part, gather, gather_together
+from agd.ops.sort_gather import PackedPart, Part, gather, gather_together
 from agd.ops.sort_keys import Ordering, argsort
 from agd.ops.sort_runs import KEYS, MemoryRun, RunWriter, SpilledRun, pieces
 from agd.run.memory import release
@@ -155,6 +155,14 @@ class Loader:
             np.ascontiguousarray(column.values), column.offsets[seq.read], column.offsets[seq.read + 1]
         )  # fmt: skip
 
+    def packed_part(self, fetched: Fetched, seq: SeqPlaces) -> PackedPart:
+        """The bases of the lines of a chunk, packed."""
+        blobs = self.dataset.fetch(fetched.chunk, ["bases"]) if fetched.blobs is None else fetched.blobs
+        bases = self.dataset.decode_packed(fetched.chunk, "bases", blobs)
+        spans = seq.spans(Column(bases.values, bases.offsets))
+        marked = bases.have_runs if seq.read is None else bases.have_runs[seq.read]
+        return PackedPart(bases, Part.spans(bases.values, *spans, marked))
+
     def lines(self, fetched: Fetched) -> Lines:
         """Alignments and keys of the lines of a chunk."""
         stored = self._alignments(fetched)
@@ -163,17 +171,23 @@ class Loader:
         seq = SeqPlaces.of(alignments, read, self.dataset.orientation, trim)
         return Lines(Part.of(structured.pack(alignments)), seq, self._keys(fetched, alignments, read))
 
-    def load(self, fetched: Fetched, columns: Sequence[str], before: Loaded | None) -> Loaded:
+    def load(self, fetched: Fetched, columns: Sequence[str], before: Loaded | None, *, packed: bool = False) -> Loaded:
         """Sorted run of a chunk, in memory, with these columns.
 
         Parameters
         ----------
         before : Loaded or None
             The same chunk with other columns, which are not needed any more.
+        packed : bool
+            Bases that come after other columns stay packed.
         """
         if before is not None:
-            parts = {name: self.part(fetched, before.seq, name) for name in columns}
-            return Loaded(before.seq, before.order, before.run.with_columns(parts, before.order))
+            found_in: dict[str, Part | PackedPart] = {
+                name: self.packed_part(fetched, before.seq) if packed and name == "bases"
+                else self.part(fetched, before.seq, name)
+                for name in columns
+            }  # fmt: skip
+            return Loaded(before.seq, before.order, before.run.with_columns(found_in, before.order))
         lines = self.lines(fetched)
         order = argsort(lines.keys)
         parts = {n: lines.results if n == "results" else self.part(fetched, lines.seq, n) for n in columns}

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from agd.batch import AnyColumn, Batch, Column
+from agd.codecs import PackedBases
 from agd.draft import Draft
 from agd.kernels import alignments as structured
 from agd.manifest import Cell, Chunk
 from agd.ops.sort_files import Place, place, remove_file
-from agd.ops.sort_gather import Part, Places, gather, gather_at
+from agd.ops.sort_gather import PackedPart, Part, Places, gather, gather_at, gather_packed
 from agd.ops.sort_plan import SortPlan
 from agd.ops.sort_runs import KEYS, MemoryRun, RunWriter, SpilledRun
 from agd.ops.sort_split import Cut, Window, merge_order, windows
@@ -93,11 +94,13 @@ def merge_window(
     if todo:
         present, places = origins.of(runs, window)
     for name in todo:
-        parts = [runs[i].part(name, window.low[i], window.high[i]) for i in present]
-        column = gather_at(parts, places, complement=name == "bases")
+        parts = [_part(runs[i], name, window.low[i], window.high[i]) for i in present]
         for found, seen, first, end in zip(cells, watched, firsts, firsts[1:], strict=False):
-            piece = unpack(column.slice(first - window.first, end - window.first), draft.columns[name].type)
+            if name in found and name not in looked_at:
+                continue
+            piece = _piece(parts, places.slice(first - window.first, end - window.first), name, draft)
             if name in looked_at:
+                assert not isinstance(piece, PackedBases)
                 seen[name] = piece
             if name not in found:
                 data, found[name] = draft.encode(name, first, piece)
@@ -105,13 +108,28 @@ def merge_window(
                 del data
             del piece
         if isinstance(runs[0], SpilledRun):
-            del parts, column
+            del parts
             release()
     if watch:
         for seen, first in zip(watched, firsts, strict=False):
             watch.see(Batch(first, seen))
     chunks = [Chunk(f, n, c) for f, n, c in zip(firsts, window.counts, cells, strict=False)]
     return Merged(chunks, objects, kept)
+
+
+def _part(run: Run, column: str, start: int, stop: int) -> Part | PackedPart:
+    return run.any_part(column, start, stop) if isinstance(run, MemoryRun) else run.part(column, start, stop)
+
+
+def _piece(
+    parts: Sequence[Part | PackedPart], places: Places, name: str, draft: Draft
+) -> AnyColumn | PackedBases:
+    """A column of a chunk, as the codecs take it."""
+    packed = [part for part in parts if isinstance(part, PackedPart)]
+    if packed:
+        return gather_packed(packed, places)
+    plain = [part for part in parts if isinstance(part, Part)]
+    return unpack(gather_at(plain, places, complement=name == "bases"), draft.columns[name].type)
 
 
 def unpack(column: Column, kind: RecordType) -> AnyColumn:

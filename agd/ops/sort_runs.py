@@ -6,7 +6,7 @@ import bisect as python_bisect
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -15,8 +15,10 @@ from agd.codecs import Chain
 from agd.errors import StorageError
 from agd.kernels.ragged import concat
 from agd.ops.sort_files import Place, begin_file, end_file, read_range, remove_file, writing
-from agd.ops.sort_gather import Part, gather
+from agd.ops.sort_gather import PackedPart, Part, gather
 from agd.ops.sort_keys import Key, bisect, key_at
+
+AnyPart: TypeAlias = Column | Part | PackedPart
 
 #: Name under which a run keeps its keys; no column has it.
 KEYS = ""
@@ -35,13 +37,13 @@ class MemoryRun:
     Parameters
     ----------
     keys : Column
-    columns : mapping of str to Column or Part
+    columns : mapping of str to Column, Part or PackedPart
         A column in the order of the run, or a part in which its records are.
     order : ndarray of int64, shape (records,), optional
         Which span of the parts each record of the run is.
     """
 
-    def __init__(self, keys: Column, columns: Mapping[str, Column | Part], order: I64 | None = None) -> None:
+    def __init__(self, keys: Column, columns: Mapping[str, AnyPart], order: I64 | None = None) -> None:
         self._keys = keys
         self._columns = {n: c if isinstance(c, Column) else c.in_order(order) for n, c in columns.items()}
         # Where many threads make runs; later one alone looks at all of them, and the others wait for it.
@@ -57,7 +59,7 @@ class MemoryRun:
         """Bytes in memory."""
         return self._keys.nbytes + sum(self._in_order(name).nbytes for name in self._columns)
 
-    def with_columns(self, columns: Mapping[str, Column | Part], order: I64 | None = None) -> MemoryRun:
+    def with_columns(self, columns: Mapping[str, AnyPart], order: I64 | None = None) -> MemoryRun:
         """The same run with other columns; the keys are shared."""
         return MemoryRun(self._keys, columns, order)
 
@@ -93,6 +95,12 @@ class MemoryRun:
         return self._widest[column]
 
     def part(self, column: str, start: int, stop: int) -> Part:
+        """Records ``start`` to ``stop`` of a column that is not packed."""
+        found = self.any_part(column, start, stop)
+        assert isinstance(found, Part)
+        return found
+
+    def any_part(self, column: str, start: int, stop: int) -> Part | PackedPart:
         """Records ``start`` to ``stop`` of a column."""
         found = self._columns[column]
         if isinstance(found, Column):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agd.batch import U8, Column
+from agd.batch import I64, U8, U32, Bool, Column
 from agd.kernels import _native as kernels
 from benchmarks.kernels.measure import Measure
 from benchmarks.kernels.samples import offsets_of, spans_of
@@ -37,32 +37,48 @@ def test_copy_spans_out_of_fastq(measure: Measure, fastq: U8, reads: int, field:
 
 def merged(
     rng: np.random.Generator, reads: int, size: int
-) -> tuple[list[tuple[U8, np.ndarray, np.ndarray, np.ndarray, None, int]], np.ndarray, np.ndarray]:
+) -> tuple[list[U8], list[tuple[I64, I64, Bool, None, None, int]], U32, I64]:
     """Twenty sorted runs that are merged: each record comes from a random place of one of them."""
     runs, count = 20, 15 * reads // size
     values = np.full(count * size, ord("C"), np.uint8)
     starts = np.arange(count, dtype=np.int64) * size
     turn = rng.random(count) < 0.5
-    parts = [(values.copy(), starts, starts + size, turn, None, 0) for _ in range(runs)]
+    spans = [(starts, starts + size, turn, None, None, 0)] * runs
     order = rng.permutation(runs * count)
-    return parts, (order // count).astype(np.uint32), order % count
+    return [values.copy() for _ in range(runs)], spans, (order // count).astype(np.uint32), order % count
 
 
 @pytest.mark.parametrize("size", [40, 150])
 def test_gather_starts(measure: Measure, rng: np.random.Generator, reads: int, size: int) -> None:
-    parts, source, row = merged(rng, reads, size)
+    _, spans, source, row = merged(rng, reads, size)
     starts, offsets, count = np.empty(len(row), np.int64), np.empty(len(row) + 1, np.int64), len(row)
-    measure("offsets", 8 * count, lambda: kernels.gather_starts(parts, source, row, starts, offsets), records=count)
+    measure("offsets", 8 * count, lambda: kernels.gather_starts(spans, source, row, starts, offsets), records=count)
 
 
 @pytest.mark.parametrize("size", [40, 150])
 @pytest.mark.parametrize("turned", [False, True])
 def test_gather_spans(measure: Measure, rng: np.random.Generator, reads: int, size: int, turned: bool) -> None:
-    parts, source, row = merged(rng, reads, size)
-    given = [(values, starts, ends, turn if turned else None, None, 0) for values, starts, ends, turn, *_ in parts]
+    values, spans, source, row = merged(rng, reads, size)
+    given = [(starts, ends, turn if turned else None, None, None, 0) for starts, ends, turn, *_ in spans]
     starts, offsets = np.empty(len(row), np.int64), np.empty(len(row) + 1, np.int64)
     out = np.zeros(kernels.gather_starts(given, source, row, starts, offsets), np.uint8)
-    measure("values", out.nbytes, lambda: kernels.gather_spans(given, source, starts, turned, out, offsets))
+    measure("values", out.nbytes, lambda: kernels.gather_spans(values, source, starts, turned, out, offsets))
+
+
+@pytest.mark.parametrize("runs", [0, 0.05])
+def test_gather_packed(measure: Measure, rng: np.random.Generator, reads: int, runs: float) -> None:
+    values, spans, source, row = merged(rng, reads, 150)
+    count = len(spans[0][0])
+    sources = []
+    for bases in values:
+        bases[150 * np.flatnonzero(rng.random(count) < runs)] = ord("N")
+        packed = np.empty((len(bases) + 3) // 4, np.uint8)
+        sources.append((packed, *kernels.base2_pack(bases, np.array([0, len(bases)]), packed)))
+    starts, ends, turn, *_ = spans[0]
+    given = [(starts, ends, turn, bases[::150] == ord("N"), None, 150) for bases in values]
+    found, offsets = np.empty(len(row), np.int64), np.empty(len(row) + 1, np.int64)
+    out = np.empty((kernels.gather_starts(given, source, row, found, offsets) + 3) // 4, np.uint8)
+    measure("bases", int(offsets[-1]), lambda: kernels.gather_packed(sources, source, found, offsets, out))
 
 
 @pytest.mark.parametrize("complement", [False, True])

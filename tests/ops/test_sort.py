@@ -441,10 +441,10 @@ def test_the_next_columns_are_begun_while_the_last_windows_are_merged(
     begun, waited = {name: threading.Event() for name in ("qualities", "bases")}, []
     following = {"metadata": "qualities", "qualities": "bases"}
 
-    def loading(self: Loader, fetched: Any, columns: Any, before: Any) -> Any:
+    def loading(self: Loader, fetched: Any, columns: Any, before: Any, **options: Any) -> Any:
         if columns[0] in begun:
             begun[columns[0]].set()
-        return load(self, fetched, columns, before)
+        return load(self, fetched, columns, before, **options)
 
     def merging(draft: Draft, runs: Any, window: Any, columns: Any, origins: Any, watch: Any) -> Any:
         if columns[0] in following:  # ends only once the columns after it are being loaded

@@ -2,7 +2,8 @@
 //
 // Bits 1 and 2 of the letters' ASCII codes tell A 0, C 1, T 2, G 3 apart, which is the base3 code already; N needs a
 // correction. So eight letters at a time are coded and squeezed together in one 64-bit word, without tables.
-#include "owned.hpp"
+#include "nucleotides.hpp"
+#include "runs.hpp"
 #include "simd.hpp"
 #include "vector.hpp"
 
@@ -17,8 +18,6 @@ static_assert(std::endian::native == std::endian::little, "packed words are litt
 static constexpr int PER_WORD = 21;
 static constexpr uint64_t END = 7;
 static constexpr uint64_t LOW = 0x0101010101010101;
-
-static AGD_INLINE bool is_acgt(uint8_t c) { return c == 'A' || c == 'C' || c == 'G' || c == 'T'; }
 
 // All bits of the bytes that are not one of ACGTN (or ACGT).
 template <bool WITH_N> AGD_INLINE Block others_of(const Block &b) {
@@ -216,22 +215,6 @@ AGD_AVX2 static bool pack2_block_avx2(const uint8_t *p, uint8_t *to) {
 }
 #endif
 
-// Runs of equal letters.
-struct Runs {
-    std::vector<int64_t> starts, lengths;
-    std::vector<uint8_t> letters;
-
-    void add(int64_t at, uint8_t letter) {
-        if (!starts.empty() && letters.back() == letter && starts.back() + lengths.back() == at) {
-            lengths.back()++;
-        } else {
-            starts.push_back(at);
-            lengths.push_back(1);
-            letters.push_back(letter);
-        }
-    }
-};
-
 // Packs the bases of all records end to end; returns the runs of letters that are not one of ACGT (packed as A).
 nb::tuple base2_pack(In<uint8_t> values, In<int64_t> offsets, Out<uint8_t> out) {
     Runs runs;
@@ -252,12 +235,12 @@ nb::tuple base2_pack(In<uint8_t> values, In<int64_t> offsets, Out<uint8_t> out) 
             std::memset(letters, 'A', sizeof(letters));
             if (clean2(p + at, part, letters))
                 for (int64_t i = at; i < at + part; i++)
-                    if (p[i] != letters[i - at]) runs.add(i, p[i]);
+                    if (p[i] != letters[i - at]) runs.add(i, 1, p[i]);
             pack(letters, packed);
             std::memcpy(out.data() + at / 4, packed, (size_t)(part + 3) / 4);
         }
     }
-    return nb::make_tuple(owned(std::move(runs.starts)), owned(std::move(runs.lengths)), owned(std::move(runs.letters)));
+    return runs.arrays();
 }
 
 // Letters of four two-bit codes.

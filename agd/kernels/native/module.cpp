@@ -6,6 +6,7 @@ void bind_bases(nb::module_ &);
 void bind_fastq(nb::module_ &);
 void bind_ragged(nb::module_ &);
 void bind_gather(nb::module_ &);
+void bind_gather_packed(nb::module_ &);
 void bind_reads(nb::module_ &);
 void bind_order(nb::module_ &);
 void bind_alignment(nb::module_ &);
@@ -53,6 +54,7 @@ NB_MODULE(_native, m) {
     agd::bind_fastq(m);
     agd::bind_ragged(m);
     agd::bind_gather(m);
+    agd::bind_gather_packed(m);
     agd::bind_reads(m);
     agd::bind_order(m);
     agd::bind_alignment(m);

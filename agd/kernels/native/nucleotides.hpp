@@ -1,10 +1,14 @@
-// The sixteen letters of BAM (SAM specification, section 4.2): codes, letters, complements.
+// Letters of bases, and the sixteen of BAM (SAM specification, section 4.2): codes, letters, complements.
 #pragma once
+
+#include "vector.hpp"
 
 #include <array>
 #include <cstdint>
 
 namespace agd {
+
+AGD_INLINE bool is_acgt(uint8_t c) { return c == 'A' || c == 'C' || c == 'G' || c == 'T'; }
 
 constexpr char base_letters[] = "=ACMGRSVTWYHKDBN";
 constexpr char base_complements[] = "=TGKCYSBAWRDMHVN";

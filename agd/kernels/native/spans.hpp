@@ -13,6 +13,13 @@
 
 namespace agd {
 
+// Asks for the lines that hold from[0:length], the first ones where it is long, into the second cache: the first one is
+// small, and busy with what is copied.
+inline void prefetch_bytes(const uint8_t *from, int64_t length) {
+    const uint8_t *end = from + std::min<int64_t>(length, 512);
+    for (const uint8_t *line = from - ((uintptr_t)from & 63); line < end; line += 64) __builtin_prefetch(line, 0, 2);
+}
+
 template <size_t STEP> AGD_INLINE void copy_ends(uint8_t *to, const uint8_t *from, int64_t size) {
     uint8_t first[STEP], last[STEP];
     std::memcpy(first, from, STEP);

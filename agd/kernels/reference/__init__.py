@@ -26,7 +26,7 @@ from agd.kernels.reference.duplicates import (
     sign_ends,
 )
 from agd.kernels.reference.fastq import fastq_scan
-from agd.kernels.reference.gather import gather_spans, gather_starts
+from agd.kernels.reference.gather import gather_packed, gather_spans, gather_starts
 from agd.kernels.reference.hits import collect_hits, finish_hits, span_strings
 from agd.kernels.reference.mates import expand_flags, expand_links, expand_mate_fields, fold_mates, pair_lengths
 from agd.kernels.reference.names import (
@@ -116,6 +116,7 @@ __all__ = [
     "fold_mates",
     "folded_bits",
     "follow_links",
+    "gather_packed",
     "gather_spans",
     "gather_starts",
     "hash_spans",
