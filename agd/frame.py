@@ -15,8 +15,9 @@ from agd.batch import I64, Batch, Bool, Column
 from agd.errors import ColumnError, UsageError
 from agd.kernels.ragged import take_batch
 from agd.manifest import Chunk, Manifest
+from agd.marks import unmapped_flags
 from agd.run import Runner, SerialRunner
-from agd.selection import Selection, parse_flags, parse_region, unmapped_flags
+from agd.selection import Selection, parse_flags, parse_region
 from agd.tabular import Tabular
 from agd.tags import all_tags, names_and_kinds, tag_numbers, tag_text
 from agd.types import RecordType

@@ -1,4 +1,7 @@
-"""Marks of duplicates: a column of their own, folded into the flags of alignments when these are read."""
+"""Flags that are not stored as such: those of reads without alignments, and marks of duplicates.
+
+The marks are a column of their own, folded into the flags of alignments when these are read.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,13 @@ import numpy as np
 
 from agd.batch import U8, U16, Alignments, AnyColumn, Column
 from agd.types import Flag
+
+
+def unmapped_flags(first: int, count: int, paired: bool) -> U16:
+    """Flags of reads that were never aligned: 4, or 77 and 141 in turn for pairs (by the parity of the ordinal)."""
+    if not paired:
+        return np.full(count, Flag.UNMAPPED, np.uint16)
+    return np.where((first + np.arange(count)) % 2, 141, 77).astype(np.uint16)
 
 
 def is_marked(column: str) -> bool:

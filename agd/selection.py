@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from agd.batch import U16, Alignments, Batch, Bool, Column
+from agd.batch import Alignments, Batch, Bool, Column
 from agd.cell import alignment_ends
 from agd.errors import UsageError
 from agd.manifest import Chunk, Manifest
@@ -214,13 +214,6 @@ def _in_read_groups(tags: Column, groups: tuple[bytes, ...]) -> Bool:
             at = starts[like][:, None] + np.arange(len(field))
             found[like] |= (tags.values[at] == field).all(axis=1)
     return found
-
-
-def unmapped_flags(first: int, count: int, paired: bool) -> U16:
-    """Flags of reads that were never aligned: 4, or 77 and 141 in turn for pairs (by the parity of the ordinal)."""
-    if not paired:
-        return np.full(count, Flag.UNMAPPED, np.uint16)
-    return np.where((first + np.arange(count)) % 2, 141, 77).astype(np.uint16)
 
 
 def parse_flags(value: int | str) -> int:

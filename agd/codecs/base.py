@@ -7,6 +7,7 @@ step, and any number of BYTES steps, in this order. A chain without a PACK step 
 from __future__ import annotations
 
 import enum
+import importlib
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
@@ -86,31 +87,48 @@ class BytesCodec(Codec, Protocol):
 
 _registry: dict[str, Callable[..., Codec]] = {}
 
+#: Codecs whose modules are loaded when one of them is asked for, which commands that do without need not wait for:
+#: name → (module, class).
+_KNOWN = {
+    "base3": ("bases", "Base3"), "derived": ("derived", "Derived"), "dinucleotides": ("dinucleotides", "Dinucleotides"),
+    "fqz": ("qualities", "Fqz"), "names": ("read_names", "Names"), "protobuf": ("structured", "Protobuf"),
+    "refdiff": ("refdiff", "RefDiff"), "strand": ("strand", "Strand"),
+}  # fmt: skip
+
 C = TypeVar("C", bound=type[Any])
 
 
 def register(codec: C) -> C:
     """Class decorator: make a codec known under its name."""
     name: str = getattr(codec, "name")  # noqa: B009 (a type variable has no such attribute)
-    if _registry.get(name, codec) is not codec:
+    taken = name in _KNOWN and codec.__module__ != f"agd.codecs.{_KNOWN[name][0]}"
+    if taken or _registry.get(name, codec) is not codec:
         raise ValueError(f"there is a codec {name!r} already")
     _registry[name] = codec
     return codec
 
 
 def names() -> list[str]:
-    """Names of all registered codecs."""
+    """Names of all codecs."""
     _load_entry_points()
-    return sorted(_registry)
+    return sorted({*_registry, *_KNOWN})
+
+
+def load_known(wanted: str) -> Any:
+    """The class of a codec of AGD by its name, or by that of the class; None where there is none to be loaded."""
+    for name, (module, kind) in _KNOWN.items():
+        if wanted in (name, kind):
+            return getattr(importlib.import_module(f"agd.codecs.{module}"), kind)
+    return None
 
 
 def kind_of(config: dict[str, Any], where: str) -> Callable[..., Codec]:
     """Class of a codec from its JSON; errors as of :func:`make`."""
     name, version = config.get("name"), config.get("version", 1)
-    if isinstance(name, str) and name not in _registry:
+    if isinstance(name, str) and name not in _registry and load_known(name) is None:
         _load_entry_points()
     if not isinstance(name, str) or name not in _registry:
-        raise UnknownCodecError(where, "codecs", f"there is no codec {name!r} here; known: {', '.join(_registry)}")
+        raise UnknownCodecError(where, "codecs", f"there is no codec {name!r} here; known: {', '.join(names())}")
     known = getattr(_registry[name], "version", 1)
     if type(version) is not int or not 1 <= version <= known:
         raise UnknownCodecError(where, "codecs", f"codec {name!r} version {version!r}; this release has {known}")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import struct
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -60,8 +59,7 @@ class Rans:
         return decompress(np.frombuffer(data, np.uint8), limit).data
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """How a stream is coded.
 
     Attributes

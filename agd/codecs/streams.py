@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xxhash
@@ -40,8 +39,7 @@ _ENTRY = struct.Struct("<BBQQQ")
 MAX_STREAMS, MAX_NAME = 1 << 16, 64
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """Where a stream is.
 
     Attributes

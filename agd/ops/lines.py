@@ -8,7 +8,7 @@ as in SEQ. :func:`to_lines` turns the first into the second; :func:`to_records` 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from agd.errors import ColumnError
 from agd.kernels.ragged import concat_any, insert, insert_alignments, take_any
 from agd.kernels.records import RecordArrays
 from agd.manifest import Manifest
-from agd.selection import unmapped_flags
+from agd.marks import unmapped_flags
 from agd.tags import all_tags, merge_tags
 from agd.types import Flag, Orientation
 
@@ -116,8 +116,7 @@ def seq_spans(
     return SeqPlaces.of(alignments, read, orientation, trim).spans(column)
 
 
-@dataclass(frozen=True, slots=True)
-class SeqPlaces:
+class SeqPlaces(NamedTuple):
     """What of its read each line shows as SEQ and QUAL.
 
     Attributes

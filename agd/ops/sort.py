@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import agd
 from agd.cell import default_spec, independent_codecs
@@ -18,7 +18,6 @@ from agd.draft import Draft
 from agd.errors import UsageError
 from agd.kernels import memory as arrays
 from agd.manifest import Chunk, ColumnSpec
-from agd.ops.partition import Partition, set_aside
 from agd.ops.sort_files import Place, place, stored_folder
 from agd.ops.sort_keys import Ordering
 from agd.ops.sort_load import Fetched, Loaded, Loader
@@ -32,6 +31,9 @@ from agd.run.memory import give_back
 from agd.target import check_chunk_size
 from agd.types import DEFAULT_CHUNK_BYTES, DEFAULT_CHUNK_RECORDS, Orientation
 from agd.urls import Url, as_text
+
+if TYPE_CHECKING:
+    from agd.ops.partition import Partition
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,8 @@ def sort(
                 "digest": manifest.digest,
             }  # fmt: skip
             if partition:
+                from agd.ops.partition import set_aside
+
                 set_aside(draft, partition, chunks, sorting.total, **fields)
             else:
                 draft.commit(chunks, **fields)
@@ -259,7 +263,7 @@ class Sorting:
             loaded = collect(self.progress, label, len(loader.dataset), loading, lambda each: len(each.run))
             runs = [each.run for each in loaded]
             if following:
-                bare = [replace(each, run=each.run.with_columns({})) for each in loaded]
+                bare = [each._replace(run=each.run.with_columns({})) for each in loaded]
                 loading = begun = Begun(self._load(loader, following, bare))
                 try:
                     # Who has nothing to merge any more loads what comes next.

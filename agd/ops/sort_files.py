@@ -7,15 +7,13 @@ import errno
 import io
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import IO, TypeAlias
+from typing import IO, NamedTuple, TypeAlias
 
 from agd.errors import StorageError
 from agd.storage import TEMPORARY_PREFIX, Storage, temporary_name
 
 
-@dataclass(frozen=True, slots=True)
-class StoredFile:
+class StoredFile(NamedTuple):
     """A temporary object."""
 
     storage: Storage

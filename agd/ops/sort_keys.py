@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import bisect as python_bisect
 import re
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -32,8 +31,7 @@ ORDERS = {
 COLLATED = "collated"
 
 
-@dataclass(frozen=True, slots=True)
-class Ordering:
+class Ordering(NamedTuple):
     """An order of alignment lines.
 
     Attributes

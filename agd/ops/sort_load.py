@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +23,7 @@ from agd.run.memory import release
 from agd.types import DEFAULT_CHUNK_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(NamedTuple):
     """A chunk on its way.
 
     Attributes
@@ -37,8 +37,7 @@ class Fetched:
     blobs: dict[str, bytes] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
+class Lines(NamedTuple):
     """Alignment lines of a chunk.
 
     Attributes
@@ -55,8 +54,7 @@ class Lines:
     keys: Column
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """A chunk as a sorted run with some of its columns.
 
     Attributes

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from agd.batch import AnyColumn, Batch, Column
 from agd.codecs import PackedBases
@@ -25,8 +24,7 @@ Run: TypeAlias = MemoryRun | SpilledRun
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(NamedTuple):
     """Chunks of a window: what is to be stored, and the entries of the manifest."""
 
     chunks: list[Chunk]
@@ -180,8 +178,7 @@ def collect(progress: Progress, label: str, total: int | None, made: Iterator[T]
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class FewerRuns:
+class FewerRuns(NamedTuple):
     """Runs that can be merged at one time.
 
     Attributes

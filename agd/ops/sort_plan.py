@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from agd import chunkfile
 from agd.batch import Alignments
@@ -37,8 +37,7 @@ MAX_FAN_IN = 512
 ORIGIN = 12
 
 
-@dataclass(frozen=True, slots=True)
-class SortPlan:
+class SortPlan(NamedTuple):
     """What bounds the memory of a sort; the result does not depend on it.
 
     Attributes
@@ -76,8 +75,7 @@ class SortPlan:
         return allowed + 1 if allowed >= runner.workers else allowed
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
+class Weights(NamedTuple):
     """Decoded bytes of each record, by use.
 
     Attributes

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -73,8 +72,7 @@ def select(runs: Sequence[SortedRun], low: Cut, count: int) -> Cut:
             high = cut
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """Consecutive output chunks that are merged by one task.
 
     Attributes

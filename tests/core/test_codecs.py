@@ -434,3 +434,25 @@ def test_errors_of_steps_name_the_object_and_keep_their_remedy(monkeypatch: pyte
     with pytest.raises(CodecError, match=r"s-000.qualities: table: rans: is odd") as caught:
         chain.decode(made.data, 1, made.sizes, made.raw_size)
     assert caught.value.remedy == "make it even"
+
+
+def test_codecs_are_loaded_when_they_are_asked_for() -> None:
+    script = """
+import sys
+import agd.codecs as codecs
+from agd.codecs.base import make
+later = {"agd.codecs." + name for name in ("read_names", "qualities", "refdiff", "derived", "strand", "structured")}
+assert not later & set(sys.modules)
+class Taken:
+    name = "names"
+try:
+    codecs.register(Taken)
+except ValueError as error:
+    print(error)
+assert "names" in codecs.names() and not later & set(sys.modules)
+assert type(make({"name": "names"}, "here")) is codecs.Names
+assert codecs.Fqz is sys.modules["agd.codecs.qualities"].Fqz
+print(hasattr(codecs, "Nothing"), hasattr(codecs, "strand"), "agd.codecs.derived" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["there is a codec 'names' already", "False False False"]
