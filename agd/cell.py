@@ -191,7 +191,7 @@ def decode_packed(data: Any, where: str) -> tuple[Header, PackedBases | None]:
     chain = Chain.from_json(header.codecs, where)
     if sizes is None or not chain.keeps_packed or header.record_type is not RecordType.BASES:
         return header, None
-    bases = chain.decode_packed(payload, sizes, header.payload_raw)
+    bases = chain.decode_packed(payload, header.count, sizes, header.payload_raw)
     # A run of letters that have a code of their own is read well, but not moved.
     return header, None if np.isin(bases.run_letters, np.frombuffer(b"ACGT", np.uint8)).any() else bases
 

@@ -134,11 +134,14 @@ class Chain:
         with self._placed_errors():
             return self._decode(data, count, sizes, raw_size, dtype, context, core)
 
-    def decode_packed(self, data: Any, sizes: I64, raw_size: int) -> PackedBases:
+    def decode_packed(self, data: Any, count: int, sizes: I64, raw_size: int) -> PackedBases:
         """As ``decode``, for a chain that keeps bases packed."""
         assert self.keeps_packed
         with self._placed_errors():
-            return cast(Base2, self.pack).decode_packed(memoryview(decode_bytes(self.bytes, data, raw_size)), sizes)
+            bases = cast(Base2, self.pack).decode_packed(memoryview(decode_bytes(self.bytes, data, raw_size)), sizes)
+            if len(bases) != count:
+                raise CodecError("chain", "payload", f"{len(bases)} records, not {count}")
+            return bases
 
     def complete(self, column: AnyColumn, context: Context) -> AnyColumn:
         """The whole column from what ``decode`` gave with ``core``: the steps that were left out."""
