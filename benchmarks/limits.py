@@ -56,6 +56,8 @@ class Work:
 DECODE, ENCODE = "decode {}", "encode {}"
 READS = ("bases", "qualities", "metadata")
 ALL = (*READS, "results")
+#: As a sort moves them.
+MOVED = ("packed bases", "qualities", "metadata", "results")
 
 
 def each(step: str, columns: Sequence[str]) -> list[str]:
@@ -65,8 +67,8 @@ def each(step: str, columns: Sequence[str]) -> list[str]:
 
 WORKS = [
     Work("import FASTQ.gz pair", ["gunzip FASTQ", *each(ENCODE, READS), "digest of reads", "write reads.agd"]),
-    Work("sort, AGD → AGD", [*each(DECODE, ALL), *each("gather {}", ALL), *each(ENCODE, ALL), "fresh memory, qualities",
-                             "write sorted.agd"]),
+    Work("sort, AGD → AGD", [*each(DECODE, MOVED), *each("gather {}", MOVED), *each(ENCODE, MOVED),
+                             "fresh memory, qualities", "write sorted.agd"]),
     Work("sort, BAM → BAM", ["inflate BAM", "gather records", "deflate at level 6", "fresh memory, records"]),
     Work("export BAM, level 6", [*each(DECODE, ALL), "deflate at level 6", "digest of records"]),
     Work("import BAM / samtools view -c", ["inflate BAM", *each(ENCODE, ALL), "digest of records", "write sorted.agd"]),
@@ -142,6 +144,15 @@ def gather(rng: np.random.Generator, records: int, width: int) -> float:
     return best(lambda: kernels.gather_spans([values], source, found, False, out, offsets))
 
 
+def gather_packed(rng: np.random.Generator, records: int, width: int) -> float:
+    """Seconds for bases of records of one width in random order, two bits each."""
+    none = np.empty(0, np.int64)
+    bases = [(np.zeros((records * width + 3) // 4, np.uint8), none, none, np.empty(0, np.uint8))]
+    source, starts, offsets = np.zeros(records, np.uint32), 4 * width * rng.permutation(records), np.arange(records + 1)
+    out = np.zeros_like(bases[0][0])
+    return best(lambda: kernels.gather_packed(bases, source, starts, offsets * width, out))
+
+
 def columns(dataset: agd.Dataset) -> dict[str, float]:
     """Seconds to decode and to encode each column of a sorted dataset, chunk by chunk, and its digests."""
     found: dict[str, float] = {}
@@ -151,11 +162,13 @@ def columns(dataset: agd.Dataset) -> dict[str, float]:
 
     for chunk in dataset.chunks:
         blobs = dataset.fetch(chunk, ALL)
-        for name in ALL:
-            column = dataset.decode_column(chunk, name, blobs)
+        for step in (*ALL, "packed bases"):
+            name = step.split()[-1]
+            decode = dataset.decode_packed if step != name else dataset.decode_column
             spec = dataset.manifest.columns[name]
-            add(f"decode {name}", lambda n=name, b=blobs, c=chunk: dataset.decode_column(c, n, b))
-            add(f"encode {name}", lambda n=name, s=spec, c=column, f=chunk.first: encode_cell(
+            add(f"decode {step}", lambda d=decode, n=name, b=blobs, c=chunk: d(c, n, b))
+            column = decode(chunk, name, blobs)
+            add(f"encode {step}", lambda n=name, s=spec, c=column, f=chunk.first: encode_cell(
                 c, n, s, first=f, dataset_id=dataset.manifest.id, dataset_name="", orientation=dataset.orientation
             ))  # fmt: skip
         records = to_records(to_lines(dataset.decode(chunk, blobs, ALL), dataset.orientation), dataset.manifest.names)
@@ -180,14 +193,14 @@ def measure_steps(folder: Path) -> dict[str, float]:
         "gunzip FASTQ": best(lambda: gunzip([folder / "R1.fastq.gz", folder / "R2.fastq.gz"])),
         "inflate BAM": best(lambda: inflate_bam(bam)),
         "deflate at level 6": best(lambda: deflate_blocks(sample, 6)) * total / len(sample),
-        "gather bases": gather(rng, records, bases // records),
+        "gather packed bases": gather_packed(rng, records, bases // records),
+        "gather qualities": gather(rng, records, bases // records),
         "gather metadata": gather(rng, records, names // records),
         "gather results": gather(rng, records, 48),
         "gather records": gather(rng, records, total // records),
         "fresh memory, qualities": best(lambda: touch(bases)), "fresh memory, records": best(lambda: touch(total)),
         "write FASTQ": best(lambda: write(text)),
     }  # fmt: skip
-    steps["gather qualities"] = steps["gather bases"]
     return steps | {f"write {name}": best(lambda size=size: write(size)) for name, size in stored.items()}
 
 
