@@ -133,8 +133,10 @@ def test_chunks_may_be_stored_in_any_way(
     )
 
 
-@pytest.mark.parametrize("options", [{"codecs": {"bases": [{"name": "base3"}]}}, {"profile": "small"},
-                                     {"codecs": {"bases": [{"name": "dinucleotides", "level": 3}]}}])  # fmt: skip
+@pytest.mark.parametrize("options", [
+    {"codecs": {"bases": [{"name": "base3"}]}}, {"codecs": {"bases": [{"name": "dinucleotides", "level": 3}]}},
+    {"profile": "small"}, {"profile": "fast"},
+])  # fmt: skip
 def test_other_codecs_take_letters(
     options: Any, packings: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
