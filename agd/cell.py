@@ -171,8 +171,7 @@ def decode_cell(
     FormatError
         Or one of its kinds, naming the field.
     """
-    header, sizes, payload = _open(data, where)
-    chain = Chain.from_json(header.codecs, where)
+    header, sizes, payload, chain = _open(data, where)
     column = chain.decode(payload, header.count, sizes, header.payload_raw, header.dtype, context, core=core)
     if not _is_of(header.record_type, column):
         raise CodecError(where, "payload codecs", f"give no records of the type {header.record_type.name.lower()}")
@@ -187,8 +186,7 @@ def decode_packed(data: Any, where: str) -> tuple[Header, PackedBases | None]:
     FormatError
         Or one of its kinds, naming the field.
     """
-    header, sizes, payload = _open(data, where)
-    chain = Chain.from_json(header.codecs, where)
+    header, sizes, payload, chain = _open(data, where)
     if sizes is None or not chain.keeps_packed or header.record_type is not RecordType.BASES:
         return header, None
     bases = chain.decode_packed(payload, header.count, sizes, header.payload_raw)
@@ -196,8 +194,8 @@ def decode_packed(data: Any, where: str) -> tuple[Header, PackedBases | None]:
     return header, None if np.isin(bases.run_letters, np.frombuffer(b"ACGT", np.uint8)).any() else bases
 
 
-def _open(data: Any, where: str) -> tuple[Header, I64 | None, Any]:
-    """Header, record sizes and payload of a chunk file."""
+def _open(data: Any, where: str) -> tuple[Header, I64 | None, Any, Chain]:
+    """Header, record sizes, payload and codecs of a chunk file."""
     header, index, payload = chunkfile.unframe(data, where)
     sizes: I64 | None = None
     if header.index_width != chunkfile.ABSENT:
@@ -209,7 +207,7 @@ def _open(data: Any, where: str) -> tuple[Header, I64 | None, Any]:
         except FormatError as error:
             raise type(error)(where, "relative index", error.reason) from error
         sizes = chunkfile.unpack_index(raw, header, where)
-    return header, sizes, payload
+    return header, sizes, payload, Chain.from_json(header.codecs, where)
 
 
 def check_header(header: Header, where: str, cell: Cell | None, data: Any, expected: Mapping[str, Any]) -> None:
