@@ -147,6 +147,8 @@ def read_runs(reader: StreamReader, values: U8, sizes: I64) -> PackedBases:
     total = int(offsets[-1])
     if len(values) != (total + 3) // 4:
         raise CodecError("base2", "bases", f"{len(values)} bytes for {total} bases")
+    if total % 4 and values[-1] >> (2 * (total % 4)):
+        raise CodecError("base2", "bases", "padding that is not zero")
     letters = reader.get("run.letter", total)
     lengths = reader.numbers("run.length", len(letters), total) + 1
     ends = np.cumsum(reader.numbers("run.gap", len(letters), total) + lengths)

@@ -178,3 +178,19 @@ def test_the_object_of_another_chunk_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="first"):
         sort(dataset, tmp_path / "out.agd")
     assert not (tmp_path / "out.agd").exists()
+
+
+def test_bits_behind_the_last_base_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def of(column: Column) -> PackedBases:
+        bases = packed(column)
+        bases.values[-1] |= 0xC0  # 555 bases leave the last two bits
+        return bases
+
+    packed = PackedBases.of
+    with monkeypatch.context() as patch:
+        patch.setattr(PackedBases, "of", staticmethod(of))
+        dataset = reads(str(tmp_path / "in.agd"), chunk=15, width=37, letters=b"ACGT")
+    with pytest.raises(FormatError, match="padding"):
+        dataset.read(dataset.chunks[0], ["bases"])
+    with pytest.raises(FormatError, match="padding"):
+        sort(dataset, tmp_path / "out.agd")
